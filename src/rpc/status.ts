@@ -1,0 +1,146 @@
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { CollectorError, type ErrorReason } from "../errors.ts";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RequestInfoSchema,
+  ResourceInfoSchema,
+  RetryInfoSchema,
+} from "../gen/google/rpc/error_details_pb.ts";
+
+/** The `domain` of every ErrorInfo this server sends. */
+export const errorDomain = "collector";
+
+/** The gRPC code of each reason. A reason without a code does not compile. */
+export const codeByReason: Readonly<Record<ErrorReason, Code>> = {
+  ARGUMENT_INVALID: Code.InvalidArgument,
+  ARGUMENT_MISSING: Code.InvalidArgument,
+  NAME_INVALID: Code.InvalidArgument,
+  NAMESPACE_MISMATCH: Code.InvalidArgument,
+  ID_INVALID: Code.InvalidArgument,
+  LABEL_INVALID: Code.InvalidArgument,
+  FIELD_UNKNOWN: Code.InvalidArgument,
+  ITEM_UNPARSABLE: Code.InvalidArgument,
+  ITEM_TYPE_MISMATCH: Code.InvalidArgument,
+  JSON_INVALID: Code.InvalidArgument,
+  DESCRIPTOR_INVALID: Code.InvalidArgument,
+  TYPE_AMBIGUOUS: Code.InvalidArgument,
+  PAGE_SIZE_INVALID: Code.InvalidArgument,
+  PAGE_TOKEN_INVALID: Code.InvalidArgument,
+  QUERY_INVALID: Code.InvalidArgument,
+  BATCH_INVALID: Code.InvalidArgument,
+  REQUEST_ID_REUSED: Code.InvalidArgument,
+  METADATA_INVALID: Code.InvalidArgument,
+  NAMESPACE_NOT_FOUND: Code.NotFound,
+  COLLECTION_NOT_FOUND: Code.NotFound,
+  RECORD_NOT_FOUND: Code.NotFound,
+  TYPE_NOT_FOUND: Code.NotFound,
+  FILE_NOT_FOUND: Code.NotFound,
+  SERVICE_NOT_FOUND: Code.NotFound,
+  OPERATION_NOT_FOUND: Code.NotFound,
+  NAMESPACE_EXISTS: Code.AlreadyExists,
+  COLLECTION_EXISTS: Code.AlreadyExists,
+  RECORD_EXISTS: Code.AlreadyExists,
+  SYMBOL_EXISTS: Code.AlreadyExists,
+  TYPE_NOT_REGISTERED: Code.InvalidArgument,
+  TYPE_IN_USE: Code.FailedPrecondition,
+  FILE_IN_USE: Code.FailedPrecondition,
+  NAMESPACE_NOT_EMPTY: Code.FailedPrecondition,
+  SCHEMA_INCOMPATIBLE: Code.FailedPrecondition,
+  OPERATION_RUNNING: Code.FailedPrecondition,
+  VERSION_MISMATCH: Code.Aborted,
+  SYSTEM_READ_ONLY: Code.PermissionDenied,
+  ORIGIN_DENIED: Code.PermissionDenied,
+  UNAUTHENTICATED: Code.Unauthenticated,
+  PERMISSION_DENIED: Code.PermissionDenied,
+  MESSAGE_TOO_LARGE: Code.ResourceExhausted,
+  SCHEMA_LIMIT_EXCEEDED: Code.ResourceExhausted,
+  DISK_FULL: Code.ResourceExhausted,
+  OVERLOADED: Code.ResourceExhausted,
+  DEADLINE_EXCEEDED: Code.DeadlineExceeded,
+  QUERY_TIMEOUT: Code.DeadlineExceeded,
+  CANCELLED: Code.Canceled,
+  METHOD_UNIMPLEMENTED: Code.Unimplemented,
+  METHOD_NOT_REGISTERED: Code.Unimplemented,
+  SHUTTING_DOWN: Code.Unavailable,
+  STORAGE_UNAVAILABLE: Code.Unavailable,
+  WRITE_OUTCOME_UNKNOWN: Code.Unknown,
+  STORAGE_CORRUPT: Code.DataLoss,
+  INTERNAL: Code.Internal,
+};
+
+/** What of a subject names the resource of a ResourceInfo, the most specific first. */
+const resourceKeys = ["id", "operation", "collection", "service", "type", "file", "namespace"];
+
+/**
+ * The wire form of a failure: code, message and `google.rpc` details.
+ *
+ * What is not a {@link CollectorError} is a bug: the caller learns only the request id, under which
+ * the log has the rest.
+ */
+export function toConnectError(error: unknown, requestId?: string): ConnectError {
+  if (error instanceof ConnectError) return error;
+  if (error instanceof CollectorError) return fromCollectorError(error);
+  if (error instanceof DOMException && error.name === "AbortError") {
+    return fromCollectorError(new CollectorError("CANCELLED", "the call was cancelled"));
+  }
+  const result = fromCollectorError(
+    new CollectorError("INTERNAL", "the server failed; its log has the details", { cause: error }),
+  );
+  if (requestId !== undefined) {
+    result.details.push({
+      desc: RequestInfoSchema,
+      value: create(RequestInfoSchema, { requestId }),
+    });
+  }
+  return result;
+}
+
+function fromCollectorError(error: CollectorError): ConnectError {
+  const result = new ConnectError(
+    error.message,
+    codeByReason[error.reason],
+    undefined,
+    undefined,
+    error,
+  );
+  result.details.push({
+    desc: ErrorInfoSchema,
+    value: create(ErrorInfoSchema, {
+      reason: error.reason,
+      domain: errorDomain,
+      metadata: { ...error.subject },
+    }),
+  });
+  if (error.violations.length > 0) {
+    result.details.push({
+      desc: BadRequestSchema,
+      value: create(BadRequestSchema, { fieldViolations: error.violations.map((v) => ({ ...v })) }),
+    });
+  }
+  if (error.retryAfterMs !== undefined) {
+    const seconds = Math.floor(error.retryAfterMs / 1000);
+    const nanos = Math.round((error.retryAfterMs - seconds * 1000) * 1e6);
+    result.details.push({
+      desc: RetryInfoSchema,
+      value: create(RetryInfoSchema, { retryDelay: { seconds: BigInt(seconds), nanos } }),
+    });
+  }
+  const key = resourceKeys.find((name) => error.subject[name] !== undefined);
+  if (key !== undefined && isAboutResource(result.code)) {
+    result.details.push({
+      desc: ResourceInfoSchema,
+      value: create(ResourceInfoSchema, {
+        resourceType: key === "id" ? "record" : key,
+        resourceName: error.subject[key] ?? "",
+        description: error.message,
+      }),
+    });
+  }
+  return result;
+}
+
+function isAboutResource(code: Code): boolean {
+  return code === Code.NotFound || code === Code.AlreadyExists || code === Code.Aborted;
+}

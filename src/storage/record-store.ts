@@ -1,0 +1,272 @@
+/** A record as it is stored. */
+export interface StoredRecord {
+  readonly id: string;
+  /** The store's revision at the record's last write. */
+  readonly version: bigint;
+  readonly createdUs: bigint;
+  readonly updatedUs: bigint;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The bytes exactly as they were written. */
+  readonly data: Uint8Array;
+}
+
+/** What is derived from a record's bytes to find it by. An engine keeps and indexes it. */
+export interface DerivedData {
+  /** A JSON object: what filters and indexes read. Integers in it are exact up to 64 bits. */
+  readonly document: string;
+  /** The words to find the record by, one item per text field of the layout, in its order. */
+  readonly texts: readonly string[];
+}
+
+/** The bytes of a record together with what was derived from them. */
+export interface RecordContent extends DerivedData {
+  readonly data: Uint8Array;
+}
+
+/** One step of a write. A step that fails fails the whole write. */
+export type WriteStep =
+  | {
+      readonly kind: "create";
+      readonly id: string;
+      readonly content: RecordContent;
+      readonly labels: Readonly<Record<string, string>>;
+    }
+  | {
+      readonly kind: "update";
+      readonly id: string;
+      /** Undefined keeps the bytes: only labels change. */
+      readonly content: RecordContent | undefined;
+      /** Undefined keeps the labels. */
+      readonly labels: Readonly<Record<string, string>> | undefined;
+      /** The version the record must have. */
+      readonly ifVersion?: bigint | undefined;
+      /** Creates the record if it is missing; needs `content`. */
+      readonly allowMissing?: boolean | undefined;
+    }
+  | {
+      readonly kind: "delete";
+      readonly id: string;
+      readonly ifVersion?: bigint | undefined;
+      /** A missing record is a success that changes nothing. */
+      readonly allowMissing?: boolean | undefined;
+    }
+  | {
+      /**
+       * Replaces what was derived from a record, not the record: no new version, no revision. Does
+       * nothing if the record is gone or has another version.
+       */
+      readonly kind: "derive";
+      readonly id: string;
+      readonly ifVersion: bigint;
+      readonly derived: DerivedData;
+    };
+
+export interface Write {
+  readonly steps: readonly WriteStep[];
+  /**
+   * Makes a repeated write happen once: a second write with the same `id` and `fingerprint` within
+   * 24 h answers what the first did; with another fingerprint it is refused.
+   */
+  readonly request?: { readonly id: string; readonly fingerprint: string } | undefined;
+}
+
+/** What one step did. For a delete, the record's state before it. */
+export interface StepOutcome {
+  readonly id: string;
+  readonly version: bigint;
+  readonly createdUs: bigint;
+  readonly updatedUs: bigint;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly change: "created" | "updated" | "deleted" | "none";
+}
+
+export interface WriteOutcome {
+  readonly outcomes: readonly StepOutcome[];
+  /** The store's revision after the write: one step further per step that changed a record. */
+  readonly revision: bigint;
+  /** True if this is the answer of an earlier write with the same request id. */
+  readonly replayed: boolean;
+}
+
+export interface ReadOptions {
+  /** Stops the query; what it held is free again soon after. */
+  readonly signal?: AbortSignal | undefined;
+  /** Longest run time in ms; over it the query is stopped with QUERY_TIMEOUT. */
+  readonly budgetMs?: number | undefined;
+}
+
+export interface ListQuery {
+  readonly limit: number;
+  /** The `next` of the page before. */
+  readonly after?: string | undefined;
+}
+
+export interface ListPage {
+  /** In order of creation. */
+  readonly records: readonly StoredRecord[];
+  /** Where the next page starts; undefined on the last page. Opaque; holds no user data. */
+  readonly next: string | undefined;
+  readonly totalCount: bigint;
+}
+
+export interface TextQuery {
+  /** All must occur, in any text field; each is taken literally, whatever is in it. */
+  readonly words: readonly string[];
+  readonly limit: number;
+  readonly offset: number;
+}
+
+export interface TextHit {
+  readonly record: StoredRecord;
+  /** Higher is better. */
+  readonly score: number;
+}
+
+export interface TextHits {
+  readonly hits: readonly TextHit[];
+  /** Exact up to a cap of {@link countCap}. */
+  readonly totalCount: bigint;
+  readonly totalCapped: boolean;
+}
+
+/** Matches are counted exactly up to here. */
+export const countCap = 10_000;
+
+/** One entry of the change history, the latest of its record. */
+export interface Change {
+  readonly revision: bigint;
+  readonly id: string;
+  readonly kind: "written" | "deleted";
+  readonly atUs: bigint;
+}
+
+export interface ChangePage {
+  /** In order of revision; a record written twice appears once, at its last revision. */
+  readonly changes: readonly Change[];
+  /** The store's revision when this was read. */
+  readonly revision: bigint;
+  /** Deletes at or before this revision are forgotten; a reader from further back must start over. */
+  readonly horizon: bigint;
+}
+
+/** A field to index. */
+export interface IndexDefinition {
+  /** The field's path in the document, as in `price.cents`; also the index's name. */
+  readonly path: string;
+}
+
+/** How a store is laid out. It can change later, index by index. */
+export interface StoreLayout {
+  /** `full`: acknowledged means on disk. `relaxed`: the last moments before a power cut may be lost. */
+  readonly durability: "full" | "relaxed";
+  /** Names of the text fields, each `[a-z][a-z0-9_]*`. */
+  readonly textFields: readonly string[];
+  readonly indexes: readonly IndexDefinition[];
+}
+
+export interface IndexState {
+  readonly path: string;
+  readonly state: "building" | "ready";
+}
+
+export interface StoreStats {
+  readonly recordCount: bigint;
+  readonly sizeBytes: bigint;
+  readonly revision: bigint;
+  /** New whenever the store's content is replaced as a whole: revisions of two incarnations do not compare. */
+  readonly incarnation: string;
+  readonly indexes: readonly IndexState[];
+  readonly durability: StoreLayout["durability"];
+}
+
+export interface BuildProgress {
+  readonly done: bigint;
+  readonly total: bigint;
+}
+
+/**
+ * The records of one collection in one generation.
+ *
+ * Every method may also fail with STORAGE_UNAVAILABLE, STORAGE_CORRUPT, OVERLOADED or, when the
+ * engine is closing, SHUTTING_DOWN.
+ */
+export interface RecordStore {
+  /**
+   * Reads records by id: a few microseconds each, and never behind a scan or a write.
+   *
+   * @returns one item per id, in their order; undefined for a missing record. Every write that was
+   * acknowledged before the call is seen.
+   */
+  get(ids: readonly string[]): Promise<readonly (StoredRecord | undefined)[]>;
+
+  /**
+   * Applies all steps or none, in order, each seeing the ones before. When the promise resolves the
+   * write is as durable as the layout says. Writes of one store are applied in the order of the
+   * calls.
+   *
+   * @throws {CollectorError} RECORD_EXISTS, RECORD_NOT_FOUND, VERSION_MISMATCH: `subject.step` is
+   * the index of the first step that failed, `subject.id` its record. REQUEST_ID_REUSED. DISK_FULL:
+   * nothing was written. WRITE_OUTCOME_UNKNOWN: the disk failed and the write may or may not be
+   * found later.
+   */
+  write(write: Write): Promise<WriteOutcome>;
+
+  /** @throws {CollectorError} PAGE_TOKEN_INVALID, CANCELLED, QUERY_TIMEOUT */
+  list(query: ListQuery, options?: ReadOptions): Promise<ListPage>;
+
+  /** @throws {CollectorError} CANCELLED, QUERY_TIMEOUT */
+  searchText(query: TextQuery, options?: ReadOptions): Promise<TextHits>;
+
+  /** What changed after `revision`, at most `limit` items. */
+  changes(revision: bigint, limit: number, options?: ReadOptions): Promise<ChangePage>;
+
+  stats(): Promise<StoreStats>;
+
+  /**
+   * Adds an index and fills it in small steps while reads and writes go on; resolves when it is
+   * ready. A second call for the same path joins the first. After a crash or an abort the index is
+   * in state `building`, and a further call goes on where it stopped.
+   */
+  addIndex(
+    definition: IndexDefinition,
+    options?: {
+      readonly signal?: AbortSignal | undefined;
+      readonly onProgress?: (progress: BuildProgress) => void;
+    },
+  ): Promise<void>;
+
+  /** Drops an index, ready or not, in small steps; a missing one is a success. */
+  dropIndex(path: string): Promise<void>;
+}
+
+/** Names a store on disk: made by the server, never from a caller's text. */
+export interface StoreLocation {
+  /** Lower-case letters, digits and dashes. */
+  readonly storeId: string;
+  /** Each generation is a folder of its own. */
+  readonly generation: bigint;
+}
+
+/** A database engine: it makes, lends and removes stores. */
+export interface StorageEngine extends AsyncDisposable {
+  /** Makes an empty store, durably. @throws if it exists. */
+  create(location: StoreLocation, layout: StoreLayout): Promise<void>;
+
+  /**
+   * The store at `location`. Costs nothing until it is used: the engine opens what is in use and
+   * closes what is not, within its limits, and the returned object stays valid meanwhile.
+   */
+  store(location: StoreLocation): RecordStore;
+
+  /** True if the store exists. */
+  exists(location: StoreLocation): Promise<boolean>;
+
+  /** Removes a store once nothing uses it any more; a missing one is a success. */
+  drop(location: StoreLocation): Promise<void>;
+
+  /** Every store found, to remove what no catalog entry names. */
+  list(): Promise<readonly StoreLocation[]>;
+
+  /** Finishes acknowledged work, refuses new work with SHUTTING_DOWN and closes everything. */
+  close(): Promise<void>;
+}
