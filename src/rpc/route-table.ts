@@ -1,0 +1,99 @@
+import {
+  create,
+  type DescMethod,
+  type DescService,
+  type Message,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
+import { StatusSchema } from "../gen/collector/common_pb.ts";
+import type {
+  BoundMethod,
+  Call,
+  Interceptor,
+  Invocation,
+  Payload,
+  RawInvocation,
+  Routes,
+  ServiceHandlers,
+} from "./call.ts";
+
+/** Finds what serves a method that this server has no types for. */
+export type RawFinder = (serviceName: string, methodName: string) => RawInvocation | undefined;
+
+type AnyHandler = (input: Payload, call: Call) => Promise<object> | AsyncIterable<object>;
+
+/** Every method that is served here, with its interceptors around it. */
+export class RouteTable implements Routes {
+  readonly #methods = new Map<string, Map<string, BoundMethod>>();
+  readonly #interceptors: (method: DescMethod) => readonly Interceptor[];
+  readonly #findRaw: RawFinder;
+
+  /**
+   * @param interceptors the chain of a method, outermost first; asked once, when the method is added
+   */
+  constructor(
+    interceptors: (method: DescMethod) => readonly Interceptor[],
+    findRaw: RawFinder = () => undefined,
+  ) {
+    this.#interceptors = interceptors;
+    this.#findRaw = findRaw;
+  }
+
+  /** Serves every method of `service`. */
+  add<S extends DescService>(service: S, handlers: ServiceHandlers<S>): void {
+    const methods = new Map<string, BoundMethod>();
+    for (const desc of service.methods) {
+      const handler = (handlers as Record<string, AnyHandler>)[desc.localName];
+      if (handler === undefined) throw new Error(`${service.typeName}/${desc.name} has no handler`);
+      const invoke = this.#interceptors(desc).reduceRight<Invocation>(
+        (next, interceptor) => interceptor(next),
+        toInvocation(desc, handler.bind(handlers)),
+      );
+      methods.set(desc.name, { desc, invoke });
+    }
+    this.#methods.set(service.typeName, methods);
+  }
+
+  find(serviceName: string, methodName: string): BoundMethod | undefined {
+    return this.#methods.get(serviceName)?.get(methodName);
+  }
+
+  findRaw(serviceName: string, methodName: string): RawInvocation | undefined {
+    return this.#findRaw(serviceName, methodName);
+  }
+
+  *list(): Iterable<BoundMethod> {
+    for (const methods of this.#methods.values()) yield* methods.values();
+  }
+}
+
+function toInvocation(desc: DescMethod, handler: AnyHandler): Invocation {
+  const complete = completer(desc);
+  if (desc.methodKind === "unary" || desc.methodKind === "client_streaming") {
+    return async (input, call) => complete((await handler(input, call)) as object);
+  }
+  return (input, call) =>
+    Promise.resolve(completeEach(handler(input, call) as AsyncIterable<object>, complete));
+}
+
+async function* completeEach(
+  items: AsyncIterable<object>,
+  complete: (item: object) => Message,
+): AsyncIterable<Message> {
+  for await (const item of items) yield complete(item);
+}
+
+/**
+ * Makes a handler's answer the message that goes out: where the contract has a `status` in the
+ * answer, one that succeeds carries it with code OK.
+ */
+function completer(desc: DescMethod): (item: object) => Message {
+  const hasStatus = desc.output.fields.some(
+    (field) => field.name === "status" && field.message?.typeName === StatusSchema.typeName,
+  );
+  return (item) => {
+    const message = create(desc.output, item as MessageInitShape<typeof desc.output>);
+    if (hasStatus) (message as Message & { status?: unknown }).status ??= create(StatusSchema);
+    return message;
+  };
+}
