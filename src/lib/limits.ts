@@ -28,6 +28,8 @@ export interface Limits {
   readonly labelKeyBytesMax: number;
   readonly labelValueBytesMax: number;
   readonly indexedFieldsMax: number;
+  /** What of a record's text is searchable, in UTF-16 code units; the rest is left out. */
+  readonly recordTextCharsMax: number;
   readonly fullTextBytesMax: number;
   readonly fullTextTermsMax: number;
   /** One query's run time. */
@@ -73,6 +75,7 @@ export const defaultLimits: Limits = {
   labelKeyBytesMax: 128,
   labelValueBytesMax: 1024,
   indexedFieldsMax: 32,
+  recordTextCharsMax: 1024 * 1024,
   fullTextBytesMax: 512,
   fullTextTermsMax: 16,
   queryBudgetMs: 2000,
