@@ -1,0 +1,249 @@
+import {
+  type DescField,
+  type DescMessage,
+  type FileRegistry,
+  ScalarType,
+} from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import fc from "fast-check";
+
+/**
+ * Wire bytes of random messages of a type, as any encoder might write them: fields in any order,
+ * repeated, split, with unknown ones between.
+ */
+export function wireBytes(desc: DescMessage, types: FileRegistry): fc.Arbitrary<Uint8Array> {
+  return message(desc, types, 3).map((write) => {
+    const writer = new BinaryWriter();
+    write(writer);
+    return writer.finish();
+  });
+}
+
+/** Those bytes, then damaged: bytes changed, cut off, put in or taken out. */
+export function damagedBytes(desc: DescMessage, types: FileRegistry): fc.Arbitrary<Uint8Array> {
+  const damage = fc.record({
+    at: fc.nat(),
+    kind: fc.constantFrom("change", "cut", "insert", "remove", "flip"),
+    byte: fc.nat(255),
+  });
+  return fc
+    .tuple(wireBytes(desc, types), fc.array(damage, { minLength: 1, maxLength: 3 }))
+    .map(([bytes, damages]) => damages.reduce(applyDamage, bytes));
+}
+
+function applyDamage(
+  bytes: Uint8Array,
+  { at, kind, byte }: { at: number; kind: string; byte: number },
+): Uint8Array {
+  const index = bytes.length === 0 ? 0 : at % bytes.length;
+  const changed = [...bytes];
+  if (kind === "cut") changed.length = index;
+  else if (kind === "insert") changed.splice(index, 0, byte);
+  else if (kind === "remove") changed.splice(index, 1);
+  else if (bytes.length > 0) {
+    changed[index] = kind === "change" ? byte : (changed[index] ?? 0) ^ (1 << (byte % 8));
+  }
+  return Uint8Array.from(changed);
+}
+
+type Write = (writer: BinaryWriter) => void;
+
+/** Below this depth there are no more messages, not even Google's small ones. */
+const depthMin = -2;
+const made = new WeakMap<DescMessage, Map<number, fc.Arbitrary<Write>>>();
+
+function message(desc: DescMessage, types: FileRegistry, depth: number): fc.Arbitrary<Write> {
+  const byDepth = made.get(desc) ?? new Map<number, fc.Arbitrary<Write>>();
+  made.set(desc, byDepth);
+  const known = byDepth.get(depth);
+  if (known !== undefined) return known;
+  const arbitrary = newMessage(desc, types, depth);
+  byDepth.set(depth, arbitrary);
+  return arbitrary;
+}
+
+function newMessage(desc: DescMessage, types: FileRegistry, depth: number): fc.Arbitrary<Write> {
+  const usable = desc.fields.filter(
+    ({ message }) =>
+      message === undefined ||
+      depth > 0 ||
+      (depth > depthMin && message.typeName.startsWith("google.")),
+  );
+  const known = usable.map((field) => fieldRecord(field, types, depth - 1));
+  const parts = fc.oneof(
+    { weight: 12, arbitrary: known.length === 0 ? unknownRecord : fc.oneof(...known) },
+    { weight: 1, arbitrary: unknownRecord },
+  );
+  return fc.array(parts, { maxLength: depth >= 3 ? 12 : 4 }).map((writes) => (writer) => {
+    for (const write of writes) write(writer);
+  });
+}
+
+const unknownRecord: fc.Arbitrary<Write> = fc
+  .tuple(fc.integer({ min: 900, max: 1200 }), fc.constantFrom(0, 1, 2, 3, 5), fc.uint8Array())
+  .map(([number, type, bytes]) => (writer: BinaryWriter) => {
+    writer.tag(number, type as WireType);
+    if (type === 0) writer.uint64(BigInt(bytes.length) << 40n);
+    else if (type === 1) writer.double(bytes.length);
+    else if (type === 2) writer.bytes(bytes);
+    else if (type === 5) writer.float(bytes.length);
+    else writer.tag(3, WireType.LengthDelimited).bytes(bytes).tag(number, WireType.EndGroup);
+  });
+
+function fieldRecord(field: DescField, types: FileRegistry, depth: number): fc.Arbitrary<Write> {
+  switch (field.fieldKind) {
+    case "map":
+      return mapEntry(field, types, depth);
+    case "list":
+      if (field.listKind !== "message" && isPackable(field.scalar ?? ScalarType.INT32)) {
+        return fc.oneof(packed(field), single(field, types, depth));
+      }
+      return single(field, types, depth);
+    default:
+      return single(field, types, depth);
+  }
+}
+
+function single(field: DescField, types: FileRegistry, depth: number): fc.Arbitrary<Write> {
+  if (field.message !== undefined) {
+    const isGroup = field.fieldKind !== "map" && field.delimitedEncoding;
+    return content(field.message, types, depth).map((write) => (writer) => {
+      if (isGroup) {
+        writer.tag(field.number, WireType.StartGroup);
+        write(writer);
+        writer.tag(field.number, WireType.EndGroup);
+      } else {
+        writer.tag(field.number, WireType.LengthDelimited).fork();
+        write(writer);
+        writer.join();
+      }
+    });
+  }
+  const type = field.scalar ?? ScalarType.INT32;
+  return scalar(type).map((write) => (writer) => {
+    writer.tag(field.number, wireTypeOf(type));
+    write(writer);
+  });
+}
+
+function packed(field: DescField): fc.Arbitrary<Write> {
+  return fc
+    .array(scalar(field.scalar ?? ScalarType.INT32), { maxLength: 5 })
+    .map((writes) => (writer) => {
+      writer.tag(field.number, WireType.LengthDelimited).fork();
+      for (const write of writes) write(writer);
+      writer.join();
+    });
+}
+
+function mapEntry(
+  field: DescField & { fieldKind: "map" },
+  types: FileRegistry,
+  depth: number,
+): fc.Arbitrary<Write> {
+  const key = scalar(field.mapKey).map((write) => (writer: BinaryWriter) => {
+    writer.tag(1, wireTypeOf(field.mapKey));
+    write(writer);
+  });
+  const value =
+    field.message === undefined
+      ? scalar(field.scalar ?? ScalarType.INT32).map((write) => (writer: BinaryWriter) => {
+          writer.tag(2, wireTypeOf(field.scalar ?? ScalarType.INT32));
+          write(writer);
+        })
+      : content(field.message, types, depth).map((write) => (writer: BinaryWriter) => {
+          writer.tag(2, WireType.LengthDelimited).fork();
+          write(writer);
+          writer.join();
+        });
+  const parts = fc.oneof(
+    { weight: 8, arbitrary: fc.tuple(key, value) },
+    { weight: 1, arbitrary: fc.array(fc.oneof(key, value, unknownRecord), { maxLength: 3 }) },
+  );
+  return parts.map((writes) => (writer) => {
+    writer.tag(field.number, WireType.LengthDelimited).fork();
+    for (const write of writes) write(writer);
+    writer.join();
+  });
+}
+
+/** What a message field holds; an Any holds a message of a known type, or of none. */
+function content(desc: DescMessage, types: FileRegistry, depth: number): fc.Arbitrary<Write> {
+  if (desc.typeName !== "google.protobuf.Any" || depth <= 0) return message(desc, types, depth);
+  const targets = ["kinds.v1.Kinds", "google.protobuf.Timestamp", "google.protobuf.Struct"]
+    .map((name) => types.getMessage(name))
+    .filter((target) => target !== undefined);
+  const known = targets.map((target) =>
+    message(target, types, depth - 1).map((write) => (writer: BinaryWriter) => {
+      const inner = new BinaryWriter();
+      write(inner);
+      writer.tag(1, WireType.LengthDelimited).string(`type.googleapis.com/${target.typeName}`);
+      writer.tag(2, WireType.LengthDelimited).bytes(inner.finish());
+    }),
+  );
+  return fc.oneof(message(desc, types, depth), ...known);
+}
+
+const text = fc.oneof(fc.string({ unit: "grapheme" }), fc.string({ unit: "binary" }), fc.string());
+const long = fc.oneof(
+  fc.bigInt({ min: -(1n << 63n), max: (1n << 63n) - 1n }),
+  fc.constantFrom(0n, 1n, -1n, (1n << 63n) - 1n, -(1n << 63n), 1n << 53n, -(1n << 53n) - 1n),
+);
+const integer = fc.oneof(fc.integer(), fc.nat(3), fc.constantFrom(-1, 2147483647, -2147483648));
+
+function scalar(type: ScalarType): fc.Arbitrary<Write> {
+  switch (type) {
+    case ScalarType.STRING:
+      return text.map((value) => (writer) => void writer.string(value.toWellFormed()));
+    case ScalarType.BYTES:
+      return fc.uint8Array({ maxLength: 300 }).map((value) => (writer) => void writer.bytes(value));
+    case ScalarType.BOOL:
+      return fc.boolean().map((value) => (writer) => void writer.bool(value));
+    case ScalarType.DOUBLE:
+      return fc.double().map((value) => (writer) => void writer.double(value));
+    case ScalarType.FLOAT:
+      return fc.float().map((value) => (writer) => void writer.float(value));
+    case ScalarType.INT32:
+      return integer.map((value) => (writer) => void writer.int32(value));
+    case ScalarType.SINT32:
+      return integer.map((value) => (writer) => void writer.sint32(value));
+    case ScalarType.UINT32:
+      return integer.map((value) => (writer) => void writer.uint32(value >>> 0));
+    case ScalarType.FIXED32:
+      return integer.map((value) => (writer) => void writer.fixed32(value >>> 0));
+    case ScalarType.SFIXED32:
+      return integer.map((value) => (writer) => void writer.sfixed32(value));
+    case ScalarType.INT64:
+      return long.map((value) => (writer) => void writer.int64(value));
+    case ScalarType.SINT64:
+      return long.map((value) => (writer) => void writer.sint64(value));
+    case ScalarType.SFIXED64:
+      return long.map((value) => (writer) => void writer.sfixed64(value));
+    case ScalarType.UINT64:
+      return long.map((value) => (writer) => void writer.uint64(BigInt.asUintN(64, value)));
+    case ScalarType.FIXED64:
+      return long.map((value) => (writer) => void writer.fixed64(BigInt.asUintN(64, value)));
+  }
+}
+
+function isPackable(type: ScalarType): boolean {
+  return type !== ScalarType.STRING && type !== ScalarType.BYTES;
+}
+
+function wireTypeOf(type: ScalarType): WireType {
+  switch (type) {
+    case ScalarType.STRING:
+    case ScalarType.BYTES:
+      return WireType.LengthDelimited;
+    case ScalarType.DOUBLE:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      return WireType.Bit64;
+    case ScalarType.FLOAT:
+    case ScalarType.FIXED32:
+    case ScalarType.SFIXED32:
+      return WireType.Bit32;
+    default:
+      return WireType.Varint;
+  }
+}
