@@ -1,0 +1,41 @@
+import { readdir, readFile } from "node:fs/promises";
+import { childrenOf } from "../test/support/server-process.ts";
+
+/** The kernel's unit of CPU time in `/proc`, in µs. */
+const tickUs = 10_000;
+
+/** CPU time used so far by a process, its threads and the processes it started, in µs. */
+export async function cpuOf(pid: number): Promise<number> {
+  const pids = [pid, ...(await childrenOf(pid))];
+  const times = await Promise.all(pids.map(cpuOfOne));
+  return times.reduce((sum, time) => sum + time, 0);
+}
+
+/** CPU time of each thread of a process so far, in µs, by thread id. */
+export async function cpuOfThreads(pid: number): Promise<ReadonlyMap<number, number>> {
+  const times = new Map<number, number>();
+  for (const task of await readdir(`/proc/${pid}/task`)) {
+    const stat = await readFile(`/proc/${pid}/task/${task}/schedstat`, "utf8").catch(() => "0");
+    times.set(Number(task), Number(stat.split(" ")[0]) / 1000);
+  }
+  return times;
+}
+
+/** Resident memory of a process and of those it started, in bytes. */
+export async function memoryOf(pid: number): Promise<number> {
+  const pids = [pid, ...(await childrenOf(pid))];
+  const sizes = await Promise.all(
+    pids.map(async (one) => {
+      const status = await readFile(`/proc/${one}/status`, "utf8").catch(() => "");
+      return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
+    }),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+async function cpuOfOne(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  // The name before the last bracket may hold spaces; utime and stime are fields 14 and 15.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * tickUs;
+}
