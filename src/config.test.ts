@@ -53,10 +53,10 @@ describe("loadConfig", () => {
   });
 
   it("names a misspelt key and the one that was meant", async () => {
-    await withFile("limits: { pageSizeMx: 3 }\nprot: 1\n", (file) => {
+    await withFile("limits: { pageSizeMx: 3 }\nprt: 1\n", (file) => {
       for (const message of [
         /`pageSizeMx` \(did you mean `pageSizeMax`\?\)/,
-        /`prot` \(did you mean `port`\?\)/,
+        /`prt` \(did you mean `port`\?\)/,
       ]) {
         assert.throws(() => loadConfig({ flags: {}, env: {}, file }), {
           reason: "ARGUMENT_INVALID",
