@@ -1,0 +1,43 @@
+import type { Socket } from "node:net";
+import type { Limits } from "../../lib/limits.ts";
+
+/** Counts the connections that are open, in all and per address. */
+export class ConnectionLimits {
+  readonly #limits: Limits;
+  readonly #sockets = new Set<Socket>();
+  readonly #byAddress = new Map<string, number>();
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  get sockets(): Iterable<Socket> {
+    return this.#sockets;
+  }
+
+  get count(): number {
+    return this.#sockets.size;
+  }
+
+  /** Counts the socket until it closes. @returns why it is one too many, if it is; then it is not counted */
+  admit(socket: Socket): string | undefined {
+    const address = socket.remoteAddress ?? "unknown";
+    const count = this.#byAddress.get(address) ?? 0;
+    const { connectionsMax, connectionsPerAddressMax } = this.#limits;
+    if (this.#sockets.size >= connectionsMax) {
+      return `${this.#sockets.size} connections are open, the limit connectionsMax`;
+    }
+    if (count >= connectionsPerAddressMax) {
+      return `${count} connections of ${address} are open, the limit connectionsPerAddressMax`;
+    }
+    this.#sockets.add(socket);
+    this.#byAddress.set(address, count + 1);
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      const left = (this.#byAddress.get(address) ?? 1) - 1;
+      if (left > 0) this.#byAddress.set(address, left);
+      else this.#byAddress.delete(address);
+    });
+    return undefined;
+  }
+}

@@ -1,0 +1,307 @@
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import { CollectorError } from "../../errors.ts";
+import type { Limits } from "../../lib/limits.ts";
+import type { Log } from "../../lib/log.ts";
+import type { TypeSource } from "../../registry/type-snapshot.ts";
+import type { Routes } from "../call.ts";
+import type { HealthState } from "../health.ts";
+import { JsonCodec } from "../json-codec.ts";
+import type { Metrics } from "../metrics.ts";
+import { toConnectError } from "../status.ts";
+import { ConnectHandlers } from "./connect-handlers.ts";
+import { ConnectionLimits } from "./connection-limits.ts";
+import { type HttpRoute, HttpRouteTable } from "./http-routes.ts";
+import { HttpServer } from "./http-server.ts";
+import { Http1Connections } from "./http1-connections.ts";
+import { type GrpcStreams, Http2Sessions } from "./http2-sessions.ts";
+import { OriginGuard } from "./origin-guard.ts";
+import { pages } from "./pages.ts";
+import { ReceiveBudget } from "./receive-budget.ts";
+import { RpcEndpoint } from "./rpc-endpoint.ts";
+import { sniffProtocol } from "./sniff.ts";
+
+/** How long calls that are given up have to say so to their callers. */
+const farewellMs = 250;
+
+export interface PortOptions {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  /** In PEM. With it the port speaks TLS only. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  readonly routes: Routes;
+  /** Serves gRPC on HTTP/2; all else is served here. */
+  readonly grpc: GrpcStreams;
+  readonly limits: Limits;
+  /** Resolves Any in JSON. */
+  readonly types: TypeSource;
+  readonly defaultNamespace: string;
+  readonly health: HealthState;
+  readonly metrics: Metrics;
+  readonly newRequestId: () => string;
+  readonly log: Log;
+  /** Names for this server in a request's Host, besides `host`, `localhost` and addresses. */
+  readonly allowedHosts: readonly string[];
+  /** Web origins whose pages may call. */
+  readonly allowedOrigins: readonly string[];
+  /** Served besides `/`, `/healthz` and `/metrics`. */
+  readonly httpRoutes?: readonly HttpRoute[];
+}
+
+export interface CloseOptions {
+  /** How long calls in flight may go on. */
+  readonly drainMs: number;
+}
+
+/** Another process listens there. */
+export class PortTakenError extends Error {
+  override readonly name = "PortTakenError";
+  readonly host: string;
+  readonly port: number;
+
+  constructor(host: string, port: number, options?: ErrorOptions) {
+    super(`port ${port} on ${host} is taken; choose another, or 0 for a free one`, options);
+    this.host = host;
+    this.port = port;
+  }
+}
+
+/**
+ * Listens on one port for every protocol: the first bytes of a connection decide, or with TLS what
+ * was agreed on in its handshake.
+ *
+ * @throws {PortTakenError} if another process listens there
+ * @throws {CollectorError} ARGUMENT_INVALID if certificate and key cannot be used
+ */
+export async function openPort(options: PortOptions): Promise<Port> {
+  const port = new Port(options);
+  await port.listen();
+  return port;
+}
+
+/** A port that listens. Disposing it closes it without waiting for calls. */
+export class Port implements AsyncDisposable {
+  readonly #options: PortOptions;
+  readonly #server: Server;
+  readonly #connections: ConnectionLimits;
+  readonly #http1: Http1Connections;
+  readonly #http2: Http2Sessions;
+  readonly #routes = new HttpRouteTable();
+  /** Connections whose protocol is not known yet, by peer. */
+  readonly #undecided = new Map<
+    string,
+    { readonly socket: Socket; readonly timer: NodeJS.Timeout }
+  >();
+  readonly #shutdown = new AbortController();
+  #closed: Promise<void> | undefined;
+
+  constructor(options: PortOptions) {
+    const { limits, log, types, defaultNamespace } = options;
+    this.#options = options;
+    const codec = new JsonCodec({ types, jsonDepthMax: limits.jsonDepthMax, defaultNamespace });
+    const shutdown = this.#shutdown.signal;
+    const http = new HttpServer({
+      guard: new OriginGuard({
+        allowedHosts: [...options.allowedHosts, options.host],
+        allowedOrigins: options.allowedOrigins,
+      }),
+      routes: this.#routes,
+      rpc: new RpcEndpoint({
+        routes: options.routes,
+        handlers: new ConnectHandlers({ limits, codec, shutdown }),
+        limits,
+        budget: new ReceiveBudget(limits.receiveBufferBytesMax),
+        newRequestId: options.newRequestId,
+        log,
+      }),
+      log,
+    });
+    for (const route of pages(options)) this.#routes.add(route);
+    for (const route of options.httpRoutes ?? []) this.#routes.add(route);
+    this.#connections = new ConnectionLimits(limits);
+    this.#http1 = new Http1Connections({
+      limits,
+      http: (request, response) => http.handle(request, response),
+    });
+    this.#http2 = new Http2Sessions({
+      limits,
+      log,
+      grpc: options.grpc,
+      http: (request, response) => http.handle(request, response),
+    });
+    this.#server = this.#createServer();
+  }
+
+  /** What to dial, as in `http://127.0.0.1:50051`. */
+  get url(): string {
+    const scheme = this.#options.tls === undefined ? "http" : "https";
+    return `${scheme}://${this.address}`;
+  }
+
+  /** Host and port, as in `127.0.0.1:50051`. */
+  get address(): string {
+    const { host } = this.#options;
+    return `${host.includes(":") ? `[${host}]` : host}:${this.port}`;
+  }
+
+  /** The port, also if a free one was asked for. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo | null)?.port ?? this.#options.port;
+  }
+
+  addHttpRoute(route: HttpRoute): void {
+    this.#routes.add(route);
+  }
+
+  listen(): Promise<void> {
+    const { host, port } = this.#options;
+    return new Promise((resolve, reject) => {
+      const onError = (error: NodeJS.ErrnoException): void => {
+        this.#http1.close();
+        const taken = error.code === "EADDRINUSE";
+        reject(taken ? new PortTakenError(host, port, { cause: error }) : error);
+      };
+      this.#server.once("error", onError);
+      this.#server.listen({ host, port }, () => {
+        this.#server.off("error", onError);
+        // Such as EMFILE while accepting: that connection is lost, the port is not.
+        this.#server.on("error", (error) => {
+          this.#options.log.error({ err: error }, "the port failed to accept a connection");
+        });
+        resolve();
+      });
+    });
+  }
+
+  /**
+   * Takes no more connections, lets calls in flight go on for `drainMs`, then cancels them and closes
+   * what is left. Health is NOT_SERVING from the start. Closing twice is closing once.
+   */
+  close({ drainMs }: CloseOptions): Promise<void> {
+    this.#closed ??= this.#close(drainMs);
+    return this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close({ drainMs: 0 });
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    this.#options.health.drain();
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => {
+        resolve();
+      });
+    });
+    for (const { socket } of this.#undecided.values()) socket.destroy();
+    this.#http1.drain();
+    this.#http2.drain();
+    if (!(await within(closed, drainMs))) {
+      const reason = new CollectorError("SHUTTING_DOWN", "the server shut down during the call");
+      this.#shutdown.abort(toConnectError(reason));
+      await within(closed, Math.min(farewellMs, drainMs));
+      for (const socket of this.#connections.sockets) socket.destroy();
+      await closed;
+    }
+    this.#http1.close();
+  }
+
+  #createServer(): Server {
+    const { tls } = this.#options;
+    const socketOptions = { allowHalfOpen: true, noDelay: true, keepAlive: true };
+    let server: Server;
+    if (tls === undefined) {
+      server = createServer(socketOptions);
+    } else {
+      try {
+        server = createTlsServer({ ...tls, ...socketOptions, ALPNProtocols: ["h2", "http/1.1"] });
+      } catch (cause) {
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        const text = `tls: certificate and key cannot be used: ${reason}`;
+        throw new CollectorError("ARGUMENT_INVALID", text, { cause });
+      }
+      server.on("secureConnection", (socket: TLSSocket) => {
+        this.#onSecure(socket);
+      });
+      server.on("tlsClientError", (error: Error, socket: TLSSocket) => {
+        this.#options.log.debug({ err: error }, "a TLS handshake failed");
+        socket.destroy();
+      });
+    }
+    server.on("connection", (socket: Socket) => {
+      this.#onConnection(socket);
+    });
+    return server;
+  }
+
+  #onConnection(socket: Socket): void {
+    const { log, limits, tls } = this.#options;
+    socket.on("error", (error) => {
+      log.debug({ err: error }, "a connection failed");
+    });
+    const refusal = this.#connections.admit(socket);
+    if (refusal !== undefined) {
+      log.warn({ peer: peerOf(socket) }, `connection refused: ${refusal}`);
+      socket.destroy();
+      return;
+    }
+    const peer = peerOf(socket);
+    const timer = setTimeout(() => {
+      socket.destroy();
+    }, limits.streamIdleMs);
+    const undecided = { socket, timer };
+    this.#undecided.set(peer, undecided);
+    socket.once("close", () => {
+      clearTimeout(timer);
+      if (this.#undecided.get(peer) === undecided) this.#undecided.delete(peer);
+    });
+    if (tls === undefined) this.#sniff(socket);
+  }
+
+  #onSecure(socket: TLSSocket): void {
+    socket.on("error", (error) => {
+      this.#options.log.debug({ err: error }, "a TLS connection failed");
+    });
+    if (socket.alpnProtocol === "h2") this.#speak(socket, "http2");
+    else if (socket.alpnProtocol === "http/1.1") this.#speak(socket, "http1");
+    else this.#sniff(socket);
+  }
+
+  #sniff(socket: Socket): void {
+    sniffProtocol(socket, (protocol) => {
+      this.#speak(socket, protocol);
+    });
+  }
+
+  #speak(socket: Socket, protocol: "http1" | "http2"): void {
+    const peer = peerOf(socket);
+    clearTimeout(this.#undecided.get(peer)?.timer);
+    this.#undecided.delete(peer);
+    if (protocol === "http1") {
+      this.#http1.open(socket);
+      return;
+    }
+    // HTTP/2 has its own way to say that one side is done.
+    socket.allowHalfOpen = false;
+    this.#http2.open(socket);
+  }
+}
+
+/** Tells connections apart, also a TLS socket's from others. */
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress ?? "unknown"} ${socket.remotePort ?? 0}`;
+}
+
+/** Whether `event` happens within the time. */
+async function within(event: Promise<void>, ms: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => {
+    resolve(false);
+  }, ms);
+  try {
+    return await Promise.race([event.then(() => true), promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

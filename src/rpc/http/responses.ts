@@ -1,0 +1,142 @@
+import { once } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
+
+export type HttpRequest = IncomingMessage | Http2ServerRequest;
+export type HttpResponse = ServerResponse | Http2ServerResponse;
+
+/** How long the rest of a body is read and thrown away, so that its sender sees the answer. */
+const lingerMs = 2000;
+
+/** Headers that exist on a connection of HTTP/1.1 only. */
+const connectionHeaders: ReadonlySet<string> = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/** Answers with a short text, or JSON if `body` is an object. */
+export function respond(
+  request: HttpRequest,
+  response: HttpResponse,
+  status: number,
+  body: string | object,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const isText = typeof body === "string";
+  const bytes = Buffer.from(isText ? body : `${JSON.stringify(body)}\n`);
+  sendHead(response, status, {
+    "content-type": isText ? "text/plain; charset=utf-8" : "application/json",
+    "content-length": String(bytes.length),
+    "x-content-type-options": "nosniff",
+    ...headers,
+  });
+  endResponse(response, request.method === "HEAD" ? undefined : bytes);
+  discardBody(request, response);
+}
+
+/**
+ * Writes what connect-node answers, at the pace at which it is read.
+ *
+ * @param idleMs how long a reader may take none of it; then the stream is closed
+ */
+export async function sendUniversal(
+  answer: UniversalServerResponse,
+  request: HttpRequest,
+  response: HttpResponse,
+  idleMs: number,
+): Promise<void> {
+  const chunks = answer.body?.[Symbol.asyncIterator]();
+  try {
+    // The first chunk before the headers: until then the handler may still set some.
+    let chunk = await chunks?.next();
+    sendHead(response, answer.status, toNodeHeaders(answer.header));
+    while (chunk !== undefined && chunk.done !== true) {
+      if (!writeChunk(response, chunk.value)) await drained(response, idleMs);
+      chunk = await chunks?.next();
+    }
+    if (answer.trailer !== undefined) {
+      const trailers = toNodeHeaders(answer.trailer);
+      if ("stream" in response) response.addTrailers(trailers);
+      else response.addTrailers(trailers);
+    }
+    endResponse(response);
+    discardBody(request, response);
+  } finally {
+    await chunks?.return?.();
+  }
+}
+
+/** Throws away what the caller still sends after its answer, for a while; then cuts it off. */
+function discardBody(request: HttpRequest, response: HttpResponse): void {
+  if (request.complete) return;
+  if ("stream" in response) {
+    // As RFC 9113 has it: after a complete answer, a reset with NO_ERROR asks for no more.
+    response.once("finish", () => {
+      if (!response.stream.readableEnded) response.stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+    return;
+  }
+  const socket = request.socket;
+  request.resume();
+  const timer = setTimeout(() => {
+    socket.destroy();
+  }, lingerMs);
+  request.once("close", () => {
+    clearTimeout(timer);
+  });
+}
+
+async function drained(response: HttpResponse, idleMs: number): Promise<void> {
+  if (response.destroyed || ("stream" in response && response.stream.destroyed)) {
+    throw new Error("the caller hung up");
+  }
+  const stop = new AbortController();
+  const timer = setTimeout(() => {
+    stop.abort();
+  }, idleMs);
+  try {
+    await Promise.race([
+      once(response, "drain", { signal: stop.signal }),
+      once(response, "close", { signal: stop.signal }).then(() => {
+        throw new Error("the caller hung up");
+      }),
+    ]);
+  } catch (error) {
+    if (stop.signal.aborted) response.destroy();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    stop.abort();
+  }
+}
+
+function toNodeHeaders(headers: Headers | undefined): Record<string, string> {
+  return Object.fromEntries(headers ?? []);
+}
+
+function sendHead(
+  response: HttpResponse,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+): void {
+  if ("stream" in response) {
+    const allowed = Object.entries(headers).filter(([name]) => !connectionHeaders.has(name));
+    response.writeHead(status, Object.fromEntries(allowed));
+  } else {
+    response.writeHead(status, headers);
+  }
+}
+
+function writeChunk(response: HttpResponse, chunk: Uint8Array): boolean {
+  return "stream" in response ? response.write(chunk) : response.write(chunk);
+}
+
+function endResponse(response: HttpResponse, bytes?: Uint8Array): void {
+  if (bytes === undefined) response.end();
+  else if ("stream" in response) response.end(bytes);
+  else response.end(bytes);
+}

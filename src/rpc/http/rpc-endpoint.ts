@@ -1,0 +1,231 @@
+import { createContextValues } from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import type { Limits } from "../../lib/limits.ts";
+import type { Log } from "../../lib/log.ts";
+import type { BoundMethod, Routes } from "../call.ts";
+import type { ConnectHandlers } from "./connect-handlers.ts";
+import { timerMsMax } from "./connect-handlers.ts";
+import { decodeWebText, encodeWebText } from "./grpc-web-text.ts";
+import { isHeaderFromOutside, requestFacts } from "./http-call.ts";
+import type { ReceiveBudget } from "./receive-budget.ts";
+import { readRequestBody } from "./request-body.ts";
+import { type HttpRequest, type HttpResponse, respond, sendUniversal } from "./responses.ts";
+import { type UnimplementedHandlers, unimplementedHandlers } from "./unimplemented.ts";
+
+export interface RpcEndpointOptions {
+  readonly routes: Routes;
+  readonly handlers: ConnectHandlers;
+  readonly limits: Limits;
+  readonly budget: ReceiveBudget;
+  readonly newRequestId: () => string;
+  readonly log: Log;
+}
+
+/** What the content type of a request says about how its messages are written. */
+interface Format {
+  readonly json: boolean;
+  /** Messages in envelopes: all of gRPC and gRPC-Web, and Connect's streams. */
+  readonly enveloped: boolean;
+  /** gRPC-Web in base64. */
+  readonly text: boolean;
+}
+
+const contentTypePattern =
+  /^application\/(?:(grpc-web-text|grpc-web|grpc|connect)(?:\+(proto|json))?|(proto|json))(?: ?; ?charset=utf-?8)?$/i;
+
+/** Serves RPCs that are not the lean gRPC adapter's: Connect, gRPC-Web, and all of HTTP/1.1. */
+export class RpcEndpoint {
+  readonly #options: RpcEndpointOptions;
+  readonly #unimplemented: UnimplementedHandlers = unimplementedHandlers();
+
+  constructor(options: RpcEndpointOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the path has the form of an RPC, `/package.Service/Method`. */
+  isRpcPath(path: string): boolean {
+    return splitPath(path) !== undefined;
+  }
+
+  /** Never rejects: what goes wrong is answered, or logged if nothing can be answered any more. */
+  async serve(path: string, request: HttpRequest, response: HttpResponse): Promise<void> {
+    const [service, method] = splitPath(path) ?? ["", ""];
+    const bound = this.#options.routes.find(service, method);
+    const format = formatOf(request);
+    if (format === undefined) {
+      refuseFormat(request, response, bound);
+      return;
+    }
+    const { log, limits } = this.#options;
+    const hangUp = new AbortController();
+    response.once("close", () => {
+      hangUp.abort();
+    });
+    try {
+      const handler = this.#handlerFor(bound, format);
+      if (bound?.desc.methodKind === "bidi_streaming" && request.httpVersionMajor < 2) {
+        respond(request, response, 505, "This method streams both ways, which needs HTTP/2.\n", {
+          connection: "close",
+        });
+        return;
+      }
+      const answer = await handler(this.#toUniversal(request, format, bound, hangUp.signal));
+      if (format.text) encodeWebText(answer);
+      if (answer.status === 405 || answer.status === 415) refuseFormat(request, response, bound);
+      else await sendUniversal(answer, request, response, limits.streamIdleMs);
+    } catch (error) {
+      if (hangUp.signal.aborted) {
+        log.debug({ err: error, path }, "the caller hung up during a call");
+        return;
+      }
+      log.error({ err: error, path }, "a request failed outside of its handler");
+      if (response.headersSent) response.destroy();
+      else respond(request, response, 500, "The server failed; its log has the details.\n");
+    }
+  }
+
+  #handlerFor(bound: BoundMethod | undefined, format: Format): UniversalHandler {
+    if (bound === undefined) return this.#unimplemented[format.enveloped ? "stream" : "unary"];
+    return this.#options.handlers.get(bound, format.json ? "json" : "binary");
+  }
+
+  #toUniversal(
+    request: HttpRequest,
+    format: Format,
+    bound: BoundMethod | undefined,
+    signal: AbortSignal,
+  ): UniversalServerRequest {
+    const { limits, budget, newRequestId } = this.#options;
+    const kind = bound?.desc.methodKind;
+    const header = toWebHeaders(request);
+    // Only JSON is worth compressing; without this, connect-node answers in the request's encoding.
+    if (!format.json) {
+      for (const name of acceptEncodingHeaders) header.set(name, "identity");
+    }
+    if (format.text) header.set("content-type", "application/grpc-web+proto");
+    const timeoutMs = settleTimeout(header, kind, limits);
+    const { remoteAddress, remotePort } = request.socket;
+    return {
+      httpVersion: request.httpVersion,
+      method: request.method ?? "",
+      // Only its path and query are looked at; the caller's Host is no part of it.
+      url: new URL(request.url ?? "/", "http://localhost").toString(),
+      header,
+      body: readRequestBody({
+        source: request,
+        enveloped: format.enveloped,
+        single: kind === "unary" || kind === "server_streaming",
+        timeoutMs,
+        limits,
+        budget,
+        ...(format.text ? { decode: decodeWebText() } : {}),
+      }),
+      signal,
+      contextValues: createContextValues().set(requestFacts, {
+        requestId: newRequestId(),
+        peer: `${remoteAddress ?? "unknown"}:${remotePort ?? 0}`,
+        rawHeaders: request.rawHeaders,
+      }),
+    };
+  }
+}
+
+const acceptEncodingHeaders = [
+  "accept-encoding",
+  "grpc-accept-encoding",
+  "connect-accept-encoding",
+] as const;
+
+function splitPath(path: string): [service: string, method: string] | undefined {
+  const match = /^\/([^/]+)\/([^/]+)$/.exec(path);
+  return match?.[1] !== undefined && match[2] !== undefined ? [match[1], match[2]] : undefined;
+}
+
+function formatOf(request: HttpRequest): Format | undefined {
+  if (request.method === "GET") {
+    const query = new URL(request.url ?? "/", "http://localhost").searchParams;
+    const encoding = query.get("encoding");
+    if (encoding !== "json" && encoding !== "proto") return undefined;
+    return { json: encoding === "json", enveloped: false, text: false };
+  }
+  const match = contentTypePattern.exec(request.headers["content-type"] ?? "");
+  if (match === null) return undefined;
+  const protocol = match[1]?.toLowerCase();
+  const text = protocol === "grpc-web-text";
+  const json = (match[2] ?? match[3])?.toLowerCase() === "json";
+  if (text && json) return undefined;
+  return { json, enveloped: protocol !== undefined, text };
+}
+
+function refuseFormat(
+  request: HttpRequest,
+  response: HttpResponse,
+  bound: BoundMethod | undefined,
+): void {
+  if (bound === undefined && request.method === "GET") {
+    respond(request, response, 404, "There is nothing here.\n");
+  } else if (request.method !== "POST") {
+    const text = "Call this method with POST and content-type: application/json.\n";
+    respond(request, response, 405, text, { allow: "POST" });
+  } else {
+    const streams = bound !== undefined && bound.desc.methodKind !== "unary";
+    const wanted = streams ? "application/connect+json" : "application/json";
+    const text = `This method takes content-type: ${wanted} (or the protobuf, gRPC-Web or gRPC one).\n`;
+    respond(request, response, 415, text, { "accept-post": wanted });
+  }
+}
+
+function toWebHeaders(request: HttpRequest): Headers {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (value === undefined || !isHeaderFromOutside(name)) continue;
+    for (const item of Array.isArray(value) ? value : [value]) headers.append(name, item);
+  }
+  return headers;
+}
+
+/**
+ * Sets how long the call may take: what the caller asks, within the limits of a unary method; other
+ * kinds have none unless the caller sets one. A malformed header is left for connect-node to refuse.
+ *
+ * @returns milliseconds
+ */
+function settleTimeout(
+  header: Headers,
+  kind: BoundMethod["desc"]["methodKind"] | undefined,
+  limits: Limits,
+): number | undefined {
+  const isConnect = !(header.get("content-type") ?? "").startsWith("application/grpc");
+  const name = isConnect ? "connect-timeout-ms" : "grpc-timeout";
+  const text = header.get(name);
+  const asked = text === null ? undefined : parseTimeout(text, isConnect);
+  if (text !== null && asked === undefined) return undefined;
+  const longest = kind === "unary" ? limits.deadlineMaxMs : timerMsMax;
+  const fallback = kind === "unary" ? limits.deadlineDefaultMs : undefined;
+  const wanted = asked ?? fallback;
+  if (wanted === undefined) return undefined;
+  const timeoutMs = Math.min(wanted, longest);
+  header.set(name, isConnect ? String(timeoutMs) : grpcTimeout(timeoutMs));
+  return timeoutMs;
+}
+
+const grpcUnitsMs: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+};
+
+function parseTimeout(text: string, isConnect: boolean): number | undefined {
+  if (isConnect) return /^\d{1,10}$/.test(text) ? Number(text) : undefined;
+  const match = /^(\d{1,8})([HMSmun])$/.exec(text);
+  const unit = grpcUnitsMs[match?.[2] ?? ""];
+  return match === null || unit === undefined ? undefined : Math.ceil(Number(match[1]) * unit);
+}
+
+/** At most eight digits are allowed. */
+function grpcTimeout(timeoutMs: number): string {
+  return timeoutMs < 1e8 ? `${timeoutMs}m` : `${Math.ceil(timeoutMs / 1000)}S`;
+}
