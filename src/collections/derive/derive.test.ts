@@ -13,7 +13,7 @@ import {
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { type Any, isWrapperDesc } from "@bufbuild/protobuf/wkt";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { defaultLimits } from "../../lib/limits.ts";
 import { damagedBytes, wireBytes } from "../testing/arbitraries.ts";
 import { compileProtos, kindsProto, legacyProto } from "../testing/compile.ts";

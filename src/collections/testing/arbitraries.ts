@@ -5,7 +5,7 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 /**
  * Wire bytes of random messages of a type, as any encoder might write them: fields in any order,
