@@ -16,9 +16,14 @@ export interface LoadResult {
  * Puts load on a server from a process of its own.
  *
  * @param serverPid whose CPU time is taken while the measurement runs.
+ * @param hooks called when the measurement begins, after the warm-up, and when it ends.
  * @throws if a call fails: a figure with failures in it means nothing.
  */
-export async function load(job: LoadJob, serverPid: number): Promise<LoadResult> {
+export async function load(
+  job: LoadJob,
+  serverPid: number,
+  hooks: { readonly onBegin?: () => void; readonly onEnd?: () => void } = {},
+): Promise<LoadResult> {
   const child = fork(join(import.meta.dirname, "load-process.ts"));
   const exited = new Promise((resolve) => child.once("exit", resolve));
   let cpuAtBegin: Promise<number> | undefined;
@@ -27,9 +32,12 @@ export async function load(job: LoadJob, serverPid: number): Promise<LoadResult>
     child.once("error", reject);
     child.once("exit", (code) => reject(new Error(`the load process ended with code ${code}`)));
     child.on("message", (message: LoadMessage) => {
-      if (message.kind === "begun") cpuAtBegin = cpuOf(serverPid);
-      else if (message.kind === "failed") reject(new Error(message.reason));
+      if (message.kind === "begun") {
+        hooks.onBegin?.();
+        cpuAtBegin = cpuOf(serverPid);
+      } else if (message.kind === "failed") reject(new Error(message.reason));
       else {
+        hooks.onEnd?.();
         const { results, tookMs, cpuUs } = message;
         const calls = results.reduce((sum, { done }) => sum + done, 0);
         const failed = results.reduce((sum, flow) => sum + flow.failed, 0);
