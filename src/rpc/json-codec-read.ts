@@ -9,6 +9,7 @@ import {
   ScalarType,
   toBinary,
 } from "@bufbuild/protobuf";
+import { isFieldError } from "@bufbuild/protobuf/reflect";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
 import { type CollectorError, invalidField } from "../errors.ts";
@@ -165,7 +166,7 @@ function merge(
   }
 }
 
-/** Finds the field that `error` is about by reading one at a time. */
+/** Finds the field that `error` is about: it may say so; else by reading one at a time. */
 function atField(
   desc: DescMessage,
   json: JsonValue,
@@ -173,6 +174,11 @@ function atField(
   error: unknown,
   read: (key: string, value: JsonValue) => unknown,
 ): CollectorError {
+  const named =
+    error instanceof Error && isFieldError(error.cause) ? error.cause.field() : undefined;
+  if (named !== undefined && named.parent === desc) {
+    return invalidField("JSON_INVALID", join(path, named.name), readable(error));
+  }
   if (typeof json === "object" && json !== null && !Array.isArray(json) && !hasOwnJsonForm(desc)) {
     for (const key of Object.keys(json)) {
       try {

@@ -1,19 +1,19 @@
+import type { IncomingHttpHeaders } from "node:http";
 import type { DescMethod } from "@bufbuild/protobuf";
-import { base64Decode } from "@bufbuild/protobuf/wire";
 import {
   type ContextKey,
   createContextKey,
   encodeBinaryHeader,
   type HandlerContext,
 } from "@connectrpc/connect";
-import { invalidField } from "../../errors.ts";
 import type { Call, RequestMetadata, ResponseMetadata } from "../call.ts";
-import { namespaceHeader } from "../interceptors/namespace.ts";
+import { GrpcRequestMetadata } from "../grpc/metadata.ts";
 
 /** What the transport knows of a request and connect-node does not pass on. */
 export interface RequestFacts {
   readonly requestId: string;
   readonly peer: string;
+  readonly headers: IncomingHttpHeaders;
   /** Names and values in turn, as they came. */
   readonly rawHeaders: readonly string[];
 }
@@ -21,6 +21,7 @@ export interface RequestFacts {
 export const requestFacts: ContextKey<RequestFacts> = createContextKey<RequestFacts>({
   requestId: "",
   peer: "",
+  headers: {},
   rawHeaders: [],
 });
 
@@ -34,7 +35,7 @@ export class HttpCall implements Call {
   namespace = "";
   deadlineMs: number | undefined;
   readonly #context: HandlerContext;
-  readonly #rawHeaders: readonly string[];
+  readonly #facts: RequestFacts;
   #requestMetadata: RequestMetadata | undefined;
 
   constructor(method: DescMethod, context: HandlerContext) {
@@ -47,7 +48,7 @@ export class HttpCall implements Call {
     this.requestId = facts.requestId;
     this.deadlineMs = leftMs === undefined ? undefined : performance.now() + leftMs;
     this.#context = context;
-    this.#rawHeaders = facts.rawHeaders;
+    this.#facts = facts;
   }
 
   get signal(): AbortSignal {
@@ -55,7 +56,12 @@ export class HttpCall implements Call {
   }
 
   get requestMetadata(): RequestMetadata {
-    this.#requestMetadata ??= new HttpRequestMetadata(this.#rawHeaders);
+    if (this.#requestMetadata === undefined) {
+      const { headers, rawHeaders } = this.#facts;
+      // HTTP/1.1 keeps the case of names; the values stand between them.
+      const list = rawHeaders.map((text, i) => (i % 2 === 0 ? text.toLowerCase() : text));
+      this.#requestMetadata = new GrpcRequestMetadata(headers, list);
+    }
     return this.#requestMetadata;
   }
 
@@ -65,40 +71,6 @@ export class HttpCall implements Call {
 
   get responseTrailers(): ResponseMetadata {
     return new HttpResponseMetadata(this.#context.responseTrailer);
-  }
-}
-
-/** Whether a header may pass from outside to a handler: of `x-collector-*`, only the namespace. */
-export function isHeaderFromOutside(name: string): boolean {
-  return !name.startsWith(":") && (!name.startsWith("x-collector-") || name === namespaceHeader);
-}
-
-class HttpRequestMetadata implements RequestMetadata {
-  readonly #pairs: (readonly [string, string])[] = [];
-
-  constructor(rawHeaders: readonly string[]) {
-    for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-      const name = (rawHeaders[at] ?? "").toLowerCase();
-      if (isHeaderFromOutside(name)) this.#pairs.push([name, rawHeaders[at + 1] ?? ""]);
-    }
-  }
-
-  get(name: string): string | undefined {
-    return this.#pairs.find(([own]) => own === name)?.[1];
-  }
-
-  getBinary(name: string): Uint8Array | undefined {
-    const value = this.get(name)?.split(",", 1)[0];
-    if (value === undefined) return undefined;
-    try {
-      return base64Decode(value.trim());
-    } catch {
-      throw invalidField("METADATA_INVALID", name, "a header that ends in -bin holds base64");
-    }
-  }
-
-  entries(): Iterable<readonly [string, string]> {
-    return this.#pairs;
   }
 }
 

@@ -28,12 +28,12 @@ export function respond(
 ): void {
   const isText = typeof body === "string";
   const bytes = Buffer.from(isText ? body : `${JSON.stringify(body)}\n`);
-  sendHead(response, status, {
+  const about = {
     "content-type": isText ? "text/plain; charset=utf-8" : "application/json",
     "content-length": String(bytes.length),
     "x-content-type-options": "nosniff",
-    ...headers,
-  });
+  };
+  sendHead(response, status, status === 204 ? headers : { ...about, ...headers });
   endResponse(response, request.method === "HEAD" ? undefined : bytes);
   discardBody(request, response);
 }

@@ -3,10 +3,11 @@ import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/conne
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import type { BoundMethod, Routes } from "../call.ts";
+import { formatTimeout, parseTimeout as parseGrpcTimeout } from "../grpc/timeout.ts";
 import type { ConnectHandlers } from "./connect-handlers.ts";
 import { timerMsMax } from "./connect-handlers.ts";
 import { decodeWebText, encodeWebText } from "./grpc-web-text.ts";
-import { isHeaderFromOutside, requestFacts } from "./http-call.ts";
+import { requestFacts } from "./http-call.ts";
 import type { ReceiveBudget } from "./receive-budget.ts";
 import { readRequestBody } from "./request-body.ts";
 import { type HttpRequest, type HttpResponse, respond, sendUniversal } from "./responses.ts";
@@ -104,7 +105,7 @@ export class RpcEndpoint {
     }
     if (format.text) header.set("content-type", "application/grpc-web+proto");
     const timeoutMs = settleTimeout(header, kind, limits);
-    const { remoteAddress, remotePort } = request.socket;
+    const { remoteAddress = "unknown", remotePort = 0 } = request.socket;
     return {
       httpVersion: request.httpVersion,
       method: request.method ?? "",
@@ -123,7 +124,8 @@ export class RpcEndpoint {
       signal,
       contextValues: createContextValues().set(requestFacts, {
         requestId: newRequestId(),
-        peer: `${remoteAddress ?? "unknown"}:${remotePort ?? 0}`,
+        peer: `${remoteAddress.includes(":") ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`,
+        headers: request.headers,
         rawHeaders: request.rawHeaders,
       }),
     };
@@ -178,7 +180,7 @@ function refuseFormat(
 function toWebHeaders(request: HttpRequest): Headers {
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) {
-    if (value === undefined || !isHeaderFromOutside(name)) continue;
+    if (value === undefined || name.startsWith(":")) continue;
     for (const item of Array.isArray(value) ? value : [value]) headers.append(name, item);
   }
   return headers;
@@ -205,27 +207,16 @@ function settleTimeout(
   const wanted = asked ?? fallback;
   if (wanted === undefined) return undefined;
   const timeoutMs = Math.min(wanted, longest);
-  header.set(name, isConnect ? String(timeoutMs) : grpcTimeout(timeoutMs));
+  header.set(name, isConnect ? String(timeoutMs) : formatTimeout(timeoutMs));
   return timeoutMs;
 }
 
-const grpcUnitsMs: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
-  S: 1000,
-  m: 1,
-  u: 1e-3,
-  n: 1e-6,
-};
-
+/** Milliseconds, or undefined if the text is no timeout. */
 function parseTimeout(text: string, isConnect: boolean): number | undefined {
   if (isConnect) return /^\d{1,10}$/.test(text) ? Number(text) : undefined;
-  const match = /^(\d{1,8})([HMSmun])$/.exec(text);
-  const unit = grpcUnitsMs[match?.[2] ?? ""];
-  return match === null || unit === undefined ? undefined : Math.ceil(Number(match[1]) * unit);
-}
-
-/** At most eight digits are allowed. */
-function grpcTimeout(timeoutMs: number): string {
-  return timeoutMs < 1e8 ? `${timeoutMs}m` : `${Math.ceil(timeoutMs / 1000)}S`;
+  try {
+    return Math.ceil(parseGrpcTimeout(text));
+  } catch {
+    return undefined;
+  }
 }
