@@ -1,0 +1,44 @@
+import { closeSync, fsyncSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import type { StoreLayout } from "../record-store.ts";
+import { createSchema } from "./schema.ts";
+import { dataFileName } from "./store-paths.ts";
+import { translateError } from "./translate-error.ts";
+
+/**
+ * Makes an empty store in a new folder, and waits until it is on disk. Blocks for as long as that
+ * takes: not for the event loop. What it made is removed again if it fails.
+ *
+ * @param folder absolute; it does not exist yet.
+ */
+export function createStoreFolder(folder: string, layout: StoreLayout): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+    const path = join(folder, dataFileName);
+    const db = new DatabaseSync(path, { readBigInts: true, defensive: true });
+    try {
+      // The one fsync at the end covers all that is written here.
+      db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF");
+      createSchema(db, layout);
+    } finally {
+      db.close();
+    }
+    // No connection has the file open any more, so no lock is lost when it is closed here.
+    syncPath(path);
+    syncPath(folder);
+    syncPath(dirname(folder));
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw translateError(error);
+  }
+}
+
+function syncPath(path: string): void {
+  const handle = openSync(path, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}

@@ -1,0 +1,66 @@
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { malformedRow } from "./connection.ts";
+import { checkSchemaVersion, readSchemaVersion, schemaVersion } from "./schema.ts";
+
+/** Brings a store from one schema version to the next, inside a transaction. */
+export interface SchemaUpgrade {
+  readonly from: bigint;
+  readonly apply: (db: DatabaseSync) => void;
+}
+
+/** In order, each starting where the one before ends; the last ends at `schemaVersion`. */
+export const schemaUpgrades: readonly SchemaUpgrade[] = [];
+
+/**
+ * Upgrades a store of an older schema in one transaction, after putting a copy of it beside it,
+ * named after its old version. A store of the current schema is left alone.
+ *
+ * @throws {CollectorError} STORAGE_UNAVAILABLE if the store is newer; STORAGE_CORRUPT if its version
+ * was never one.
+ */
+export function upgradeSchema(
+  db: DatabaseSync,
+  path: string,
+  upgrades: readonly SchemaUpgrade[] = schemaUpgrades,
+  target: bigint = schemaVersion,
+): void {
+  let version = readSchemaVersion(db);
+  if (version === target) return;
+  checkSchemaVersion(version, target);
+  const first = upgrades.findIndex(({ from }) => from === version);
+  if (first < 0) throw malformedRow();
+  keepCopy(db, `${path}.v${version}`);
+  db.exec("BEGIN IMMEDIATE");
+  try {
+    for (const { apply } of upgrades.slice(first)) {
+      apply(db);
+      version++;
+    }
+    db.exec(`PRAGMA user_version = ${version}`);
+    db.exec("COMMIT");
+  } catch (error) {
+    if (db.isTransaction) db.exec("ROLLBACK");
+    throw error;
+  }
+}
+
+function keepCopy(db: DatabaseSync, path: string): void {
+  if (existsSync(path)) return;
+  const unfinished = `${path}.new`;
+  rmSync(unfinished, { force: true });
+  db.prepare("VACUUM INTO ?").run(unfinished);
+  syncPath(unfinished);
+  renameSync(unfinished, path);
+  syncPath(dirname(path));
+}
+
+function syncPath(path: string): void {
+  const handle = openSync(path, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}

@@ -1,0 +1,209 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { setImmediate, setTimeout } from "node:timers/promises";
+import { invalidField } from "../../errors.ts";
+import type { Clock } from "../../lib/clock.ts";
+import type { Limits } from "../../lib/limits.ts";
+import type {
+  BuildProgress,
+  ChangePage,
+  IndexDefinition,
+  ListPage,
+  ListQuery,
+  ReadOptions,
+  RecordStore,
+  StoredRecord,
+  StoreStats,
+  TextHits,
+  TextQuery,
+  Write,
+  WriteOutcome,
+} from "../record-store.ts";
+import { decodeCursor, encodeCursor } from "./list-cursor.ts";
+import {
+  OutdatedStoreError,
+  type PointReads,
+  type ReadHandle,
+  readPageBytes,
+  readRecord,
+  readStats,
+} from "./point-reads.ts";
+import type { ReaderPool } from "./reader/reader-pool.ts";
+import { unpackRecords } from "./reader/record-codec.ts";
+import type { StoreGate } from "./store-gate.ts";
+import { dataFileName } from "./store-paths.ts";
+import { isBusy, translateError } from "./translate-error.ts";
+import type { WriterTask } from "./writer/messages.ts";
+import type { WriterPool } from "./writer/writer-pool.ts";
+
+/** What the stores of one engine share. */
+export interface StoreParts {
+  readonly storesFolder: string;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly pointReads: PointReads;
+  readonly writers: WriterPool;
+  readonly readers: ReaderPool;
+}
+
+/** Records read before other work on the event loop gets its turn. */
+const readsPerTurn = 200;
+
+const busyRetries = 20;
+const busyRetryMs = 5;
+
+/** One store, lent by its engine: it holds no connection of its own. */
+export class SqliteRecordStore implements RecordStore {
+  readonly #key: string;
+  readonly #gate: StoreGate;
+  readonly #parts: StoreParts;
+
+  constructor(key: string, gate: StoreGate, parts: StoreParts) {
+    this.#key = key;
+    this.#gate = gate;
+    this.#parts = parts;
+  }
+
+  async get(ids: readonly string[]): Promise<readonly (StoredRecord | undefined)[]> {
+    if (ids.length <= readsPerTurn) return this.#getSome(ids);
+    const found: (StoredRecord | undefined)[] = [];
+    for (let from = 0; from < ids.length; from += readsPerTurn) {
+      if (from > 0) await setImmediate();
+      found.push(...(await this.#getSome(ids.slice(from, from + readsPerTurn))));
+    }
+    return found;
+  }
+
+  write(write: Write): Promise<WriteOutcome> {
+    const { writers, clock } = this.#parts;
+    return this.#gate.use(() => writers.write(this.#key, write, clock.nowUs()));
+  }
+
+  async list(query: ListQuery, options: ReadOptions = {}): Promise<ListPage> {
+    const { incarnation } = await this.#read((handle) => handle);
+    const after = query.after === undefined ? 0n : decodeCursor(query.after, incarnation);
+    const { limit } = query;
+    const { readers } = this.#parts;
+    const result = await this.#gate.use(() =>
+      readers.run(this.#key, { kind: "list", limit, after, bytesMax: this.#pageBytesMax }, options),
+    );
+    return {
+      records: unpackRecords(result.records),
+      next: result.next === undefined ? undefined : encodeCursor(result.next, incarnation),
+      totalCount: result.totalCount,
+    };
+  }
+
+  async searchText(query: TextQuery, options: ReadOptions = {}): Promise<TextHits> {
+    const { words, limit, offset } = query;
+    if (words.length === 0) throw invalidField("QUERY_INVALID", "query", "send at least one word");
+    await this.#read(() => undefined);
+    const { readers } = this.#parts;
+    const bytesMax = this.#pageBytesMax;
+    const { records, scores, totalCount, totalCapped } = await this.#gate.use(() =>
+      readers.run(this.#key, { kind: "searchText", words, limit, offset, bytesMax }, options),
+    );
+    return {
+      hits: unpackRecords(records).map((record, position) => ({
+        record,
+        score: scores[position] ?? 0,
+      })),
+      totalCount,
+      totalCapped,
+    };
+  }
+
+  async changes(revision: bigint, limit: number, options: ReadOptions = {}): Promise<ChangePage> {
+    await this.#read(() => undefined);
+    const { readers } = this.#parts;
+    const result = await this.#gate.use(() =>
+      readers.run(this.#key, { kind: "changes", revision, limit }, options),
+    );
+    return { changes: result.changes, revision: result.revision, horizon: result.horizon };
+  }
+
+  async stats(): Promise<StoreStats> {
+    const { pageBytes, ...stats } = await this.#read((handle) => ({
+      ...readStats(handle),
+      pageBytes: readPageBytes(handle),
+    }));
+    return { ...stats, sizeBytes: pageBytes + (await this.#logBytes()) };
+  }
+
+  addIndex(
+    definition: IndexDefinition,
+    options: {
+      readonly signal?: AbortSignal | undefined;
+      readonly onProgress?: (progress: BuildProgress) => void;
+    } = {},
+  ): Promise<void> {
+    const { path } = definition;
+    return this.#runOnIndex({ task: "addIndex", storeKey: this.#key, path }, options);
+  }
+
+  dropIndex(path: string): Promise<void> {
+    return this.#runOnIndex({ task: "dropIndex", storeKey: this.#key, path }, {});
+  }
+
+  /** Work on an index ends when the store is closed; it goes on where it stopped. */
+  async #runOnIndex(
+    task: WriterTask,
+    options: {
+      readonly signal?: AbortSignal | undefined;
+      readonly onProgress?: ((progress: BuildProgress) => void) | undefined;
+    },
+  ): Promise<void> {
+    const gate = this.#gate;
+    const signals = options.signal === undefined ? [] : [options.signal];
+    const signal = AbortSignal.any([gate.ending, ...signals]);
+    const { onProgress } = options;
+    try {
+      await gate.use(() => this.#parts.writers.run(this.#key, task, { signal, onProgress }));
+    } catch (error) {
+      gate.check();
+      throw error;
+    }
+  }
+
+  /** A page has to fit into a message together with what is said about each record. */
+  get #pageBytesMax(): number {
+    return Math.floor(this.#parts.limits.messageBytesMax / 2);
+  }
+
+  #getSome(ids: readonly string[]): Promise<readonly (StoredRecord | undefined)[]> {
+    return this.#read((handle) => ids.map((id) => readRecord(handle, id)));
+  }
+
+  /** Reads, if need be after waiting for a lock or for the store's upgrade. */
+  async #read<T>(read: (handle: ReadHandle) => T): Promise<T> {
+    this.#gate.check();
+    const { pointReads, writers } = this.#parts;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return read(pointReads.use(this.#key));
+      } catch (error) {
+        if (error instanceof OutdatedStoreError && attempt === 1) {
+          const task = { task: "open", storeKey: this.#key } as const;
+          await this.#gate.use(() => writers.run(this.#key, task));
+        } else if (isBusy(error) && attempt < busyRetries) {
+          await setTimeout(busyRetryMs);
+        } else {
+          // The next read starts with a new connection.
+          pointReads.close(this.#key);
+          throw translateError(error);
+        }
+      }
+      this.#gate.check();
+    }
+  }
+
+  async #logBytes(): Promise<bigint> {
+    try {
+      const path = join(this.#parts.storesFolder, this.#key, `${dataFileName}-wal`);
+      return BigInt((await stat(path)).size);
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return 0n;
+      throw translateError(error);
+    }
+  }
+}

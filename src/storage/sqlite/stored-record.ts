@@ -1,0 +1,21 @@
+import type { StoredRecord } from "../record-store.ts";
+import { malformedRow, type Row } from "./connection.ts";
+import { parseLabels } from "./labels.ts";
+
+/** What {@link toStoredRecord} reads, of a table named `record`. */
+export const recordColumns = "id, version, created_us, updated_us, labels, data";
+
+/** Checks a row as it leaves the database, so that no caller has to. */
+export function toStoredRecord(row: Row): StoredRecord {
+  const { id, version, created_us: createdUs, updated_us: updatedUs, labels, data } = row;
+  if (
+    typeof id === "string" &&
+    typeof version === "bigint" &&
+    typeof createdUs === "bigint" &&
+    typeof updatedUs === "bigint" &&
+    data instanceof Uint8Array
+  ) {
+    return { id, version, createdUs, updatedUs, labels: parseLabels(labels), data };
+  }
+  throw malformedRow();
+}

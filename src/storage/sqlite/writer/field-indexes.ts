@@ -1,0 +1,113 @@
+import type { DatabaseSync } from "node:sqlite";
+import { integerOf, malformedRow, type Row } from "../connection.ts";
+import { compileIndexKeys, type IndexKey, type IndexKeyReader } from "../index-keys.ts";
+import { type IndexStatements, prepareIndexStatements } from "./write-statements.ts";
+
+export type FieldIndexState = "building" | "ready" | "dropping";
+
+/** An index of a store as the writer keeps it. */
+export interface FieldIndex extends IndexStatements {
+  readonly number: bigint;
+  readonly path: string;
+  readonly state: Exclude<FieldIndexState, "dropping">;
+  /** While it is built: records up to here are in it, */
+  readonly builtTo: bigint;
+  /** and from here on they are put in as they are written. What lies between waits for the build. */
+  readonly buildUntil: bigint;
+}
+
+/** The indexes of one store, kept in step with its records by explicit statements. */
+export class FieldIndexes {
+  readonly #db: DatabaseSync;
+  #indexes: readonly FieldIndex[] = [];
+  #readKeys: IndexKeyReader = () => [];
+
+  constructor(db: DatabaseSync) {
+    this.#db = db;
+    this.reload();
+  }
+
+  /** True if there is nothing to keep. */
+  get empty(): boolean {
+    return this.#indexes.length === 0;
+  }
+
+  find(path: string): FieldIndex | undefined {
+    return this.#indexes.find((index) => index.path === path);
+  }
+
+  get all(): readonly FieldIndex[] {
+    return this.#indexes;
+  }
+
+  /** Reads again which indexes there are, after that changed. */
+  reload(): void {
+    const rows: Row[] = this.#db
+      .prepare(`
+        SELECT number, path, state, built_to AS builtTo, build_until AS buildUntil
+        FROM field_index WHERE state <> 'dropping' ORDER BY number
+      `)
+      .all();
+    this.#indexes = rows.map((row) => this.#toIndex(row));
+    this.#readKeys = compileIndexKeys(this.#indexes.map((index) => index.path));
+  }
+
+  insert(seq: bigint, document: string): void {
+    const keys = this.#readKeys(document);
+    for (const [position, index] of this.#indexes.entries()) {
+      if (!keeps(index, seq)) continue;
+      for (const key of keys[position] ?? []) index.insert.run(key, seq);
+    }
+  }
+
+  remove(seq: bigint, document: string): void {
+    const keys = this.#readKeys(document);
+    for (const [position, index] of this.#indexes.entries()) {
+      if (!keeps(index, seq)) continue;
+      for (const key of keys[position] ?? []) index.remove.run(key, seq);
+    }
+  }
+
+  replace(seq: bigint, before: string, after: string): void {
+    const keysBefore = this.#readKeys(before);
+    const keysAfter = this.#readKeys(after);
+    for (const [position, index] of this.#indexes.entries()) {
+      if (!keeps(index, seq)) continue;
+      const old = keysBefore[position] ?? [];
+      const now = keysAfter[position] ?? [];
+      if (sameKeys(old, now)) continue;
+      for (const key of old) index.remove.run(key, seq);
+      for (const key of now) index.insert.run(key, seq);
+    }
+  }
+
+  /** Puts a record that was there before an index into it. */
+  fill(index: FieldIndex, seq: bigint, document: string): void {
+    const position = this.#indexes.indexOf(index);
+    for (const key of this.#readKeys(document)[position] ?? []) index.insert.run(key, seq);
+  }
+
+  #toIndex(row: Row): FieldIndex {
+    const { path, state } = row;
+    if (typeof path !== "string" || (state !== "building" && state !== "ready")) {
+      throw malformedRow();
+    }
+    const number = integerOf(row, "number");
+    return {
+      number,
+      path,
+      state,
+      builtTo: integerOf(row, "builtTo"),
+      buildUntil: integerOf(row, "buildUntil"),
+      ...prepareIndexStatements(this.#db, number),
+    };
+  }
+}
+
+function keeps(index: FieldIndex, seq: bigint): boolean {
+  return index.state === "ready" || seq <= index.builtTo || seq > index.buildUntil;
+}
+
+function sameKeys(a: readonly IndexKey[], b: readonly IndexKey[]): boolean {
+  return a.length === b.length && a.every((key, position) => key === b[position]);
+}

@@ -1,0 +1,134 @@
+import type { BuildProgress } from "../../record-store.ts";
+import { integerOf, textOf } from "../connection.ts";
+import { indexTable, indexTableName } from "../schema.ts";
+import type { FieldIndex } from "./field-indexes.ts";
+import type { StoreWriter } from "./store-writer.ts";
+
+/** How long one step aims to take, in ms: writes wait for it at most. */
+const stepMs = 8;
+const rowsMin = 16;
+const rowsMax = 4096;
+
+/** Long work on a store that is done in small steps between groups of writes. */
+export interface StepTask {
+  /** Does a step. @returns true once all is done. @throws {CollectorError} */
+  step(store: StoreWriter): boolean;
+}
+
+/**
+ * Registers an index if there is none yet. From then on, what is written is put into it; the records
+ * there were before follow by {@link IndexBuild}.
+ */
+export function registerIndex(store: StoreWriter, path: string): FieldIndex {
+  const known = store.indexes.find(path);
+  if (known !== undefined) return known;
+  store.transact(() => {
+    const row = store.db
+      .prepare(`
+        INSERT INTO field_index (path, state, built_to, build_until)
+        VALUES (?, 'building', 0, ?) RETURNING number
+      `)
+      .get(path, store.revision);
+    store.db.exec(indexTable(integerOf(row, "number")));
+  });
+  store.indexes.reload();
+  const added = store.indexes.find(path);
+  if (added === undefined) throw new Error("the index that was just added is missing");
+  return added;
+}
+
+/** Takes an index out of use. Its entries go by {@link IndexRemoval}. */
+export function retireIndex(store: StoreWriter, path: string): void {
+  if (store.indexes.find(path) === undefined) return;
+  store.transact(() => {
+    store.db
+      .prepare("UPDATE field_index SET state = 'dropping', path = NULL WHERE path = ?")
+      .run(path);
+  });
+  store.indexes.reload();
+}
+
+/** Fills an index with the records that were there before it. Where it stops, another can go on. */
+export class IndexBuild implements StepTask {
+  readonly #path: string;
+  readonly #onProgress: (progress: BuildProgress) => void;
+  #rows = 256;
+
+  constructor(path: string, onProgress: (progress: BuildProgress) => void) {
+    this.#path = path;
+    this.#onProgress = onProgress;
+  }
+
+  step(store: StoreWriter): boolean {
+    const index = store.indexes.find(this.#path);
+    // Dropped meanwhile: there is nothing left to build.
+    if (index === undefined || index.state === "ready") return true;
+    const startMs = performance.now();
+    const builtTo = this.#fill(store, index);
+    const done = builtTo >= index.buildUntil;
+    store.indexes.reload();
+    this.#rows = nextRows(this.#rows, performance.now() - startMs);
+    this.#onProgress({ done: builtTo, total: index.buildUntil });
+    return done;
+  }
+
+  #fill(store: StoreWriter, index: FieldIndex): bigint {
+    const { db, indexes } = store;
+    let builtTo = index.buildUntil;
+    store.transact(() => {
+      const rows = db
+        .prepare(`
+          SELECT seq, json(document) AS document FROM record
+          WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
+        `)
+        .all(index.builtTo, index.buildUntil, BigInt(this.#rows));
+      for (const row of rows) {
+        indexes.fill(index, integerOf(row, "seq"), textOf(row, "document"));
+      }
+      if (rows.length === this.#rows) builtTo = integerOf(rows.at(-1), "seq");
+      const state = builtTo >= index.buildUntil ? "ready" : "building";
+      db.prepare("UPDATE field_index SET built_to = ?, state = ? WHERE number = ?").run(
+        builtTo,
+        state,
+        index.number,
+      );
+    });
+    return builtTo;
+  }
+}
+
+/** Removes what retired indexes of a store have left. */
+export class IndexRemoval implements StepTask {
+  #rows = 256;
+
+  step(store: StoreWriter): boolean {
+    const { db } = store;
+    const row = db
+      .prepare("SELECT number FROM field_index WHERE state = 'dropping' ORDER BY number LIMIT 1")
+      .get();
+    if (row === undefined) return true;
+    const number = integerOf(row, "number");
+    const table = indexTableName(number);
+    const startMs = performance.now();
+    store.transact(() => {
+      const { changes } = db
+        .prepare(`
+          DELETE FROM ${table}
+          WHERE (value, seq) IN (SELECT value, seq FROM ${table} LIMIT ?)
+        `)
+        .run(BigInt(this.#rows));
+      if (Number(changes) < this.#rows) {
+        db.exec(`DROP TABLE ${table}`);
+        db.prepare("DELETE FROM field_index WHERE number = ?").run(number);
+      }
+    });
+    this.#rows = nextRows(this.#rows, performance.now() - startMs);
+    return false;
+  }
+}
+
+function nextRows(rows: number, tookMs: number): number {
+  const wanted = (rows * stepMs) / Math.max(tookMs, 0.1);
+  // At most twice as many, so that one lucky step does not make the next a long one.
+  return Math.round(Math.min(Math.max(wanted, rowsMin), rows * 2, rowsMax));
+}

@@ -1,0 +1,68 @@
+import type { Limits } from "../../../lib/limits.ts";
+import type { LogLevel } from "../../../lib/log.ts";
+import type { BuildProgress, StepOutcome, StoreLayout } from "../../record-store.ts";
+import type { Failure } from "../failure.ts";
+import type { PackedWrites } from "./write-codec.ts";
+
+/** What a writer thread is started with. */
+export interface WriterOptions {
+  /** The folder that holds the stores; a store's key is its path in there. */
+  readonly storesFolder: string;
+  readonly limits: Limits;
+  readonly openStoresMax: number;
+}
+
+/** A task for a writer thread other than a write. */
+export type WriterTask =
+  /** Makes the tables of a new store at an absolute path, and puts them on disk. */
+  | { readonly task: "create"; readonly path: string; readonly layout: StoreLayout }
+  /** Opens a store, and brings it to the current schema if it has an older one. */
+  | { readonly task: "open"; readonly storeKey: string }
+  /** Closes a store after all writes that came before. */
+  | { readonly task: "close"; readonly storeKey: string }
+  | { readonly task: "addIndex"; readonly storeKey: string; readonly path: string }
+  | { readonly task: "dropIndex"; readonly storeKey: string; readonly path: string }
+  /** Ends all work in hand and closes everything. */
+  | { readonly task: "shutdown" };
+
+/** From the main thread to a writer thread. */
+export type WriterRequest =
+  | ({ readonly kind: "writes" } & PackedWrites)
+  | { readonly kind: "task"; readonly call: number; readonly task: WriterTask }
+  | { readonly kind: "abort"; readonly call: number }
+  /** The main thread's and the readers' connections to a store are closed. */
+  | { readonly kind: "released"; readonly storeKey: string };
+
+/** From a writer thread to the main thread. */
+export type WriterReport =
+  | { readonly kind: "answers"; readonly answers: readonly Answer[] }
+  | { readonly kind: "done"; readonly call: number }
+  | { readonly kind: "failed"; readonly call: number; readonly failure: Failure }
+  | { readonly kind: "progress"; readonly call: number; readonly progress: BuildProgress }
+  /** Asks for the connections of others to a store to be closed. */
+  | { readonly kind: "release"; readonly storeKey: string }
+  | {
+      readonly kind: "log";
+      readonly level: LogLevel;
+      readonly fields: object;
+      readonly message: string;
+    };
+
+/** What became of one write. */
+export type Answer =
+  | {
+      readonly call: number;
+      readonly revision: bigint;
+      readonly replayed: boolean;
+      readonly outcomes: readonly PackedOutcome[];
+    }
+  | { readonly call: number; readonly failure: Failure };
+
+/** A step's outcome; labels are undefined if they are those of the step. */
+export type PackedOutcome = readonly [
+  version: bigint,
+  createdUs: bigint,
+  updatedUs: bigint,
+  change: StepOutcome["change"],
+  labels: string | undefined,
+];

@@ -1,0 +1,157 @@
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { CollectorError } from "../../../errors.ts";
+import type { Limits } from "../../../lib/limits.ts";
+import { openForWriting, setSynchronous } from "../connection.ts";
+import { packFailure } from "../failure.ts";
+import { readMeta } from "../schema.ts";
+import { upgradeSchema } from "../schema-upgrade.ts";
+import { isInputOutputError, translateError } from "../translate-error.ts";
+import { FieldIndexes } from "./field-indexes.ts";
+import type { Answer } from "./messages.ts";
+import type { IncomingWrite } from "./write-codec.ts";
+import { type StoreCounters, type StoreTables, WriteGroup } from "./write-group.ts";
+import { prepareWriteStatements, type WriteStatements } from "./write-statements.ts";
+
+export interface GroupResult {
+  readonly answers: readonly Answer[];
+  /** What the disk or the file failed with: the store takes no writes until it is recovered. */
+  readonly failure: CollectorError | undefined;
+}
+
+/** WAL pages from which on it is written back to the database between groups. */
+const checkpointPages = 1000n;
+
+/** The one connection that writes to a store. */
+export class StoreWriter implements StoreTables {
+  readonly db: DatabaseSync;
+  readonly statements: WriteStatements;
+  readonly indexes: FieldIndexes;
+  readonly #limits: Limits;
+  readonly #walSize: StatementSync;
+  #counters: StoreCounters;
+
+  private constructor(db: DatabaseSync, limits: Limits) {
+    const meta = readMeta(db);
+    setSynchronous(db, meta.durability);
+    this.db = db;
+    this.#limits = limits;
+    this.statements = prepareWriteStatements(db, meta.textFields);
+    this.indexes = new FieldIndexes(db);
+    this.#walSize = db.prepare("PRAGMA wal_checkpoint(NOOP)");
+    const { revision, recordCount, horizon, tombstones } = meta;
+    this.#counters = { revision, recordCount, horizon, tombstones };
+  }
+
+  /** @throws {CollectorError} */
+  static open(path: string, limits: Limits): StoreWriter {
+    let db: DatabaseSync | undefined;
+    try {
+      db = openForWriting(path, "full");
+      upgradeSchema(db, path);
+      return new StoreWriter(db, limits);
+    } catch (error) {
+      db?.close();
+      throw translateError(error);
+    }
+  }
+
+  /** The store's revision. */
+  get revision(): bigint {
+    return this.#counters.revision;
+  }
+
+  /**
+   * Applies writes in one transaction and waits until it is durable.
+   *
+   * @param next gives the next write of the group, until it has none.
+   */
+  runGroup(next: () => IncomingWrite | undefined, diskLow: boolean): GroupResult {
+    const { tombstonesMax, requestIdTtlMs } = this.#limits;
+    const taken: IncomingWrite[] = [];
+    let committing = false;
+    try {
+      const options = { tombstonesMax, requestIdTtlMs, diskLow };
+      const group = new WriteGroup(this, this.#counters, options);
+      for (let write = next(); write !== undefined; write = next()) {
+        taken.push(write);
+        group.add(write);
+      }
+      if (!group.changed) {
+        this.db.exec("ROLLBACK");
+        return { answers: group.answers, failure: undefined };
+      }
+      group.finish();
+      committing = true;
+      this.db.exec("COMMIT");
+      this.#counters = group.counters;
+      return { answers: group.answers, failure: undefined };
+    } catch (error) {
+      return this.#failGroup(taken, error, committing);
+    }
+  }
+
+  /** Changes tables in a transaction of its own. @throws {CollectorError} */
+  transact(change: () => void): void {
+    try {
+      this.db.exec("BEGIN IMMEDIATE");
+      change();
+      this.db.exec("COMMIT");
+    } catch (error) {
+      this.#rollBack();
+      throw translateError(error);
+    }
+  }
+
+  /** Writes the WAL back to the database if it has grown long. For between groups. */
+  tidy(): void {
+    const size = this.#walSize.get();
+    const log = size?.["log"];
+    const done = size?.["checkpointed"];
+    if (typeof log !== "bigint" || typeof done !== "bigint") return;
+    if (log - done >= checkpointPages) this.db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+  }
+
+  /**
+   * Puts all that is committed into the database file and empties the WAL, so that nothing of a
+   * commit that failed half-way is left in it.
+   *
+   * @returns false if a reader was in the way.
+   */
+  settle(): boolean {
+    this.#rollBack();
+    const row = this.db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get();
+    return row?.["busy"] === 0n;
+  }
+
+  close(): void {
+    if (!this.db.isOpen) return;
+    try {
+      this.#rollBack();
+      this.db.exec("PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)");
+    } finally {
+      this.db.close();
+    }
+  }
+
+  #failGroup(taken: readonly IncomingWrite[], error: unknown, committing: boolean): GroupResult {
+    this.#rollBack();
+    const cause = translateError(error);
+    const failure =
+      committing && isInputOutputError(error)
+        ? new CollectorError(
+            "WRITE_OUTCOME_UNKNOWN",
+            "the disk failed while the write was made durable: read it to see whether it is there",
+            { cause: cause.cause },
+          )
+        : cause;
+    const packed = packFailure(failure);
+    return {
+      answers: taken.map(({ call }) => ({ call, failure: packed })),
+      failure: cause.reason === "DISK_FULL" ? undefined : failure,
+    };
+  }
+
+  #rollBack(): void {
+    if (this.db.isOpen && this.db.isTransaction) this.db.exec("ROLLBACK");
+  }
+}

@@ -1,0 +1,231 @@
+import { Worker } from "node:worker_threads";
+import { CollectorError } from "../../../errors.ts";
+import type { Log } from "../../../lib/log.ts";
+import { siblingModule } from "../../../lib/sibling-module.ts";
+import type { BuildProgress, StepOutcome, Write, WriteOutcome } from "../../record-store.ts";
+import { unpackFailure } from "../failure.ts";
+import { parseLabels } from "../labels.ts";
+import type {
+  Answer,
+  PackedOutcome,
+  WriterOptions,
+  WriterReport,
+  WriterRequest,
+  WriterTask,
+} from "./messages.ts";
+import { type OutgoingWrite, packWrites } from "./write-codec.ts";
+
+export interface WriterHandleOptions {
+  readonly writer: WriterOptions;
+  readonly log: Log;
+  /** Closes the connections to a store that are not the writer's. */
+  readonly release: (storeKey: string) => Promise<void>;
+}
+
+interface PendingWrite {
+  readonly write: Write;
+  readonly resolve: (outcome: WriteOutcome) => void;
+  readonly reject: (error: CollectorError) => void;
+}
+
+interface PendingTask {
+  readonly resolve: () => void;
+  readonly reject: (error: CollectorError) => void;
+  readonly onProgress: ((progress: BuildProgress) => void) | undefined;
+}
+
+/**
+ * One writer thread as the main thread sees it. The thread starts with the first work for it, and
+ * starts again if it has died.
+ */
+export class WriterHandle {
+  readonly #options: WriterHandleOptions;
+  #worker: Worker | undefined;
+  #nextCall = 1;
+  readonly #writes = new Map<number, PendingWrite>();
+  readonly #tasks = new Map<number, PendingTask>();
+  #outgoing: OutgoingWrite[] = [];
+
+  constructor(options: WriterHandleOptions) {
+    this.#options = options;
+  }
+
+  /** Hands a write over together with all others of this turn of the event loop. */
+  write(storeKey: string, write: Write, nowUs: bigint): Promise<WriteOutcome> {
+    return new Promise((resolve, reject) => {
+      const call = this.#nextCall++;
+      this.#writes.set(call, { write, resolve, reject });
+      if (this.#outgoing.length === 0) setImmediate(() => this.#flush());
+      this.#outgoing.push({ call, storeKey, nowUs, write });
+    });
+  }
+
+  /** Runs a task after all writes that were handed over before. */
+  run(
+    task: WriterTask,
+    options: {
+      readonly signal?: AbortSignal | undefined;
+      readonly onProgress?: ((progress: BuildProgress) => void) | undefined;
+    } = {},
+  ): Promise<void> {
+    const { signal, onProgress } = options;
+    if (signal?.aborted === true) return Promise.reject(cancelled());
+    return new Promise((resolve, reject) => {
+      const call = this.#nextCall++;
+      const abort = (): void => this.#post({ kind: "abort", call });
+      signal?.addEventListener("abort", abort, { once: true });
+      const settled = (): void => signal?.removeEventListener("abort", abort);
+      this.#tasks.set(call, {
+        resolve: () => {
+          settled();
+          resolve();
+        },
+        reject: (error) => {
+          settled();
+          reject(error);
+        },
+        onProgress,
+      });
+      this.#flush();
+      this.#post({ kind: "task", call, task });
+    });
+  }
+
+  /** Ends the thread once all that was handed over is done. */
+  async close(): Promise<void> {
+    this.#flush();
+    if (this.#worker === undefined) return;
+    await this.run({ task: "shutdown" });
+    const worker = this.#worker;
+    this.#worker = undefined;
+    await worker?.terminate();
+  }
+
+  #flush(): void {
+    if (this.#outgoing.length === 0) return;
+    const outgoing = this.#outgoing;
+    this.#outgoing = [];
+    const packed = packWrites(outgoing);
+    this.#post({ kind: "writes", ...packed }, [packed.bytes]);
+  }
+
+  #post(request: WriterRequest, transfer: readonly ArrayBuffer[] = []): void {
+    this.#worker ??= this.#start();
+    this.#worker.postMessage(request, transfer);
+  }
+
+  #start(): Worker {
+    const worker = new Worker(siblingModule(import.meta.url, "writer-thread"), {
+      workerData: this.#options.writer,
+      execArgv: [],
+      name: "collector-writer",
+    });
+    worker.on("message", (report: WriterReport) => this.#receive(report));
+    worker.on("error", (error) => this.#died(worker, error));
+    worker.on("exit", () => this.#died(worker, undefined));
+    return worker;
+  }
+
+  #receive(report: WriterReport): void {
+    switch (report.kind) {
+      case "answers":
+        for (const answer of report.answers) this.#answer(answer);
+        return;
+      case "done":
+        this.#takeTask(report.call)?.resolve();
+        return;
+      case "failed":
+        this.#takeTask(report.call)?.reject(unpackFailure(report.failure));
+        return;
+      case "progress":
+        this.#tasks.get(report.call)?.onProgress?.(report.progress);
+        return;
+      case "release":
+        void this.#release(report.storeKey);
+        return;
+      case "log":
+        this.#options.log[report.level](report.fields, report.message);
+    }
+  }
+
+  #answer(answer: Answer): void {
+    const pending = this.#writes.get(answer.call);
+    if (pending === undefined) return;
+    this.#writes.delete(answer.call);
+    if ("failure" in answer) {
+      pending.reject(unpackFailure(answer.failure));
+      return;
+    }
+    const { revision, replayed } = answer;
+    const outcomes = answer.outcomes.map((outcome, step) =>
+      unpackOutcome(pending.write, step, outcome),
+    );
+    pending.resolve({ outcomes, revision, replayed });
+  }
+
+  async #release(storeKey: string): Promise<void> {
+    await this.#options.release(storeKey);
+    // A thread that died meanwhile has nothing to recover.
+    this.#worker?.postMessage({ kind: "released", storeKey } satisfies WriterRequest);
+  }
+
+  #takeTask(call: number): PendingTask | undefined {
+    const task = this.#tasks.get(call);
+    this.#tasks.delete(call);
+    return task;
+  }
+
+  #died(worker: Worker, error: unknown): void {
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
+    this.#options.log.error(
+      { err: error },
+      "a writer thread has ended; it starts again when needed",
+    );
+    const writes = [...this.#writes.values()];
+    const tasks = [...this.#tasks.values()];
+    this.#writes.clear();
+    this.#tasks.clear();
+    this.#outgoing = [];
+    for (const { reject } of writes) {
+      reject(
+        new CollectorError(
+          "WRITE_OUTCOME_UNKNOWN",
+          "the writer ended before it answered: read the record to see whether it was written",
+          { cause: error },
+        ),
+      );
+    }
+    for (const { reject } of tasks) {
+      reject(
+        new CollectorError(
+          "STORAGE_UNAVAILABLE",
+          "the writer ended before it answered; try again",
+          {
+            cause: error,
+            retryAfterMs: 1000,
+          },
+        ),
+      );
+    }
+  }
+}
+
+function cancelled(): CollectorError {
+  return new CollectorError("CANCELLED", "the work was cancelled");
+}
+
+function unpackOutcome(write: Write, position: number, packed: PackedOutcome): StepOutcome {
+  const [version, createdUs, updatedUs, change, labels] = packed;
+  const step = write.steps[position];
+  const own = step !== undefined && "labels" in step ? step.labels : undefined;
+  const id = step?.id ?? "";
+  return {
+    id,
+    version,
+    createdUs,
+    updatedUs,
+    change,
+    labels: labels === undefined ? (own ?? {}) : parseLabels(labels),
+  };
+}
