@@ -1,7 +1,8 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { StoreLayout } from "../record-store.ts";
+import { syncPathSync } from "./file-sync.ts";
 import { createSchema } from "./schema.ts";
 import { dataFileName } from "./store-paths.ts";
 import { translateError } from "./translate-error.ts";
@@ -25,20 +26,11 @@ export function createStoreFolder(folder: string, layout: StoreLayout): void {
       db.close();
     }
     // No connection has the file open any more, so no lock is lost when it is closed here.
-    syncPath(path);
-    syncPath(folder);
-    syncPath(dirname(folder));
+    syncPathSync(path);
+    syncPathSync(folder);
+    syncPathSync(dirname(folder));
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw translateError(error);
-  }
-}
-
-function syncPath(path: string): void {
-  const handle = openSync(path, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
   }
 }

@@ -64,7 +64,7 @@ export class PointReads {
   }
 
   closeAll(): void {
-    for (const key of [...this.#handles.keys()]) this.close(key);
+    for (const key of this.#handles.keys()) this.close(key);
   }
 
   #open(key: string): ReadHandle {

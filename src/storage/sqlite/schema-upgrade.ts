@@ -1,7 +1,8 @@
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { malformedRow } from "./connection.ts";
+import { syncPathSync } from "./file-sync.ts";
 import { checkSchemaVersion, readSchemaVersion, schemaVersion } from "./schema.ts";
 
 /** Brings a store from one schema version to the next, inside a transaction. */
@@ -51,16 +52,7 @@ function keepCopy(db: DatabaseSync, path: string): void {
   const unfinished = `${path}.new`;
   rmSync(unfinished, { force: true });
   db.prepare("VACUUM INTO ?").run(unfinished);
-  syncPath(unfinished);
+  syncPathSync(unfinished);
   renameSync(unfinished, path);
-  syncPath(dirname(path));
-}
-
-function syncPath(path: string): void {
-  const handle = openSync(path, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
+  syncPathSync(dirname(path));
 }

@@ -19,6 +19,7 @@ import type {
   Write,
   WriteOutcome,
 } from "../record-store.ts";
+import { hasCode } from "./file-sync.ts";
 import { decodeCursor, encodeCursor } from "./list-cursor.ts";
 import {
   OutdatedStoreError,
@@ -202,7 +203,7 @@ export class SqliteRecordStore implements RecordStore {
       const path = join(this.#parts.storesFolder, this.#key, `${dataFileName}-wal`);
       return BigInt((await stat(path)).size);
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return 0n;
+      if (hasCode(error, "ENOENT")) return 0n;
       throw translateError(error);
     }
   }

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { access, mkdir, open, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { access, mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { CollectorError } from "../../errors.ts";
 import type { StoreLocation } from "../record-store.ts";
+import { hasCode, syncPath } from "./file-sync.ts";
 import { dataFileName, locationOf, transientPrefix } from "./store-paths.ts";
 import { translateError } from "./translate-error.ts";
 
@@ -57,12 +58,12 @@ export class StoreFolders {
       await this.#inTurn(async () => {
         await mkdir(dirname(folder), { recursive: true });
         await rename(path, folder);
-        await syncFolder(dirname(folder));
-        await syncFolder(this.#root);
+        await syncPath(dirname(folder));
+        await syncPath(this.#root);
       });
     } catch (error) {
       await rm(path, { recursive: true, force: true });
-      if (hasCode(error, "ENOTEMPTY") || hasCode(error, "EEXIST")) {
+      if (hasCode(error, "ENOTEMPTY", "EEXIST")) {
         throw new CollectorError("COLLECTION_EXISTS", "this store exists already");
       }
       throw translateError(error);
@@ -76,7 +77,7 @@ export class StoreFolders {
     try {
       await this.#inTurn(async () => {
         await rename(folder, old);
-        await syncFolder(this.#root);
+        await syncPath(this.#root);
         await removeIfEmpty(dirname(folder));
       });
       await rm(old, { recursive: true });
@@ -113,19 +114,6 @@ async function removeIfEmpty(folder: string): Promise<void> {
   try {
     await rmdir(folder);
   } catch (error) {
-    if (!hasCode(error, "ENOTEMPTY") && !hasCode(error, "EEXIST")) throw error;
+    if (!hasCode(error, "ENOTEMPTY", "EEXIST")) throw error;
   }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
 }
