@@ -37,8 +37,8 @@ describe("docs/errors.md", async () => {
     const declared = source.slice(source.indexOf("ErrorReason ="), source.indexOf(";"));
     const reasons = [...declared.matchAll(/"([A-Z_]+)"/g)].map((match) => match[1]);
     assert.ok(reasons.length > 40);
-    assert.deepEqual([...documented.keys()].toSorted(), reasons.toSorted());
-    assert.deepEqual([...documented.keys()].toSorted(), Object.keys(codeByReason).toSorted());
+    assert.deepEqual(new Set(documented.keys()), new Set(reasons));
+    assert.deepEqual(new Set(documented.keys()), new Set(Object.keys(codeByReason)));
   });
 
   it("gives each reason the code that the server sends", () => {

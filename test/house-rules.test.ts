@@ -166,7 +166,7 @@ describe("the house rules", () => {
     ["src/a.test.ts", 'it.only("x", run);', "every test runs"],
   ];
   for (const [path, text, rule] of examples) {
-    it(`find a breach of "${rule}" in ${path}: ${text.slice(0, 32).trim()}`, () => {
+    it(`find a breach of "${rule}" in ${path}: ${text.slice(0, 32).split("\n")[0]}`, () => {
       const found = breaches({ path, text });
       assert.equal(found.length, 1, found.join("\n"));
       assert.ok(found[0]?.includes(rule), found[0]);
