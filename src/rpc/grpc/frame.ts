@@ -1,0 +1,149 @@
+import { CollectorError } from "../../errors.ts";
+
+/** A length-prefixed message: a flag, four bytes of length, the bytes. */
+export interface Frame {
+  readonly compressed: boolean;
+  readonly payload: Uint8Array;
+}
+
+/** Bytes of a frame before its payload. */
+export const framePrefixBytes = 5;
+
+/** What a growing frame is first given; declared lengths are not trusted before the bytes come. */
+const growthBytesMin = 16 * 1024;
+
+/** One frame in one buffer: the payload is copied behind its prefix. */
+export function encodeFrame(payload: Uint8Array, compressed = false): Uint8Array {
+  const frame = Buffer.allocUnsafe(framePrefixBytes + payload.byteLength);
+  frame[0] = compressed ? 1 : 0;
+  frame.writeUInt32BE(payload.byteLength, 1);
+  frame.set(payload, framePrefixBytes);
+  return frame;
+}
+
+/**
+ * Cuts a stream of bytes into frames, for the server's side and the client's alike.
+ *
+ * A frame in one chunk costs no copy unless it is small beside the buffer that its chunk is a view
+ * of: then it is copied, so that 300 kept bytes do not pin 64 KiB. A larger payload is still a
+ * view: who keeps a part of it keeps all of it, and should `slice()`.
+ *
+ * Memory follows what has arrived, never what a prefix declares, and a declared length over the
+ * limit is refused before any of its bytes are kept.
+ */
+export class FrameReader {
+  readonly #bytesMax: number;
+  #buffer: Uint8Array | undefined;
+  /** Whether `#buffer` was made here, so that what lies behind `#end` may be written. */
+  #isOwned = false;
+  #start = 0;
+  #end = 0;
+
+  constructor(messageBytesMax: number) {
+    this.#bytesMax = messageBytesMax;
+  }
+
+  /** Bytes received and not yet taken as frames. */
+  get bufferedBytes(): number {
+    return this.#end - this.#start;
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#buffer === undefined) {
+      this.#buffer = chunk;
+      this.#isOwned = false;
+      this.#start = 0;
+      this.#end = chunk.byteLength;
+      return;
+    }
+    this.#reserve(chunk.byteLength);
+    this.#buffer.set(chunk, this.#end);
+    this.#end += chunk.byteLength;
+  }
+
+  /** Whether {@link next} has a frame. @throws {CollectorError} as `next` does */
+  hasFrame(): boolean {
+    const length = this.#frameLength();
+    return length !== undefined && this.bufferedBytes >= length;
+  }
+
+  /**
+   * The next frame, once all of it has arrived.
+   *
+   * @throws {CollectorError} MESSAGE_TOO_LARGE as soon as the prefix tells; ARGUMENT_INVALID for a
+   * flag that is neither 0 nor 1
+   */
+  next(): Frame | undefined {
+    const length = this.#frameLength();
+    const buffer = this.#buffer;
+    if (buffer === undefined || length === undefined || this.bufferedBytes < length) {
+      return undefined;
+    }
+    const compressed = buffer[this.#start] === 1;
+    const from = this.#start + framePrefixBytes;
+    const to = this.#start + length;
+    const isSmallPart = (to - from) * 2 < buffer.buffer.byteLength;
+    const payload = isSmallPart
+      ? Uint8Array.prototype.slice.call(buffer, from, to)
+      : new Uint8Array(buffer.buffer, buffer.byteOffset + from, to - from);
+    this.#start = to;
+    if (this.#start === this.#end) this.#buffer = undefined;
+    return { compressed, payload };
+  }
+
+  /** Drops everything. */
+  clear(): void {
+    this.#buffer = undefined;
+    this.#start = 0;
+    this.#end = 0;
+  }
+
+  /** Prefix and payload of the frame at the start; undefined until the prefix is there. */
+  #frameLength(): number | undefined {
+    const buffer = this.#buffer;
+    const at = this.#start;
+    if (buffer === undefined || this.#end - at < framePrefixBytes) return undefined;
+    const flag = buffer[at] ?? 0;
+    if (flag > 1) {
+      throw new CollectorError(
+        "ARGUMENT_INVALID",
+        `malformed gRPC frame: flag ${flag}, where only 0 and 1 are defined`,
+      );
+    }
+    const high = ((buffer[at + 1] ?? 0) << 8) | (buffer[at + 2] ?? 0);
+    const low = ((buffer[at + 3] ?? 0) << 8) | (buffer[at + 4] ?? 0);
+    const payloadBytes = high * 0x1_0000 + low;
+    if (payloadBytes > this.#bytesMax) throw messageTooLarge(payloadBytes, this.#bytesMax);
+    return framePrefixBytes + payloadBytes;
+  }
+
+  /**
+   * Makes room behind the kept bytes. Always in a new buffer: the old one may be the engine's, or
+   * hold payloads that were handed out.
+   */
+  #reserve(bytes: number): void {
+    const buffer = this.#buffer;
+    if (buffer === undefined) return;
+    if (this.#isOwned && this.#end + bytes <= buffer.byteLength) return;
+    const kept = this.bufferedBytes;
+    const frame = this.#frameLength() ?? 0;
+    const doubled = Math.max(growthBytesMin, kept * 2);
+    const wanted = frame > kept ? Math.min(doubled, frame) : doubled;
+    const grown = new Uint8Array(Math.max(kept + bytes, wanted));
+    grown.set(buffer.subarray(this.#start, this.#end));
+    this.#buffer = grown;
+    this.#isOwned = true;
+    this.#start = 0;
+    this.#end = kept;
+  }
+}
+
+/** The refusal of a message over the limit; `bytes` where its size is known. */
+export function messageTooLarge(bytes: number | undefined, bytesMax: number): CollectorError {
+  const size = bytes === undefined ? "more" : `${bytes} bytes`;
+  return new CollectorError(
+    "MESSAGE_TOO_LARGE",
+    `the message has ${size}, the limit is ${bytesMax} bytes (messageBytesMax)`,
+    { subject: { limit: "messageBytesMax", limitBytes: String(bytesMax) } },
+  );
+}
