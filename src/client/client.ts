@@ -1,0 +1,230 @@
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescMethodStreaming,
+  type DescMethodUnary,
+  type JsonValue,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import { Code, type Transport } from "@connectrpc/connect";
+import { ClientError } from "./client-error.ts";
+import { type CallLimits, TypedCollection } from "./collection.ts";
+import { DynamicTypes } from "./dynamic-types.ts";
+import { type RegisteredFileResult, registerFiles } from "./register.ts";
+import { createServices, type Services } from "./services.ts";
+import { type OpenTransport, openTransport } from "./transport.ts";
+
+/** Where a collector listens unless it is told otherwise. */
+export const defaultUrl = "http://127.0.0.1:50051";
+
+const defaultTimeoutMs = 30_000;
+const defaultMessageBytesMax = 4 * 1024 * 1024;
+
+export interface ConnectOptions {
+  /** As in `http://127.0.0.1:50051`; the default is COLLECTOR_URL, else the local server. */
+  readonly url?: string | undefined;
+  /** Namespace of every call; the default is COLLECTOR_NAMESPACE, else the server's default. */
+  readonly namespace?: string | undefined;
+  /** Sent as a bearer token; the default is COLLECTOR_TOKEN. */
+  readonly token?: string | undefined;
+  /** Deadline of calls that set none, in ms. */
+  readonly timeoutMs?: number | undefined;
+  /** Largest message to accept. */
+  readonly messageBytesMax?: number | undefined;
+  /** Authorities to trust instead of the system's, in PEM. */
+  readonly ca?: string | undefined;
+  /** Where the defaults are looked up. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * A client of a collector. Nothing is sent yet: the first call connects, and a lost connection is
+ * opened again by the next call.
+ *
+ * @throws {ClientError} ARGUMENT_INVALID if the URL is none
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Client> {
+  return new Client(options);
+}
+
+/** One connection to a collector, for one namespace. Close it, or declare it with `await using`. */
+export class Client implements AsyncDisposable {
+  readonly url: string;
+  /** Empty means the server's default. */
+  readonly namespace: string;
+  readonly services: Services;
+  readonly #connection: OpenTransport;
+  readonly #types: DynamicTypes;
+
+  constructor(options: ConnectOptions = {}) {
+    const env = options.env ?? process.env;
+    this.url = parseUrl(options.url ?? (env["COLLECTOR_URL"] || defaultUrl));
+    this.namespace = options.namespace ?? env["COLLECTOR_NAMESPACE"] ?? "";
+    const token = options.token ?? env["COLLECTOR_TOKEN"];
+    this.#connection = openTransport({
+      url: this.url,
+      headers: {
+        ...(this.namespace === "" ? {} : { "x-collector-namespace": this.namespace }),
+        ...(token === undefined || token === "" ? {} : { authorization: `Bearer ${token}` }),
+      },
+      timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
+      messageBytesMax: options.messageBytesMax ?? defaultMessageBytesMax,
+      ca: options.ca,
+    });
+    this.services = createServices(this.transport);
+    this.#types = new DynamicTypes(this.services.types, this.namespace);
+  }
+
+  /** For clients of generated services; what it throws is a {@link ClientError}. */
+  get transport(): Transport {
+    return this.#connection.transport;
+  }
+
+  /** The records of a collection whose type this program was built with. */
+  collection<Desc extends DescMessage>(name: string, schema: Desc): TypedCollection<Desc> {
+    const { namespace } = this;
+    return new TypedCollection({ records: this.services.records, namespace, name, schema });
+  }
+
+  /** Calls a unary method of any service. @throws {ClientError} */
+  async call<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    limits: CallLimits = {},
+  ): Promise<MessageShape<O>> {
+    const { signal, timeoutMs } = limits;
+    const response = await this.transport.unary(method, signal, timeoutMs, undefined, request);
+    return response.message;
+  }
+
+  /**
+   * Calls a method by name, with JSON in and out; the server tells the types. Works for all kinds of
+   * streams: requests are sent as they come, answers come as they arrive.
+   *
+   * @param method as in `shop.v1.Shop/Quote`
+   * @throws {ClientError} SERVICE_NOT_FOUND, METHOD_UNIMPLEMENTED, JSON_INVALID, and what the method fails with
+   */
+  async *callJson(
+    method: string,
+    requests: Iterable<JsonValue> | AsyncIterable<JsonValue>,
+    limits: CallLimits = {},
+  ): AsyncIterable<JsonValue> {
+    const desc = await this.method(method);
+    const { signal, timeoutMs } = limits;
+    const types = this.#types;
+    if (desc.methodKind === "unary") {
+      const request = await types.fromJson(desc.input, await onlyOne(requests, method));
+      const response = await this.transport.unary(
+        desc as DescMethodUnary,
+        signal,
+        timeoutMs,
+        undefined,
+        request,
+      );
+      yield await types.toJson(desc.output, response.message);
+      return;
+    }
+    const encode = async function* (): AsyncIterable<Message> {
+      for await (const json of requests) yield await types.fromJson(desc.input, json);
+    };
+    const stream = desc as DescMethodStreaming;
+    const response = await this.transport.stream(stream, signal, timeoutMs, undefined, encode());
+    for await (const message of response.message) yield await types.toJson(desc.output, message);
+  }
+
+  /** Finds a method as `package.Service/Method`. @throws {ClientError} SERVICE_NOT_FOUND, METHOD_UNIMPLEMENTED */
+  async method(path: string): Promise<DescMethod> {
+    const match = /^\/?([^/]+)\/([^/]+)$/.exec(path);
+    const [, serviceName, methodName] = match ?? [];
+    if (serviceName === undefined || methodName === undefined) {
+      throw new ClientError(
+        "ARGUMENT_INVALID",
+        `\`${path}\` is no method: write it as package.Service/Method`,
+        { code: Code.InvalidArgument },
+      );
+    }
+    const service = await this.#types.service(serviceName);
+    const method = service.methods.find(({ name }) => name === methodName);
+    if (method !== undefined) return method;
+    const names = service.methods.map(({ name }) => name).join(", ");
+    throw new ClientError(
+      "METHOD_UNIMPLEMENTED",
+      `${service.typeName} has no method ${methodName}; it has ${names}`,
+      { code: Code.Unimplemented },
+    );
+  }
+
+  /** A message type of the namespace. @throws {ClientError} TYPE_NOT_FOUND, TYPE_AMBIGUOUS */
+  async messageType(name: string): Promise<DescMessage> {
+    return await this.#types.message(name);
+  }
+
+  /** Reads a message from JSON, with the types of the namespace. @throws {ClientError} JSON_INVALID */
+  async fromJson(desc: DescMessage, json: JsonValue): Promise<Message> {
+    return await this.#types.fromJson(desc, json);
+  }
+
+  /** The JSON of a message, with the types of the namespace. @throws {ClientError} TYPE_NOT_FOUND */
+  async toJson(message: Message): Promise<JsonValue> {
+    const desc = await this.#types.message(message.$typeName);
+    return await this.#types.toJson(desc, message);
+  }
+
+  /**
+   * Registers the files that define the given messages or services, and everything they import.
+   *
+   * @throws {ClientError} SCHEMA_INCOMPATIBLE, SYMBOL_EXISTS and the like; earlier files may be registered
+   */
+  async register(
+    ...descs: readonly { readonly file: DescMessage["file"] }[]
+  ): Promise<RegisteredFileResult[]> {
+    const files = new Map<string, DescMessage["file"]>();
+    const visit = (file: DescMessage["file"]): void => {
+      if (files.has(file.proto.name) || file.proto.name.startsWith("google/protobuf/")) return;
+      for (const dependency of file.dependencies) visit(dependency);
+      files.set(file.proto.name, file);
+    };
+    for (const { file } of descs) visit(file);
+    const protos = [...files.values()].map(({ proto }) => proto);
+    return await registerFiles(this.services.registry, protos, { namespace: this.namespace });
+  }
+
+  /** Ends the connection; calls in flight fail. */
+  close(): void {
+    this.#connection.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}
+
+/** Takes `host:port` too. */
+function parseUrl(text: string): string {
+  const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
+  const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
+  if (url !== null && isHttp && url.pathname === "/") return url.origin;
+  throw new ClientError(
+    "ARGUMENT_INVALID",
+    `\`${text}\` is no address of a collector; write it as ${defaultUrl}`,
+    { code: Code.InvalidArgument },
+  );
+}
+
+async function onlyOne(
+  requests: Iterable<JsonValue> | AsyncIterable<JsonValue>,
+  method: string,
+): Promise<JsonValue> {
+  const all: JsonValue[] = [];
+  for await (const request of requests) {
+    all.push(request);
+    if (all.length > 1) break;
+  }
+  const [first, second] = all;
+  if (second === undefined) return first ?? {};
+  throw new ClientError("ARGUMENT_INVALID", `${method} takes one request, not several`, {
+    code: Code.InvalidArgument,
+  });
+}

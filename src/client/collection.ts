@@ -1,0 +1,251 @@
+import {
+  create,
+  type DescMessage,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import { type Any, anyPack, anyUnpack, timestampDate } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import type { RecordMeta } from "../gen/collector/common_pb.ts";
+import { ClientError } from "./client-error.ts";
+import type { Services } from "./services.ts";
+
+/** A record and what the server knows about it. */
+export interface TypedRecord<T> extends RecordInfo {
+  readonly item: T;
+}
+
+/** What the server knows about a record. */
+export interface RecordInfo {
+  readonly id: string;
+  /** Changes with every write; pass it as `ifVersion` to write only what was read. */
+  readonly version: string;
+  readonly createdAt: Date | undefined;
+  readonly updatedAt: Date | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface CallLimits {
+  readonly signal?: AbortSignal;
+  readonly timeoutMs?: number;
+}
+
+export interface CreateOptions extends CallLimits {
+  /** Made by the server if it is not given. */
+  readonly id?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Makes a retry safe: a create that was done already answers what it answered then. */
+  readonly requestId?: string;
+}
+
+export interface WriteOptions extends CallLimits {
+  /** Fails with VERSION_MISMATCH unless this is still the record's version. */
+  readonly ifVersion?: string;
+  readonly requestId?: string;
+}
+
+export interface ListOptions extends CallLimits {
+  /** Records fetched at a time. */
+  readonly pageSize?: number;
+  /** Fields, each with ` desc` behind it or not, as in `price_cents desc, title`. */
+  readonly orderBy?: string;
+}
+
+export interface SearchOptions extends CallLimits {
+  readonly limit?: number;
+  readonly offset?: number;
+}
+
+export interface SearchHit<T> extends TypedRecord<T> {
+  readonly score: number;
+}
+
+export interface CollectionOptions<Desc extends DescMessage> {
+  readonly records: Services["records"];
+  readonly namespace: string;
+  readonly name: string;
+  readonly schema: Desc;
+}
+
+/** The records of one collection, with the type that this program was built with. */
+export class TypedCollection<Desc extends DescMessage> {
+  readonly name: string;
+  readonly namespace: string;
+  readonly #records: Services["records"];
+  readonly #schema: Desc;
+
+  constructor(options: CollectionOptions<Desc>) {
+    this.name = options.name;
+    this.namespace = options.namespace;
+    this.#records = options.records;
+    this.#schema = options.schema;
+  }
+
+  /** @throws {ClientError} RECORD_EXISTS if there is a record with `options.id` */
+  async create(item: MessageInitShape<Desc>, options: CreateOptions = {}): Promise<RecordInfo> {
+    const { id = "", labels = {}, requestId = "" } = options;
+    const response = await this.#records.create(
+      { ...this.#target(), item: this.#pack(item), id, labels: { ...labels }, requestId },
+      limitsOf(options),
+    );
+    return toInfo(response.meta, response.id);
+  }
+
+  /** @throws {ClientError} RECORD_NOT_FOUND */
+  async get(id: string, limits: CallLimits = {}): Promise<TypedRecord<MessageShape<Desc>>> {
+    const response = await this.#records.get({ ...this.#target(), id }, limitsOf(limits));
+    return { ...toInfo(response.meta, id), item: this.#unpack(response.item) };
+  }
+
+  /** The record, or undefined if there is none. */
+  async find(
+    id: string,
+    limits: CallLimits = {},
+  ): Promise<TypedRecord<MessageShape<Desc>> | undefined> {
+    try {
+      return await this.get(id, limits);
+    } catch (error) {
+      if (error instanceof ClientError && error.reason === "RECORD_NOT_FOUND") return undefined;
+      throw error;
+    }
+  }
+
+  /** Replaces a record. @throws {ClientError} RECORD_NOT_FOUND, VERSION_MISMATCH */
+  async update(
+    id: string,
+    item: MessageInitShape<Desc>,
+    options: WriteOptions = {},
+  ): Promise<RecordInfo> {
+    return await this.#update(id, item, options, { updateMask: [], allowMissing: false });
+  }
+
+  /** Replaces a record or creates it. */
+  async put(
+    id: string,
+    item: MessageInitShape<Desc>,
+    options: WriteOptions = {},
+  ): Promise<RecordInfo> {
+    return await this.#update(id, item, options, { updateMask: [], allowMissing: true });
+  }
+
+  /** Changes the fields that `fields` has, and no others. @throws {ClientError} RECORD_NOT_FOUND, VERSION_MISMATCH */
+  async patch(
+    id: string,
+    fields: MessageInitShape<Desc>,
+    options: WriteOptions = {},
+  ): Promise<RecordInfo> {
+    const updateMask = Object.keys(fields).map((key) => this.#protoName(key));
+    return await this.#update(id, fields, options, { updateMask, allowMissing: false });
+  }
+
+  /** @throws {ClientError} RECORD_NOT_FOUND unless `allowMissing` */
+  async delete(
+    id: string,
+    options: WriteOptions & { readonly allowMissing?: boolean } = {},
+  ): Promise<void> {
+    const { ifVersion = "", requestId = "", allowMissing = false } = options;
+    await this.#records.delete(
+      { ...this.#target(), id, ifMatch: ifVersion, requestId, allowMissing },
+      limitsOf(options),
+    );
+  }
+
+  /** Every record, page after page; each page is fetched when the one before is used up. */
+  async *list(options: ListOptions = {}): AsyncIterable<TypedRecord<MessageShape<Desc>>> {
+    let pageToken = "";
+    do {
+      const { pageSize = 0, orderBy = "" } = options;
+      const page = await this.#records.list(
+        { ...this.#target(), pageSize, orderBy, pageToken },
+        limitsOf(options),
+      );
+      for (const [index, item] of page.items.entries()) {
+        yield { ...toInfo(page.metas[index], ""), item: this.#unpack(item) };
+      }
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+  }
+
+  /** Records with all the words of `text`, the best first. */
+  async search(
+    text: string,
+    options: SearchOptions = {},
+  ): Promise<SearchHit<MessageShape<Desc>>[]> {
+    const { limit = 0, offset = 0 } = options;
+    const response = await this.#records.search(
+      { ...this.#target(), fullText: text, limit, offset },
+      limitsOf(options),
+    );
+    return response.results.map(({ item, meta, score }) => ({
+      ...toInfo(meta, ""),
+      score,
+      item: this.#unpack(item),
+    }));
+  }
+
+  async #update(
+    id: string,
+    item: MessageInitShape<Desc>,
+    options: WriteOptions,
+    how: { readonly updateMask: string[]; readonly allowMissing: boolean },
+  ): Promise<RecordInfo> {
+    const { ifVersion = "", requestId = "" } = options;
+    const response = await this.#records.update(
+      { ...this.#target(), id, item: this.#pack(item), ifMatch: ifVersion, requestId, ...how },
+      limitsOf(options),
+    );
+    return toInfo(response.meta, id);
+  }
+
+  #target(): { namespace: string; collectionName: string } {
+    return { namespace: this.namespace, collectionName: this.name };
+  }
+
+  #pack(item: MessageInitShape<Desc>): Any {
+    return anyPack(this.#schema, create(this.#schema, item));
+  }
+
+  #unpack(item: Any | undefined): MessageShape<Desc> {
+    const message = item === undefined ? undefined : anyUnpack(item, this.#schema);
+    if (message !== undefined) return message;
+    const seen = item?.typeUrl ?? "nothing";
+    throw new ClientError(
+      "ITEM_TYPE_MISMATCH",
+      `collection ${this.name} holds ${seen}, this program expects ${this.#schema.typeName}`,
+      { code: Code.FailedPrecondition, subject: { collection: this.name } },
+    );
+  }
+
+  #protoName(localName: string): string {
+    const field = this.#schema.field[localName];
+    if (field !== undefined) return field.name;
+    const oneof = this.#schema.oneofs.find((candidate) => candidate.localName === localName);
+    if (oneof !== undefined) {
+      throw new ClientError(
+        "FIELD_UNKNOWN",
+        `patch cannot tell which field of oneof ${oneof.name} to set; use update`,
+        { code: Code.InvalidArgument },
+      );
+    }
+    throw new ClientError("FIELD_UNKNOWN", `${this.#schema.typeName} has no field ${localName}`, {
+      code: Code.InvalidArgument,
+    });
+  }
+}
+
+function limitsOf({ signal, timeoutMs }: CallLimits): { signal?: AbortSignal; timeoutMs?: number } {
+  return {
+    ...(signal === undefined ? {} : { signal }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  };
+}
+
+function toInfo(meta: RecordMeta | undefined, id: string): RecordInfo {
+  return {
+    id: meta?.id ?? id,
+    version: meta?.version ?? "",
+    createdAt: meta?.createdAt === undefined ? undefined : timestampDate(meta.createdAt),
+    updatedAt: meta?.updatedAt === undefined ? undefined : timestampDate(meta.updatedAt),
+    labels: meta?.labels ?? {},
+  };
+}
