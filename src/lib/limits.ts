@@ -52,6 +52,8 @@ export interface Limits {
   readonly openStoresMax: number;
   /** Processes that run lists and searches. */
   readonly readersMax: number;
+  /** Lists and searches that may wait for one of them. */
+  readonly readQueueMax: number;
 }
 
 /** The default of each limit; the configuration may set them under `limits`. */
@@ -90,4 +92,5 @@ export const defaultLimits: Limits = {
   tombstonesMax: 100_000,
   openStoresMax: 256,
   readersMax: 2,
+  readQueueMax: 1000,
 };

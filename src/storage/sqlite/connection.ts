@@ -12,7 +12,7 @@ export type Row = Record<string, SQLOutputValue>;
  */
 export const sqliteVersionMin = "3.53.2";
 
-/** How long a connection waits for a lock of another, in ms. Nobody holds one for long. */
+/** How long a connection waits for a lock of another, in ms. The event loop must not wait long. */
 const writerBusyMs = 5000;
 const readerBusyMs = 50;
 
@@ -51,8 +51,8 @@ export function openForWriting(path: string, durability: StoreLayout["durability
 }
 
 /** Opens a store to read it. The file must exist. */
-export function openForReading(path: string): DatabaseSync {
-  return open(path, "ro", readerBusyMs, (db) => {
+export function openForReading(path: string, busyMs: number = readerBusyMs): DatabaseSync {
+  return open(path, "ro", busyMs, (db) => {
     db.exec(`
       PRAGMA trusted_schema = OFF;
       PRAGMA cell_size_check = ON;

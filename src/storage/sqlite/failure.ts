@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { CollectorError, type ErrorReason } from "../../errors.ts";
 
 /** A CollectorError on its way between threads or processes. */
@@ -26,6 +27,6 @@ export function unpackFailure(failure: Failure): CollectorError {
 
 function detailOf(cause: unknown): string | undefined {
   if (cause === undefined) return undefined;
-  if (!(cause instanceof Error)) return String(cause);
+  if (!(cause instanceof Error)) return inspect(cause);
   return "errcode" in cause ? `${cause.message} (SQLite ${String(cause.errcode)})` : cause.message;
 }

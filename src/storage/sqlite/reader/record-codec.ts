@@ -4,7 +4,7 @@ import { parseLabels } from "../labels.ts";
 /** Records on their way out of a reader: plain values in one list, all bytes in one buffer. */
 export interface PackedRecords {
   readonly values: readonly (string | bigint | number)[];
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
 /** A record whose labels are still JSON. */

@@ -166,17 +166,17 @@ export class WriterLoop {
     switch (task.task) {
       case "create":
         createStoreFolder(task.path, task.layout);
-        return true;
+        break;
       case "open":
         this.#stores.use(task.storeKey);
-        return true;
+        break;
       case "close":
         this.#cancelTasks((running) => running.storeKey === task.storeKey);
         this.#stores.close(task.storeKey);
-        return true;
+        break;
       case "addIndex": {
         const index = registerIndex(this.#stores.use(task.storeKey), task.path);
-        if (index.state === "ready") return true;
+        if (index.state === "ready") break;
         const work = new IndexBuild(task.path, (progress) =>
           this.#report({ kind: "progress", call, progress }),
         );
@@ -190,8 +190,8 @@ export class WriterLoop {
       case "shutdown":
         this.#cancelTasks(() => true);
         this.#stores.closeAll();
-        return true;
     }
+    return true;
   }
 
   #scheduleStep(): void {

@@ -1,0 +1,80 @@
+import { join } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { CollectorError } from "../../../errors.ts";
+import { openForReading } from "../connection.ts";
+import { dataFileName } from "../store-paths.ts";
+import { type ReaderThreadOptions, stopFlag } from "./messages.ts";
+import { type ReaderQuery, type ReaderResult, runQuery } from "./queries.ts";
+
+/** How long a reader waits for a lock of another connection, in ms. */
+const busyMs = 1000;
+
+/** Runs queries one after the other, on connections that it keeps for the next. */
+export class QueryRunner {
+  readonly #options: ReaderThreadOptions;
+  readonly #stop: Int32Array;
+  /** In order of use: the first was not used for longest. */
+  readonly #connections = new Map<string, DatabaseSync>();
+
+  constructor(options: ReaderThreadOptions) {
+    this.#options = options;
+    this.#stop = new Int32Array(options.stop);
+  }
+
+  /** @throws {CollectorError} CANCELLED, QUERY_TIMEOUT. @throws what SQLite throws */
+  run(storeKey: string, query: ReaderQuery): ReaderResult {
+    try {
+      return runQuery(this.#use(storeKey), query);
+    } catch (error) {
+      this.#checkStop();
+      this.release(storeKey);
+      throw error;
+    }
+  }
+
+  release(storeKey: string): void {
+    this.#connections.get(storeKey)?.close();
+    this.#connections.delete(storeKey);
+  }
+
+  #use(storeKey: string): DatabaseSync {
+    let db = this.#connections.get(storeKey);
+    if (db === undefined) {
+      const [oldest] = this.#connections.keys();
+      if (oldest !== undefined && this.#connections.size >= this.#options.handlesMax) {
+        this.release(oldest);
+      }
+      db = this.#open(storeKey);
+    } else {
+      this.#connections.delete(storeKey);
+    }
+    this.#connections.set(storeKey, db);
+    return db;
+  }
+
+  #open(storeKey: string): DatabaseSync {
+    const db = openForReading(join(this.#options.storesFolder, storeKey, dataFileName), busyMs);
+    db.function("alive", () => {
+      this.#checkStop();
+      return 1;
+    });
+    return db;
+  }
+
+  #checkStop(): void {
+    switch (Atomics.load(this.#stop, 0)) {
+      case stopFlag.cancelled:
+        throw new CollectorError("CANCELLED", "the query was cancelled");
+      case stopFlag.timedOut:
+        throw queryTimeout();
+      default:
+    }
+  }
+}
+
+export function queryTimeout(): CollectorError {
+  return new CollectorError(
+    "QUERY_TIMEOUT",
+    "the query took longer than its time budget and was stopped; ask for less",
+  );
+}
