@@ -17,6 +17,7 @@ import { defaultConfig } from "../src/config.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const run = promisify(execFile);
+const buf = join(root, "node_modules/.bin/buf");
 
 async function documents(): Promise<{ readonly path: string; readonly text: string }[]> {
   const decisions = (await readdir(join(root, "docs/decisions"))).map(
@@ -53,7 +54,7 @@ async function compile(sources: readonly string[]): Promise<FileRegistry> {
     const modules = ["proto", "contract"].map((path) => `{ path: ${path} }`).join(", ");
     await cp(join(root, "proto"), join(folder, "contract"), { recursive: true });
     await writeFile(join(folder, "buf.yaml"), `version: v2\nmodules: [${modules}]\n`);
-    await run("buf", ["build", "-o", "image.binpb"], { cwd: folder });
+    await run(buf, ["build", "-o", "image.binpb"], { cwd: folder });
     const image = await readFile(join(folder, "image.binpb"));
     return createFileRegistry(fromBinary(FileDescriptorSetSchema, image));
   } finally {

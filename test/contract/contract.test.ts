@@ -4,6 +4,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { DescFile } from "@bufbuild/protobuf";
 import { file_collector_collection } from "../../src/gen/collector/collection_pb.ts";
@@ -30,6 +31,7 @@ const contractFiles: readonly DescFile[] = [
 const markdown = await readFile(new URL("wire-contract.md", import.meta.url), "utf8");
 const root = new URL("../../", import.meta.url);
 const run = promisify(execFile);
+const buf = fileURLToPath(new URL("node_modules/.bin/buf", root));
 
 describe("the contract's tables", () => {
   it("are read in full", () => {
@@ -77,8 +79,8 @@ describe("our descriptors", () => {
   });
 
   it("only grow: buf finds nothing broken since the last released image", async () => {
-    const image = new URL("released.binpb", import.meta.url).pathname;
-    await run("buf", ["breaking", "--against", image], { cwd: root });
+    const image = fileURLToPath(new URL("released.binpb", import.meta.url));
+    await run(buf, ["breaking", "--against", image], { cwd: root });
   });
 });
 
@@ -157,9 +159,9 @@ describe("the comparison", () => {
         path,
         source.replace("message MetaRequest {}", "message MetaRequest { string gone = 60; }"),
       );
-      await run("buf", ["build", "-o", "earlier.binpb"], { cwd: folder });
+      await run(buf, ["build", "-o", "earlier.binpb"], { cwd: folder });
       await assert.rejects(
-        run("buf", ["breaking", "--against", join(folder, "earlier.binpb")], { cwd: root }),
+        run(buf, ["breaking", "--against", join(folder, "earlier.binpb")], { cwd: root }),
         { code: 100, stdout: /"60".*on message "MetaRequest" was deleted/ },
       );
     } finally {
