@@ -1,0 +1,433 @@
+import type { FileDescriptorSet } from "@bufbuild/protobuf/wkt";
+import type { SystemChange, SystemRecords } from "../collections/system-records.ts";
+import { CollectorError, invalidField } from "../errors.ts";
+import type { Namespace } from "../gen/collector/namespaces_pb.ts";
+import type { RegisteredProto, RegisteredService } from "../gen/collector/registry_pb.ts";
+import type { PageRequest } from "../lib/page-token.ts";
+import { BuiltIns } from "./built-ins.ts";
+import { closureOf } from "./closure.ts";
+import { loadStates } from "./load-state.ts";
+import { checkNamespaceName, quote } from "./names.ts";
+import {
+  emptyState,
+  NamespaceDraft,
+  type NamespaceState,
+  type ServiceState,
+} from "./namespace-state.ts";
+import { NamespaceTable } from "./namespaces.ts";
+import {
+  type FilesPage,
+  type FilesQuery,
+  findFile,
+  type ListedTypesPage,
+  listFiles,
+  listFileVersions,
+  listTypes,
+  pageOf,
+  type TypesQuery,
+} from "./queries.ts";
+import { Queue } from "./queue.ts";
+import { toRegisteredProto } from "./records.ts";
+import { type IncomingFile, planRegistration, type RegistrationPlan } from "./registration.ts";
+import type {
+  NamespacesPage,
+  RegisterFileRequest,
+  RegisterFileResult,
+  RegisterServiceRequest,
+  RegisterServiceResult,
+  RegistryOptions,
+} from "./requests.ts";
+import {
+  chooseService,
+  listServices,
+  lookUpService,
+  type MethodVerdict,
+  outdatedServices,
+  type ServicesPage,
+  serviceState,
+  validateMethod,
+} from "./services.ts";
+import { NamespaceSnapshot } from "./snapshot.ts";
+import type { TypeSource } from "./type-snapshot.ts";
+import { planFileRemoval, planTypeRemoval } from "./unregistration.ts";
+
+/**
+ * The types and services of every namespace. All of it is in memory; what is written is on disk
+ * before it is in force. Calls that write run one after the other.
+ */
+export class Registry implements TypeSource {
+  readonly #options: RegistryOptions;
+  readonly #builtIns: BuiltIns;
+  readonly #namespaces: NamespaceTable;
+  readonly #states: Map<string, NamespaceState>;
+  readonly #snapshots = new Map<string, NamespaceSnapshot>();
+  readonly #queue = new Queue();
+  /** Grows over all namespaces, so that one made anew goes on where the old one stopped. */
+  #revision = 1n;
+
+  private constructor(
+    options: RegistryOptions,
+    builtIns: BuiltIns,
+    namespaces: NamespaceTable,
+    states: Map<string, NamespaceState>,
+  ) {
+    this.#options = options;
+    this.#builtIns = builtIns;
+    this.#namespaces = namespaces;
+    this.#states = states;
+  }
+
+  /**
+   * Reads everything that is registered.
+   *
+   * @throws {CollectorError} STORAGE_CORRUPT if a record is damaged or a file no longer links
+   */
+  static async open(options: RegistryOptions): Promise<Registry> {
+    const builtIns = new BuiltIns(options.builtInServices);
+    const namespaces = await NamespaceTable.open({
+      records: options.namespaces,
+      defaultNamespace: options.defaultNamespace,
+      builtInServices: new Set(builtIns.services.keys()),
+      nowMs: options.nowMs,
+    });
+    const protos = await valuesOf(options.protos);
+    const services = await valuesOf(options.services);
+    const states = loadStates(protos, services, builtIns);
+    // A namespace is written before what is in it, so this finds something only in damaged data.
+    for (const name of states.keys()) await namespaces.ensure(name);
+    return new Registry(options, builtIns, namespaces, states);
+  }
+
+  snapshot(namespace: string): NamespaceSnapshot {
+    const known = this.#snapshots.get(namespace);
+    if (known !== undefined) return known;
+    const made = new NamespaceSnapshot(
+      this.#stateOf(namespace),
+      this.#builtIns,
+      this.#namespaces.disabledServices(namespace),
+    );
+    // Names from outside must not fill the memory.
+    if (this.#namespaces.has(namespace)) this.#snapshots.set(namespace, made);
+    return made;
+  }
+
+  /**
+   * Registers a file and what was sent along for it: all of them or none.
+   *
+   * @throws {CollectorError} ARGUMENT_MISSING, NAME_INVALID, SYSTEM_READ_ONLY, DESCRIPTOR_INVALID,
+   * SYMBOL_EXISTS, SCHEMA_LIMIT_EXCEEDED, SCHEMA_INCOMPATIBLE, TYPE_IN_USE
+   */
+  registerFile(request: RegisterFileRequest): Promise<RegisterFileResult> {
+    return this.#queue.run(async () => {
+      const { namespace, file, dependencies, validateOnly } = request;
+      this.#checkWritable(namespace);
+      if (file === undefined) {
+        throw invalidField("ARGUMENT_MISSING", "file_descriptor", "is missing; send the file");
+      }
+      const incoming: IncomingFile[] = [{ file, field: "file_descriptor" }];
+      for (const [index, dependency] of dependencies.entries()) {
+        incoming.push({ file: dependency, field: `dependencies[${index}]` });
+      }
+      const plan = this.#plan(namespace, incoming);
+      if (!validateOnly) await this.#carryOut(plan);
+      const record = findFile(plan.draft, this.#builtIns, file.name, plan.outcomes[0]?.version);
+      return {
+        protoId: record.id,
+        version: record.version,
+        registeredMessages: record.messageNames,
+        files: plan.outcomes,
+      };
+    });
+  }
+
+  /**
+   * Registers a service of a registered file, or of one that is sent along. A service that is
+   * registered already is a success.
+   *
+   * @throws {CollectorError} as {@link registerFile}; SERVICE_NOT_FOUND, TYPE_AMBIGUOUS,
+   * ARGUMENT_INVALID if the descriptors that were sent do not agree
+   */
+  registerService(request: RegisterServiceRequest): Promise<RegisterServiceResult> {
+    return this.#queue.run(async () => {
+      const { namespace, file, validateOnly } = request;
+      this.#checkWritable(namespace);
+      const incoming = file === undefined ? [] : [{ file, field: "file_descriptor" }];
+      const plan = this.#plan(namespace, incoming);
+      const fileName = request.fileName || (file?.name ?? "");
+      const entry = chooseService(plan.draft, this.#builtIns, { ...request, fileName });
+      const registered = serviceState(namespace, entry, this.#options.nowMs(), {
+        current: plan.draft.services.get(entry.fullName),
+      });
+      if (!validateOnly) {
+        await this.#carryOut(plan);
+        if (!entry.builtIn) await this.#putServices(namespace, [[entry.fullName, registered]]);
+      }
+      return { serviceId: registered.id, registeredMethods: registered.record.methodNames };
+    });
+  }
+
+  /** @throws {CollectorError} SERVICE_NOT_FOUND, TYPE_AMBIGUOUS */
+  lookupService(namespace: string, name: string): RegisteredService {
+    const snapshot = this.snapshot(namespace);
+    return lookUpService(snapshot, this.#stateOf(namespace), snapshot.service(name));
+  }
+
+  /** Services by namespace and name. An empty namespace means all there are. */
+  listServices(namespace: string, page: PageRequest): ServicesPage {
+    const names = namespace === "" ? this.#namespaces.names() : [namespace];
+    const sources = names.map((name) => ({
+      snapshot: this.snapshot(name),
+      state: this.#stateOf(name),
+    }));
+    return listServices(namespace, sources, page, this.#options.limits);
+  }
+
+  /** Whether a method may be called; if not, why. */
+  validateMethod(namespace: string, serviceName: string, methodName: string): MethodVerdict {
+    return validateMethod(this.snapshot(namespace), serviceName, methodName);
+  }
+
+  /**
+   * @param version 0 for the one in force
+   * @throws {CollectorError} NAMESPACE_NOT_FOUND, FILE_NOT_FOUND
+   */
+  getFile(namespace: string, name: string, version = 0n): RegisteredProto {
+    const wanted = version === 0n ? undefined : version;
+    return findFile(this.#existing(namespace), this.#builtIns, name, wanted);
+  }
+
+  /** The files in force, by name; built-in ones are left out. */
+  listFiles(namespace: string, query: FilesQuery): FilesPage {
+    return listFiles(this.#existing(namespace), query, this.#options.limits);
+  }
+
+  /** Every version of a file, the newest first. */
+  listFileVersions(namespace: string, name: string, page: PageRequest): FilesPage {
+    return listFileVersions(this.#existing(namespace), name, page, this.#options.limits);
+  }
+
+  /** Messages, enums and registered services, by name; built-in ones are left out. */
+  listTypes(namespace: string, query: TypesQuery): ListedTypesPage {
+    return listTypes(this.#existing(namespace), query, this.#options.limits);
+  }
+
+  /**
+   * Files with all they import, each after its imports: what a client needs to use them.
+   *
+   * @param symbols names of types whose files are wanted; without names and symbols, every file of
+   * the namespace
+   */
+  closure(
+    namespace: string,
+    fileNames: readonly string[],
+    symbols: readonly string[],
+  ): FileDescriptorSet {
+    const state = this.#existing(namespace);
+    return closureOf(state, this.#builtIns, this.snapshot(namespace), fileNames, symbols);
+  }
+
+  /**
+   * Takes a file away with all its versions.
+   *
+   * @returns full names of what it defined
+   * @throws {CollectorError} FILE_NOT_FOUND; FILE_IN_USE if another file imports it; TYPE_IN_USE if
+   * a collection or a registered service needs one of its types
+   */
+  unregisterFile(namespace: string, name: string, validateOnly: boolean): Promise<string[]> {
+    return this.#queue.run(async () => {
+      this.#checkWritable(namespace);
+      const state = this.#existing(namespace);
+      const { usage } = this.#options;
+      const removal = planFileRemoval(state, this.#builtIns, name, usage);
+      if (!validateOnly) {
+        await this.#options.protos.write(removal.recordIds.map((id) => ({ kind: "delete", id })));
+        this.#commit(removal.draft);
+      }
+      return removal.types;
+    });
+  }
+
+  /**
+   * Takes a message or an enum out of its file, which gets a new version.
+   *
+   * @throws {CollectorError} TYPE_NOT_FOUND; TYPE_IN_USE if something needs it
+   */
+  unregisterType(
+    namespace: string,
+    name: string,
+    validateOnly: boolean,
+  ): Promise<{ readonly fileName: string; readonly fileVersion: bigint }> {
+    return this.#queue.run(async () => {
+      this.#checkWritable(namespace);
+      const state = this.#existing(namespace);
+      const plan = planTypeRemoval(this.snapshot(namespace), state, name, (incoming) =>
+        this.#plan(namespace, incoming, false),
+      );
+      if (!validateOnly) await this.#carryOut(plan);
+      const [outcome] = plan.outcomes;
+      return { fileName: outcome?.name ?? "", fileVersion: outcome?.version ?? 0n };
+    });
+  }
+
+  /** @throws {CollectorError} SERVICE_NOT_FOUND, TYPE_AMBIGUOUS, ARGUMENT_INVALID if it is built in */
+  unregisterService(namespace: string, name: string, validateOnly: boolean): Promise<void> {
+    return this.#queue.run(async () => {
+      this.#checkWritable(namespace);
+      const { typeName } = this.snapshot(namespace).service(name);
+      const registered = this.#stateOf(namespace).services.get(typeName);
+      if (registered === undefined) {
+        const problem = `${quote(typeName)} is built in; switch it off by disabled_services of the namespace`;
+        throw invalidField("ARGUMENT_INVALID", "name", problem);
+      }
+      if (validateOnly) return;
+      await this.#options.services.write([{ kind: "delete", id: registered.id }]);
+      const draft = this.#draft(namespace);
+      draft.removeService(typeName);
+      this.#commit(draft);
+    });
+  }
+
+  getNamespace(name: string): Namespace {
+    return this.#namespaces.get(name);
+  }
+
+  /** Namespaces by name. */
+  listNamespaces(page: PageRequest): NamespacesPage {
+    const names = this.#namespaces.names();
+    const keyOf = (name: string) => name;
+    const found = pageOf(names, keyOf, page, ["ListNamespaces"], this.#options.limits);
+    return {
+      namespaces: found.items.map((name) => this.#namespaces.get(name)),
+      nextPageToken: found.nextPageToken,
+    };
+  }
+
+  /** @throws {CollectorError} NAMESPACE_EXISTS, NAME_INVALID, ARGUMENT_INVALID */
+  createNamespace(namespace: Namespace | undefined, validateOnly: boolean): Promise<Namespace> {
+    return this.#queue.run(async () => {
+      const made = await this.#namespaces.create(namespace, validateOnly);
+      this.#snapshots.delete(made.name);
+      return made;
+    });
+  }
+
+  /** Makes a namespace exist from its first use on; one that exists is left as it is. */
+  ensureNamespace(name: string): Promise<void> {
+    if (this.#namespaces.has(name)) return Promise.resolve();
+    return this.#queue.run(() => this.#namespaces.ensure(name));
+  }
+
+  /** @throws {CollectorError} NAMESPACE_NOT_FOUND, FIELD_UNKNOWN, VERSION_MISMATCH, SYSTEM_READ_ONLY */
+  updateNamespace(
+    namespace: Namespace | undefined,
+    updateMask: readonly string[],
+    validateOnly: boolean,
+  ): Promise<Namespace> {
+    return this.#queue.run(async () => {
+      const updated = await this.#namespaces.update(namespace, updateMask, validateOnly);
+      // Which built-in services are on is part of the snapshot.
+      if (!validateOnly) this.#commit(this.#draft(updated.name));
+      return updated;
+    });
+  }
+
+  /**
+   * Deletes a namespace with nothing in it.
+   *
+   * @throws {CollectorError} NAMESPACE_NOT_FOUND, NAMESPACE_NOT_EMPTY, VERSION_MISMATCH,
+   * SYSTEM_READ_ONLY, ARGUMENT_INVALID for the default namespace
+   */
+  deleteNamespace(name: string, ifMatch: string, validateOnly: boolean): Promise<void> {
+    return this.#queue.run(async () => {
+      const { files } = this.#existing(name);
+      const rest = files.size > 0 ? `${files.size} registered files` : "collections";
+      if (files.size > 0 || this.#options.usage.hasCollections(name)) {
+        throw new CollectorError(
+          "NAMESPACE_NOT_EMPTY",
+          `namespace ${name} still has ${rest}; take them away first`,
+          { subject: { namespace: name } },
+        );
+      }
+      await this.#namespaces.delete(name, ifMatch, validateOnly);
+      if (validateOnly) return;
+      this.#states.delete(name);
+      this.#snapshots.delete(name);
+    });
+  }
+
+  #plan(
+    namespace: string,
+    incoming: readonly IncomingFile[],
+    reuseVersions = true,
+  ): RegistrationPlan {
+    return planRegistration(incoming, {
+      state: this.#stateOf(namespace),
+      builtIns: this.#builtIns,
+      limits: this.#options.limits,
+      compatible: this.#namespaces.isCompatible(namespace),
+      reuseVersions,
+      usage: this.#options.usage,
+      nowMs: this.#options.nowMs(),
+    });
+  }
+
+  async #carryOut({ draft, added }: RegistrationPlan): Promise<void> {
+    const { namespace } = draft;
+    await this.#namespaces.ensure(namespace);
+    if (added.length > 0) {
+      const changes = added.map(({ version }): SystemChange<RegisteredProto> => {
+        return { kind: "put", id: version.id, value: toRegisteredProto(namespace, version) };
+      });
+      await this.#options.protos.write(changes);
+      this.#commit(draft);
+    }
+    await this.#putServices(namespace, outdatedServices(draft, this.#options.nowMs()));
+  }
+
+  async #putServices(
+    namespace: string,
+    services: readonly (readonly [fullName: string, ServiceState])[],
+  ): Promise<void> {
+    if (services.length === 0) return;
+    await this.#options.services.write(
+      services.map(([, { id, record }]) => ({ kind: "put", id, value: record })),
+    );
+    const draft = this.#draft(namespace);
+    for (const [fullName, state] of services) draft.setService(fullName, state);
+    this.#commit(draft);
+  }
+
+  #draft(namespace: string): NamespaceDraft {
+    return new NamespaceDraft(this.#stateOf(namespace), this.#builtIns);
+  }
+
+  #commit(draft: NamespaceDraft): void {
+    this.#revision += 1n;
+    this.#states.set(draft.namespace, draft.commit(this.#revision));
+    this.#snapshots.delete(draft.namespace);
+  }
+
+  #stateOf(namespace: string): NamespaceState {
+    return this.#states.get(namespace) ?? emptyState(namespace);
+  }
+
+  /** @throws {CollectorError} NAMESPACE_NOT_FOUND */
+  #existing(namespace: string): NamespaceState {
+    this.#namespaces.get(namespace);
+    return this.#stateOf(namespace);
+  }
+
+  /** @throws {CollectorError} NAME_INVALID, SYSTEM_READ_ONLY */
+  #checkWritable(namespace: string): void {
+    checkNamespaceName(namespace);
+    this.#namespaces.checkWritable(namespace);
+  }
+}
+
+async function valuesOf<M extends RegisteredProto | RegisteredService>(
+  records: SystemRecords<M>,
+): Promise<M[]> {
+  const values: M[] = [];
+  for await (const { value } of records.all()) values.push(value);
+  return values;
+}

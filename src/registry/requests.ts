@@ -1,0 +1,60 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { FileDescriptorProto } from "@bufbuild/protobuf/wkt";
+import type { SystemRecords } from "../collections/system-records.ts";
+import type { Namespace } from "../gen/collector/namespaces_pb.ts";
+import type { RegisteredProto, RegisteredService } from "../gen/collector/registry_pb.ts";
+import type { Limits } from "../lib/limits.ts";
+import type { FileOutcome } from "./registration.ts";
+import type { SchemaLimits } from "./schema/measure.ts";
+import type { ServiceChoice } from "./services.ts";
+import type { TypeUsage } from "./type-usage.ts";
+
+export interface RegistryOptions {
+  /** One record per version of a file. */
+  readonly protos: SystemRecords<RegisteredProto>;
+  readonly services: SystemRecords<RegisteredService>;
+  readonly namespaces: SystemRecords<Namespace>;
+  /** The services that this server serves: registered in every namespace unless switched off. */
+  readonly builtInServices: readonly DescService[];
+  readonly defaultNamespace: string;
+  readonly limits: SchemaLimits & Pick<Limits, "pageSizeDefault" | "pageSizeMax">;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
+  readonly usage: TypeUsage;
+}
+
+export interface RegisterFileRequest {
+  readonly namespace: string;
+  readonly file: FileDescriptorProto | undefined;
+  readonly dependencies: readonly FileDescriptorProto[];
+  /** Checks everything and stores nothing. */
+  readonly validateOnly: boolean;
+}
+
+export interface RegisterFileResult {
+  /** Id of the record of the file's version. */
+  readonly protoId: string;
+  readonly version: bigint;
+  /** Full names of the file's messages. */
+  readonly registeredMessages: readonly string[];
+  /** The file first, then the dependencies that were sent. */
+  readonly files: readonly FileOutcome[];
+}
+
+export interface RegisterServiceRequest extends ServiceChoice {
+  readonly namespace: string;
+  /** Registered first, if it is sent. */
+  readonly file: FileDescriptorProto | undefined;
+  readonly validateOnly: boolean;
+}
+
+export interface RegisterServiceResult {
+  readonly serviceId: string;
+  readonly registeredMethods: readonly string[];
+}
+
+export interface NamespacesPage {
+  readonly namespaces: readonly Namespace[];
+  /** Empty on the last page. */
+  readonly nextPageToken: string;
+}
