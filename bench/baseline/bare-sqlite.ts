@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -73,15 +73,22 @@ function insert(): void {
   const row = rows[Number(seq % BigInt(distinct))];
   if (row === undefined) throw new RangeError("no row");
   const now = BigInt(Date.now()) * 1000n;
-  insertRecord.run(seq, randomUUID(), seq, now, now, row.document, row.data);
+  insertRecord.run(seq, uuidV7(now / 1000n), seq, now, now, row.document, row.data);
   insertText.run(seq, ...row.texts);
   insertPrice.run(row.price, seq);
+}
+
+/** Ids that grow with time, as the server makes them: they fill the index page by page. */
+function uuidV7(nowMs: bigint): string {
+  const hex = nowMs.toString(16).padStart(12, "0") + randomBytes(10).toString("hex");
+  return [0, 8, 12, 16, 20].map((at, part, all) => hex.slice(at, all[part + 1] ?? 32)).join("-");
 }
 
 function rowOf(number: number): Row {
   const note = noteOf(number);
   const { title, body, author, priceCents, tags } = note;
-  const document = JSON.stringify(note, (_, value: unknown) =>
+  const thumbnail = Buffer.from(note.thumbnail).toString("base64");
+  const document = JSON.stringify({ ...note, thumbnail }, (_, value: unknown) =>
     typeof value === "bigint" ? Number(value) : value,
   );
   const data = encodeNote(note);

@@ -132,9 +132,9 @@ export class LoadConnection {
   }
 
   #take(bytes: Buffer, at: number, end: number): void {
-    const flags = bytes[at + 4] ?? 0;
+    const flags = bytes.readUInt8(at + 4);
     const stream = bytes.readUInt32BE(at + 5) & windowMax;
-    switch (bytes[at + 3]) {
+    switch (bytes.readUInt8(at + 3)) {
       case type.data:
         this.#receive(end - at - frameHead);
         if (end - at > frameHead) {

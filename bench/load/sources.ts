@@ -79,6 +79,8 @@ export function messagesOf(source: Source): Messages {
       const framed = frame(toBinary(ListRequestSchema, request));
       return { path: `${service}/List`, next: () => framed };
     }
+    default:
+      return source satisfies never;
   }
 }
 

@@ -118,7 +118,8 @@ export class Workload {
         fullText: `n${this.oracle.content(id)}`,
       });
       const hits = results.map(({ meta }) => meta?.id);
-      if (hits.length !== 1 || hits[0] !== id) wrong.push(`${id}: the search for it finds ${hits}`);
+      if (hits.length !== 1 || hits[0] !== id)
+        wrong.push(`${id}: the search for it finds ${hits.join(", ")}`);
     }
     return wrong;
   }
@@ -244,20 +245,15 @@ async function sendAlone(
   collectionName: string,
   { operation }: Operation,
 ): Promise<bigint> {
-  switch (operation.case) {
-    case "create": {
-      const response = await client.records.create({ collectionName, ...operation.value });
-      return versionOf(response.meta);
-    }
-    case "update": {
-      const response = await client.records.update({ collectionName, ...operation.value });
-      return versionOf(response.meta);
-    }
-    case "delete": {
-      await client.records.delete({ collectionName, ...operation.value });
-      return 0n;
-    }
+  const { records } = client;
+  if (operation.case === "delete") {
+    await records.delete({ collectionName, ...operation.value });
+    return 0n;
   }
+  const request = { collectionName, ...operation.value };
+  const { meta } =
+    operation.case === "create" ? await records.create(request) : await records.update(request);
+  return versionOf(meta);
 }
 
 function isSpoilt(error: unknown): boolean {

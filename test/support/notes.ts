@@ -20,6 +20,7 @@ export interface Note {
   tags: string[];
   counters: Record<string, bigint>;
   writing: bigint;
+  thumbnail: Uint8Array;
 }
 
 const compiled = compileProto(join(import.meta.dirname, "proto"));
@@ -33,7 +34,7 @@ export const noteFile: FileDescriptorProto = fileNamed("notes/v1/note.proto");
 const noteDesc: DescMessage = messageNamed(noteTypeName);
 
 /**
- * Any number gives a note of its own, always the same: about 300 bytes of common words. One word of
+ * Any number gives a note of its own, always the same: about 300 bytes with some 20 common words. One word of
  * the title, `n` and the number, is in no other.
  */
 export function noteOf(number: number): Note {
@@ -41,12 +42,13 @@ export function noteOf(number: number): Note {
   const wordsOf = (count: number) => Array.from({ length: count }, () => word(random)).join(" ");
   return {
     title: `${wordsOf(4)} n${number}`,
-    body: wordsOf(30),
+    body: wordsOf(12),
     author: { name: `${word(random)} ${word(random)}`, born: random.between(1900, 2010) },
     priceCents: BigInt(random.below(1_000_000)),
     tags: [word(random), word(random)],
     counters: { [word(random)]: BigInt(random.below(1000)) },
     writing: BigInt(number),
+    thumbnail: Uint8Array.from({ length: 128 }, () => random.below(256)),
   };
 }
 

@@ -1,0 +1,28 @@
+import { createBenchmark } from "./create.bench.ts";
+import { getBenchmark } from "./get.bench.ts";
+import { type Benchmark, runBenchmark } from "./harness.ts";
+import { latencyBenchmark } from "./latency.bench.ts";
+import { loopBenchmark } from "./loop.bench.ts";
+import { scaleBenchmark } from "./scale.bench.ts";
+import { startBenchmark } from "./start.bench.ts";
+
+export const benchmarks: readonly Benchmark[] = [
+  getBenchmark,
+  latencyBenchmark,
+  createBenchmark,
+  loopBenchmark,
+  startBenchmark,
+  scaleBenchmark,
+];
+
+if (import.meta.main) {
+  const quick = process.argv.includes("--quick");
+  const missed: string[] = [];
+  for (const benchmark of benchmarks) {
+    if (!(await runBenchmark(benchmark, quick))) missed.push(benchmark.name);
+  }
+  if (missed.length > 0) {
+    console.log(`targets missed by: ${missed.join(", ")}`);
+    process.exitCode = 1;
+  }
+}
