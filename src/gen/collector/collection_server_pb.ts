@@ -242,9 +242,10 @@ export type UpdateRequest = Message<"collector.UpdateRequest"> & {
   item?: Any | undefined;
 
   /**
-   * Fields to take from `item`, as dotted paths of proto names, such as `price.cents`. A field that is
-   * unset in `item` is cleared; a repeated field or a map is replaced as a whole; unnamed fields stay.
-   * Empty replaces the whole message. An unknown path is INVALID_ARGUMENT and is named.
+   * Fields to take from `item`, as dotted paths such as `price.cents`, or `stock.berlin` for a key of
+   * the map `stock` (in backticks if the key holds a dot). A field that is unset in `item` is cleared; a
+   * repeated field is replaced as a whole; unnamed and unknown fields stay. Empty, and `*`, replace the
+   * whole message. A path that the type lacks is INVALID_ARGUMENT and is named.
    *
    * @generated from field: repeated string update_mask = 5;
    */
@@ -280,7 +281,8 @@ export type UpdateRequest = Message<"collector.UpdateRequest"> & {
   ifMatch: string;
 
   /**
-   * Creates the record if it is missing; a mask is then ignored and `item` is stored whole.
+   * Creates the record if it is missing and `if_match` is empty; a mask is then ignored and `item` is
+   * stored whole.
    *
    * @generated from field: bool allow_missing = 54;
    */
@@ -562,8 +564,9 @@ export type SearchRequest = Message<"collector.SearchRequest"> & {
   collectionName: string;
 
   /**
-   * Words that must all occur in the record's string fields, in any of them. Each is taken literally,
-   * so no input is a syntax error. At most 512 bytes and 16 words. Empty: no such criterion.
+   * Words, apart by white space, that must all occur in the record's string fields, in any of them.
+   * Each is taken literally, so no input is a syntax error. At most 512 bytes and 16 words. Required,
+   * as long as no other criterion is served.
    *
    * @generated from field: string full_text = 3;
    */
@@ -606,7 +609,7 @@ export type SearchRequest = Message<"collector.SearchRequest"> & {
   limit: number;
 
   /**
-   * Best results to leave out; negative is INVALID_ARGUMENT. Cost grows with it.
+   * Best results to leave out, 0 to 10,000. Cost grows with it.
    *
    * @generated from field: int32 offset = 9;
    */
