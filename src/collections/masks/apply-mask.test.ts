@@ -113,7 +113,8 @@ function applyOrRefuse(
 }
 
 function assertSame(desc: DescMessage, actual: Message, expected: Message): void {
-  if (equals(desc, actual, expected, { unknown: true, registry: types })) return;
+  // protobuf-es forgets values that a closed enum does not name if there are other unknown fields.
+  if (equals(desc, actual, expected, { unknown: desc !== legacy, registry: types })) return;
   // NaN is not equal to itself; what a document makes of it is.
   const [one, other] = [actual, expected].map((message) =>
     JSON.parse(derive(desc, toBinary(desc, message), types, defaultLimits).document),

@@ -1,0 +1,457 @@
+import type { DescMessage } from "@bufbuild/protobuf";
+import type { Any } from "@bufbuild/protobuf/wkt";
+import { CollectorError, invalidField } from "../errors.ts";
+import type { Collection } from "../gen/collector/collection_pb.ts";
+import type {
+  BatchRequest,
+  GetRequest,
+  ListRequest,
+  RecordResult,
+  ResponseOp,
+  SearchRequest,
+  SearchResult,
+} from "../gen/collector/collection_server_pb.ts";
+import type { RecordMeta } from "../gen/collector/common_pb.ts";
+import type { Limits } from "../lib/limits.ts";
+import { encodePageToken, type PageQuery, readPage } from "../lib/page-token.ts";
+import type { TypeSource } from "../registry/type-snapshot.ts";
+import type {
+  ReadOptions,
+  RecordStore,
+  StepOutcome,
+  StoredRecord,
+  StoreStats,
+  Write,
+} from "../storage/record-store.ts";
+import { type BatchScope, batchParts, checkBatch, responseOps } from "./batch.ts";
+import { typeUrlOf } from "./items.ts";
+import type { KeyedLock } from "./keyed-lock.ts";
+import { refuseSystemWrite } from "./names.ts";
+import { anyOf, recordMeta } from "./record-answers.ts";
+import {
+  type CollectionType,
+  type CreateRecord,
+  createParts,
+  type DeleteRecord,
+  deleteParts,
+  RecordRequests,
+  type RecordWrite,
+  type UpdateRecord,
+  updateParts,
+  writeRequest,
+} from "./record-requests.ts";
+import { RecordWriter } from "./record-writer.ts";
+import { rehearse } from "./rehearse.ts";
+import { readSearch, refuseUnserved } from "./searches.ts";
+
+/** What a call lends to the work it asks for. */
+export interface CallOptions {
+  /** Fires when nobody waits for the answer any more. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A collection as its catalog sees it now. A rename or a delete shows at once. */
+export interface CollectionState {
+  readonly definition: Collection;
+  readonly isDeleted: boolean;
+}
+
+export interface RecordCollectionOptions {
+  readonly state: CollectionState;
+  readonly store: RecordStore;
+  readonly types: TypeSource;
+  readonly limits: Limits;
+  readonly locks: KeyedLock;
+}
+
+export interface CreatedRecord {
+  /** Empty if only checked, and no id was given. */
+  readonly id: string;
+  readonly meta?: RecordMeta;
+}
+
+export interface UpdatedRecord {
+  readonly meta?: RecordMeta;
+  readonly created: boolean;
+}
+
+export interface DeletedRecord {
+  /** The record before the delete; undefined if there was none. */
+  readonly meta?: RecordMeta;
+}
+
+export interface FoundRecord {
+  readonly item: Any;
+  readonly meta: RecordMeta;
+}
+
+export interface ListedRecords {
+  readonly items: Any[];
+  readonly metas: RecordMeta[];
+  /** Empty on the last page. */
+  readonly nextPageToken: string;
+  readonly totalCount: bigint;
+  readonly totalCountCapped: boolean;
+}
+
+export interface FoundRecords {
+  readonly results: SearchResult[];
+  readonly totalCount: bigint;
+  readonly totalCountCapped: boolean;
+}
+
+/** Ids that one Get reads before it looks at the size of the answer. */
+const readTogetherMax = 32;
+
+/**
+ * The records of one collection, as callers see them: typed, checked, with the errors of the API.
+ * Everything but the store's work is done from memory.
+ *
+ * Every method may fail with COLLECTION_NOT_FOUND if the collection was deleted meanwhile, with
+ * TYPE_NOT_REGISTERED if its type is gone, and with the storage's failures.
+ */
+export class RecordCollection {
+  readonly #state: CollectionState;
+  readonly #store: RecordStore;
+  readonly #types: TypeSource;
+  readonly #limits: Limits;
+  readonly #requests: RecordRequests;
+  readonly #writer: RecordWriter;
+  readonly #typeUrl: string;
+  /** The type under the snapshot that was in force at the last call. */
+  #type: CollectionType | undefined;
+
+  constructor({ state, store, types, limits, locks }: RecordCollectionOptions) {
+    const requests = new RecordRequests(limits);
+    this.#state = state;
+    this.#store = store;
+    this.#types = types;
+    this.#limits = limits;
+    this.#requests = requests;
+    this.#typeUrl = typeUrlOf(typeNameOf(state.definition));
+    this.#writer = new RecordWriter({
+      store,
+      locks,
+      merge: (write, stored) => requests.merge(write, stored, this.type()),
+      whole: (write) => requests.content(write.item, this.type(), "item.value"),
+    });
+  }
+
+  /** The definition in force; not to be changed. */
+  get definition(): Collection {
+    return this.#state.definition;
+  }
+
+  /** @throws {CollectorError} TYPE_NOT_REGISTERED */
+  type(): CollectionType {
+    const snapshot = this.#types.snapshot(this.definition.namespace);
+    if (this.#type?.snapshot === snapshot) return this.#type;
+    const typeName = typeNameOf(this.definition);
+    const desc = snapshot.types.getMessage(typeName);
+    if (desc === undefined) throw this.#typeMissing(typeName);
+    this.#type = { desc, snapshot };
+    return this.#type;
+  }
+
+  /**
+   * Adds a record.
+   *
+   * @throws {CollectorError} RECORD_EXISTS, ID_INVALID, LABEL_INVALID, ARGUMENT_MISSING,
+   * ITEM_TYPE_MISMATCH, TYPE_NOT_REGISTERED, ITEM_UNPARSABLE, REQUEST_ID_REUSED, SYSTEM_READ_ONLY
+   */
+  async create(request: CreateRecord, options: CallOptions = {}): Promise<CreatedRecord> {
+    this.#beforeWrite(options);
+    const write = this.#requests.create(request, this.type());
+    const once = writeRequest(request.requestId, () => createParts(request));
+    if (request.validateOnly) {
+      await this.#rehearse([write]);
+      return { id: request.id };
+    }
+    const { id, ...state } = await this.#single(write, once, options);
+    return { id, meta: recordMeta({ id, ...state }) };
+  }
+
+  /** @throws {CollectorError} RECORD_NOT_FOUND */
+  async get(id: string): Promise<FoundRecord> {
+    this.#beforeRead();
+    if (id === "") {
+      throw invalidField("ARGUMENT_MISSING", "id", "names no record; send it or several in ids");
+    }
+    const [record] = await this.#store.get([id]);
+    if (record === undefined) throw this.#missing(id);
+    return { item: anyOf(this.#typeUrl, record.data), meta: recordMeta(record) };
+  }
+
+  /**
+   * Reads records by their ids: one result each, in their order.
+   *
+   * @throws {CollectorError} ARGUMENT_INVALID for more ids than a page may hold, MESSAGE_TOO_LARGE
+   * if together they do not fit in an answer.
+   */
+  async getMany(ids: readonly string[], options: CallOptions = {}): Promise<RecordResult[]> {
+    this.#beforeRead();
+    const { pageSizeMax, messageBytesMax } = this.#limits;
+    if (ids.length > pageSizeMax) {
+      throw invalidField("ARGUMENT_INVALID", "ids", `has ${ids.length} ids, the limit is ${pageSizeMax}`);
+    }
+    const empty = ids.indexOf("");
+    if (empty !== -1) throw invalidField("ARGUMENT_MISSING", `ids[${empty}]`, "names no record");
+    const results: RecordResult[] = [];
+    let bytes = 0;
+    for (let start = 0; start < ids.length; start += readTogetherMax) {
+      options.signal?.throwIfAborted();
+      const part = ids.slice(start, start + readTogetherMax);
+      const records = await this.#store.get(part);
+      for (const [index, record] of records.entries()) {
+        bytes += record?.data.byteLength ?? 0;
+        results.push(this.#result(part[index] ?? "", record));
+      }
+      if (bytes > messageBytesMax) {
+        throw new CollectorError(
+          "MESSAGE_TOO_LARGE",
+          `the first ${results.length} of the ${ids.length} records have ${bytes} bytes, an answer can have ${messageBytesMax}; ask for fewer at once`,
+        );
+      }
+    }
+    return results;
+  }
+
+  /** `id` or `ids`, whichever the request has. @throws {CollectorError} ARGUMENT_INVALID for both */
+  async read(
+    request: Pick<GetRequest, "id" | "ids">,
+    options: CallOptions = {},
+  ): Promise<FoundRecord | { records: RecordResult[] }> {
+    if (request.ids.length === 0) return this.get(request.id);
+    if (request.id !== "") {
+      throw invalidField("ARGUMENT_INVALID", "ids", "cannot be sent together with id");
+    }
+    return { records: await this.getMany(request.ids, options) };
+  }
+
+  /**
+   * Replaces a record, or the fields of it that a mask names, or its labels.
+   *
+   * @throws {CollectorError} RECORD_NOT_FOUND, VERSION_MISMATCH, FIELD_UNKNOWN, MESSAGE_TOO_LARGE,
+   * and what {@link create} throws but RECORD_EXISTS
+   */
+  async update(request: UpdateRecord, options: CallOptions = {}): Promise<UpdatedRecord> {
+    this.#beforeWrite(options);
+    const write = this.#requests.update(request, this.type());
+    const once = writeRequest(request.requestId, () => updateParts(request));
+    if (request.validateOnly) {
+      await this.#rehearse([write]);
+      return { created: false };
+    }
+    const outcome = await this.#single(write, once, options);
+    return { meta: recordMeta(outcome), created: outcome.change === "created" };
+  }
+
+  /** @throws {CollectorError} RECORD_NOT_FOUND, VERSION_MISMATCH, REQUEST_ID_REUSED, SYSTEM_READ_ONLY */
+  async delete(request: DeleteRecord, options: CallOptions = {}): Promise<DeletedRecord> {
+    this.#beforeWrite(options);
+    const write = this.#requests.delete(request);
+    const once = writeRequest(request.requestId, () => deleteParts(request));
+    if (request.validateOnly) {
+      await this.#rehearse([write]);
+      return {};
+    }
+    const outcome = await this.#single(write, once, options);
+    return outcome.change === "none" ? {} : { meta: recordMeta(outcome) };
+  }
+
+  /**
+   * Applies operations in order, all or none, each seeing the ones before.
+   *
+   * @throws {CollectorError} BATCH_INVALID, or what the first operation that fails throws, with the
+   * operation in its violations, as in `operations[3].create.id`
+   */
+  async batch(
+    request: Pick<BatchRequest, "operations" | "requestId" | "validateOnly">,
+    options: CallOptions = {},
+  ): Promise<ResponseOp[]> {
+    this.#beforeWrite(options);
+    const { operations } = request;
+    const batch = checkBatch(operations, this.#batchScope());
+    const once = writeRequest(request.requestId, () => batchParts(operations));
+    if (request.validateOnly) {
+      await this.#rehearse(batch, operations);
+      return responseOps(operations, undefined);
+    }
+    try {
+      const { outcomes } = await this.#writer.batch(batch, once);
+      return responseOps(operations, outcomes);
+    } catch (error) {
+      throw this.#about(error, operations);
+    }
+  }
+
+  /** Records in the order of their creation. @throws {CollectorError} PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, QUERY_INVALID */
+  async list(
+    request: Pick<ListRequest, "filter" | "orderBy" | "pageSize" | "pageToken">,
+    options: CallOptions = {},
+  ): Promise<ListedRecords> {
+    this.#beforeRead();
+    refuseUnserved(request);
+    const query = this.#pageQuery();
+    const { size, after } = readPage(request, query, this.#limits);
+    const page = await this.#store.list({ limit: size, after }, this.#reading(options));
+    return {
+      items: page.records.map((record) => anyOf(this.#typeUrl, record.data)),
+      metas: page.records.map((record) => recordMeta(record)),
+      nextPageToken: page.next === undefined ? "" : encodePageToken(query, page.next),
+      totalCount: page.totalCount,
+      totalCountCapped: false,
+    };
+  }
+
+  /** Records that hold all the words of `full_text`, the best first. @throws {CollectorError} QUERY_INVALID */
+  async search(
+    request: Pick<
+      SearchRequest,
+      "fullText" | "filters" | "labelFilters" | "vector" | "limit" | "offset" | "orderBy"
+    >,
+    options: CallOptions = {},
+  ): Promise<FoundRecords> {
+    this.#beforeRead();
+    const query = readSearch(request, this.#limits);
+    const found = await this.#store.searchText(query, this.#reading(options));
+    return {
+      results: found.hits.map(({ record, score }) => ({
+        $typeName: "collector.SearchResult",
+        item: anyOf(this.#typeUrl, record.data),
+        score,
+        distance: 0,
+        meta: recordMeta(record),
+      })),
+      totalCount: found.totalCount,
+      totalCountCapped: found.totalCapped,
+    };
+  }
+
+  async stats(): Promise<StoreStats> {
+    this.#beforeRead();
+    return this.#store.stats();
+  }
+
+  async #single(
+    write: RecordWrite,
+    request: Write["request"],
+    { signal }: CallOptions,
+  ): Promise<StepOutcome> {
+    try {
+      if (write.kind === "masked") return await this.#writer.masked(write, request, signal);
+      const [outcome] = (await this.#writer.plain(write, request)).outcomes;
+      if (outcome === undefined) throw new Error("a write has no outcome");
+      return outcome;
+    } catch (error) {
+      throw this.#about(error);
+    }
+  }
+
+  #beforeRead(): void {
+    if (!this.#state.isDeleted) return;
+    const { namespace, name } = this.definition;
+    throw new CollectorError("COLLECTION_NOT_FOUND", `collection ${namespace}/${name} was deleted`, {
+      subject: { namespace, collection: name },
+    });
+  }
+
+  #beforeWrite({ signal }: CallOptions): void {
+    this.#beforeRead();
+    refuseSystemWrite(this.definition.namespace);
+    signal?.throwIfAborted();
+  }
+
+  #reading({ signal }: CallOptions): ReadOptions {
+    return { signal, budgetMs: this.#limits.queryBudgetMs };
+  }
+
+  #batchScope(): BatchScope {
+    const { namespace, name } = this.definition;
+    return {
+      namespace,
+      name,
+      type: this.type(),
+      requests: this.#requests,
+      operationsMax: this.#limits.batchOperationsMax,
+    };
+  }
+
+  /** Ties a token to this data: a restore makes it worthless, a rename does not. */
+  #pageQuery(): PageQuery {
+    const { collectionId, generation } = this.definition;
+    return ["List", collectionId, String(generation)];
+  }
+
+  #result(id: string, record: StoredRecord | undefined): RecordResult {
+    if (record === undefined) return { $typeName: "collector.RecordResult", id, found: false };
+    return {
+      $typeName: "collector.RecordResult",
+      id,
+      found: true,
+      item: anyOf(this.#typeUrl, record.data),
+      meta: recordMeta(record),
+    };
+  }
+
+  async #rehearse(
+    writes: readonly RecordWrite[],
+    operations?: BatchRequest["operations"],
+  ): Promise<void> {
+    const ids = [...new Set(writes.map(({ id }) => id))];
+    const found = await this.#store.get(ids);
+    try {
+      rehearse(writes, new Map(ids.map((id, index) => [id, found[index]])));
+    } catch (error) {
+      throw this.#about(error, operations);
+    }
+  }
+
+  #missing(id: string): CollectorError {
+    const { namespace, name } = this.definition;
+    return new CollectorError("RECORD_NOT_FOUND", `there is no record with this id in ${namespace}/${name}`, {
+      subject: { namespace, collection: name, id },
+    });
+  }
+
+  #typeMissing(typeName: string): CollectorError {
+    const { namespace, name } = this.definition;
+    return new CollectorError(
+      "TYPE_NOT_REGISTERED",
+      `the type ${typeName} of collection ${namespace}/${name} is not registered any more; register it again`,
+      { subject: { namespace, collection: name, type: typeName } },
+    );
+  }
+
+  /** A failure of the storage, told in terms of the collection and of the caller's request. */
+  #about(error: unknown, operations?: BatchRequest["operations"]): unknown {
+    if (!(error instanceof CollectorError)) return error;
+    const { namespace, name } = this.definition;
+    const { step, ...subject } = error.subject;
+    const violations = [...error.violations];
+    const kind = operations?.[Number(step)]?.operation.case;
+    if (step !== undefined && kind !== undefined) {
+      const field = `operations[${step}].${kind}.${error.reason === "VERSION_MISMATCH" ? "if_match" : "id"}`;
+      violations.push({ field, description: error.message });
+    }
+    return new CollectorError(
+      error.reason,
+      kind === undefined ? error.message : `operations[${step}]: ${error.message}`,
+      {
+        cause: error,
+        subject: { namespace, collection: name, ...subject },
+        violations,
+        ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+      },
+    );
+  }
+}
+
+export function typeNameOf(definition: Collection): string {
+  return definition.messageType?.messageName ?? "";
+}
+
+/** A type's descriptor in a namespace, for those who hold no collection of it. */
+export function findType(types: TypeSource, definition: Collection): DescMessage | undefined {
+  return types.snapshot(definition.namespace).types.getMessage(typeNameOf(definition));
+}

@@ -1,0 +1,243 @@
+import { CollectorError } from "../errors.ts";
+import type {
+  RecordContent,
+  RecordStore,
+  StepOutcome,
+  StoredRecord,
+  Write,
+  WriteOutcome,
+  WriteStep,
+} from "../storage/record-store.ts";
+import type { KeyedLock } from "./keyed-lock.ts";
+import type { MaskedWrite, PlainWrite, RecordWrite } from "./record-requests.ts";
+
+/** Masked updates of one record that share a write. */
+const sharedMax = 64;
+
+/**
+ * How often a write is planned anew because a record changed after it was read. Only writes that
+ * were under way before the record was locked can cause that, so two are enough; the rest is a net.
+ */
+const attemptsMax = 8;
+
+/** A version that no record has. */
+const noVersion = 0n;
+
+export interface RecordWriterOptions {
+  readonly store: RecordStore;
+  /** Every write of a locked record has to take its lock. */
+  readonly locks: KeyedLock;
+  /** What an update makes of the stored bytes. */
+  readonly merge: (write: MaskedWrite, stored: Uint8Array) => RecordContent;
+  /** The content of an update that finds no record and makes one. */
+  readonly whole: (write: MaskedWrite) => RecordContent;
+}
+
+interface Waiting {
+  readonly write: MaskedWrite;
+  readonly request: Write["request"];
+  readonly signal: AbortSignal | undefined;
+  readonly settle: PromiseWithResolvers<StepOutcome>;
+}
+
+/** Failures of one update that say nothing about the ones beside it. */
+const ownFaults: ReadonlySet<string> = new Set([
+  "RECORD_NOT_FOUND",
+  "RECORD_EXISTS",
+  "VERSION_MISMATCH",
+  "MESSAGE_TOO_LARGE",
+  "ITEM_UNPARSABLE",
+]);
+
+/**
+ * Writes records of one collection.
+ *
+ * Updates by mask read, merge and write under a lock per record, with the version that was read as a
+ * precondition. Those that wait for the same record share the next write, so that a record's
+ * throughput is not one update a commit; see docs/decisions/0003-masked-updates.md.
+ */
+export class RecordWriter {
+  readonly #options: RecordWriterOptions;
+  /** Updates that no running write has taken up yet, by record. */
+  readonly #waiting = new Map<string, Waiting[]>();
+
+  constructor(options: RecordWriterOptions) {
+    this.#options = options;
+  }
+
+  /** Applies a write that needs nothing but its step. */
+  plain({ id, step }: PlainWrite, request: Write["request"]): Promise<WriteOutcome> {
+    const { locks, store } = this.#options;
+    const steps = [step];
+    const ids = [id];
+    if (!locks.isBusy(ids)) return store.write({ steps, request });
+    return locks.run(ids, () => store.write({ steps, request }));
+  }
+
+  /** @param signal fires when the caller no longer waits; an update not yet begun is then left out. */
+  masked(
+    write: MaskedWrite,
+    request: Write["request"],
+    signal: AbortSignal | undefined,
+  ): Promise<StepOutcome> {
+    const settle = Promise.withResolvers<StepOutcome>();
+    const waiting = this.#waiting.get(write.id);
+    if (waiting === undefined) {
+      this.#waiting.set(write.id, [{ write, request, signal, settle }]);
+      // Failures reach the callers, one by one.
+      void this.#options.locks.run([write.id], () => this.#drain(write.id));
+    } else {
+      waiting.push({ write, request, signal, settle });
+    }
+    return settle.promise;
+  }
+
+  /** Applies writes in order, all or none; masked ones see what the ones before them wrote. */
+  batch(writes: readonly RecordWrite[], request: Write["request"]): Promise<WriteOutcome> {
+    const ids = [...new Set(writes.map(({ id }) => id))];
+    const masked = writes.some(({ kind }) => kind === "masked");
+    const { locks, store } = this.#options;
+    if (masked) return locks.run(ids, () => this.#apply(writes, request));
+    const steps = writes.flatMap((write) => (write.kind === "plain" ? [write.step] : []));
+    const write = (): Promise<WriteOutcome> => store.write({ steps, request });
+    return locks.isBusy(ids) ? locks.run(ids, write) : write();
+  }
+
+  /** Takes up what waits for a record; what is left over goes to the end of the record's queue. */
+  async #drain(id: string): Promise<void> {
+    const waiting = this.#waiting.get(id) ?? [];
+    const shared = takeShared(waiting);
+    if (waiting.length === 0) this.#waiting.delete(id);
+    else void this.#options.locks.run([id], () => this.#drain(id));
+    const wanted = shared.filter((one) => !dropIfAborted(one));
+    if (wanted.length > 0) await this.#applyShared(wanted);
+  }
+
+  async #applyShared(shared: readonly Waiting[]): Promise<void> {
+    try {
+      const writes = shared.map(({ write }) => write);
+      const { outcomes } = await this.#apply(writes, shared[0]?.request);
+      for (const [index, { settle }] of shared.entries()) {
+        const outcome = outcomes[index];
+        if (outcome === undefined) settle.reject(new Error("a write has no outcome"));
+        else settle.resolve(outcome);
+      }
+    } catch (error) {
+      if (shared.length > 1 && error instanceof CollectorError && ownFaults.has(error.reason)) {
+        // One of them failed all: each gets the answer that it has alone.
+        for (const one of shared) await this.#applyShared([one]);
+      } else {
+        for (const { settle } of shared) settle.reject(error);
+      }
+    }
+  }
+
+  async #apply(writes: readonly RecordWrite[], request: Write["request"]): Promise<WriteOutcome> {
+    const ids = [...new Set(writes.flatMap(({ kind, id }) => (kind === "masked" ? [id] : [])))];
+    for (let attempt = 1; ; attempt += 1) {
+      const found = await this.#options.store.get(ids);
+      const plan = this.#plan(writes, new Map(ids.map((id, index) => [id, found[index]])));
+      try {
+        return await this.#options.store.write({ steps: plan.steps, request });
+      } catch (error) {
+        if (attempt === attemptsMax || !plan.isStale(error)) throw error;
+      }
+    }
+  }
+
+  /** Turns writes into steps, given the records as they are now. */
+  #plan(
+    writes: readonly RecordWrite[],
+    found: ReadonlyMap<string, StoredRecord | undefined>,
+  ): { steps: WriteStep[]; isStale: (error: unknown) => boolean } {
+    /** What the steps so far have made of the records; undefined for one that they have removed. */
+    const state = new Map<string, Uint8Array | undefined>();
+    /** Steps that fail if a record is no longer as it was read. */
+    const assuming = new Set<number>();
+    const steps = writes.map((write, index) => {
+      const stored = found.get(write.id);
+      // The first step on a record makes sure that it is the one that was read.
+      const version = state.has(write.id) ? undefined : stored?.version;
+      if (!state.has(write.id)) state.set(write.id, stored?.data);
+      let step: WriteStep;
+      if (write.kind === "masked") {
+        step = this.#maskedStep(write, state.get(write.id), version);
+        if (write.ifVersion === undefined || write.ifVersion === stored?.version) {
+          assuming.add(index);
+        }
+      } else if (version !== undefined && leavesContent(write.step)) {
+        step = { ...write.step, ifVersion: version };
+        assuming.add(index);
+      } else {
+        step = write.step;
+      }
+      noteState(state, step);
+      return step;
+    });
+    return {
+      steps,
+      isStale: (error) =>
+        error instanceof CollectorError &&
+        (error.reason === "VERSION_MISMATCH" || error.reason === "RECORD_EXISTS") &&
+        assuming.has(Number(error.subject["step"] ?? 0)),
+    };
+  }
+
+  /**
+   * @param current the record's bytes when the step runs; undefined if there is none.
+   * @param version the version it was read with; undefined if an earlier step has changed it.
+   */
+  #maskedStep(
+    write: MaskedWrite,
+    current: Uint8Array | undefined,
+    version: bigint | undefined,
+  ): WriteStep {
+    const { id, labels } = write;
+    if (current !== undefined) {
+      const content = this.#options.merge(write, current);
+      return { kind: "update", id, content, labels, ifVersion: write.ifVersion ?? version };
+    }
+    const content = this.#options.whole(write);
+    if (write.allowMissing && write.ifVersion === undefined) {
+      return { kind: "create", id, content, labels: labels ?? {} };
+    }
+    // The store refuses it: there is no record, or one that was not there when it was read.
+    return { kind: "update", id, content, labels, ifVersion: write.ifVersion ?? noVersion };
+  }
+}
+
+/** An update of labels alone, without a condition: later steps build on bytes that it does not set. */
+function leavesContent(step: WriteStep): step is WriteStep & { kind: "update" } {
+  return step.kind === "update" && step.content === undefined && step.ifVersion === undefined;
+}
+
+function noteState(state: Map<string, Uint8Array | undefined>, step: WriteStep): void {
+  switch (step.kind) {
+    case "create":
+      state.set(step.id, step.content.data);
+      return;
+    case "update":
+      if (step.content !== undefined) state.set(step.id, step.content.data);
+      return;
+    case "delete":
+      state.set(step.id, undefined);
+      return;
+    case "derive":
+      return;
+  }
+}
+
+/** The updates that the next write takes up: one alone if it has a condition of its own. */
+function takeShared(waiting: Waiting[]): Waiting[] {
+  const alone = waiting.findIndex(
+    ({ write, request }) => request !== undefined || write.ifVersion !== undefined,
+  );
+  const count = alone === -1 ? waiting.length : Math.max(alone, 1);
+  return waiting.splice(0, Math.min(count, sharedMax));
+}
+
+function dropIfAborted({ signal, settle }: Waiting): boolean {
+  if (signal?.aborted !== true) return false;
+  settle.reject(signal.reason);
+  return true;
+}
