@@ -15,6 +15,11 @@ export interface Figure {
 /** What a benchmark reports to. */
 export class Report {
   readonly figures: Figure[] = [];
+  readonly #print: (line: string) => void;
+
+  constructor(print: (line: string) => void) {
+    this.#print = print;
+  }
 
   add(
     name: string,
@@ -24,7 +29,7 @@ export class Report {
   ): void {
     const figure: Figure = { name, value: round(value), unit, ...target };
     this.figures.push(figure);
-    console.log(`  ${lineOf(figure)}`);
+    this.#print(`  ${lineOf(figure)}`);
   }
 }
 
@@ -40,7 +45,7 @@ export interface Benchmark {
 /** Runs a benchmark, and unless it was quick writes its results with the machine and the commit. */
 export async function runBenchmark(benchmark: Benchmark, quick: boolean): Promise<boolean> {
   console.log(`${benchmark.name}: ${benchmark.about}`);
-  const report = new Report();
+  const report = new Report(console.log);
   await benchmark.run(report, quick);
   if (quick) return true;
   const folder = join(import.meta.dirname, "results");

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -97,4 +99,23 @@ it("starts again at once after a crash: a dead server's lock does not stay", {
     await using server = await ServerProcess.start({ dataFolder: folder.path });
     await server.kill();
   }
+});
+
+it("refuses a data folder of a newer format and leaves it as it is", {
+  timeout: 60_000,
+}, async () => {
+  await using folder = await tempFolder("newer");
+  const path = join(folder.path, "collector.json");
+  {
+    await using server = await ServerProcess.start({ dataFolder: folder.path });
+    await server.stop();
+  }
+  const known = JSON.parse(await readFile(path, "utf8")) as Record<string, unknown>;
+  const newer = JSON.stringify({ ...known, format: 999 });
+  await writeFile(path, newer);
+  await using server = new ServerProcess({ dataFolder: folder.path });
+  await assert.rejects(server.ready);
+  assert.notEqual((await server.exited).code, 0);
+  assert.match(server.log, /format 999/);
+  assert.equal(await readFile(path, "utf8"), newer);
 });
