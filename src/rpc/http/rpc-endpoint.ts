@@ -9,9 +9,9 @@ import { timerMsMax } from "./connect-handlers.ts";
 import { decodeWebText, encodeWebText } from "./grpc-web-text.ts";
 import { requestFacts } from "./http-call.ts";
 import type { ReceiveBudget } from "./receive-budget.ts";
+import { type RefusingHandlers, refuseHalfDuplex, refuseUnknownMethods } from "./refusals.ts";
 import { readRequestBody } from "./request-body.ts";
 import { type HttpRequest, type HttpResponse, respond, sendUniversal } from "./responses.ts";
-import { type UnimplementedHandlers, unimplementedHandlers } from "./unimplemented.ts";
 
 export interface RpcEndpointOptions {
   readonly routes: Routes;
@@ -37,7 +37,8 @@ const contentTypePattern =
 /** Serves RPCs that are not the lean gRPC adapter's: Connect, gRPC-Web, and all of HTTP/1.1. */
 export class RpcEndpoint {
   readonly #options: RpcEndpointOptions;
-  readonly #unimplemented: UnimplementedHandlers = unimplementedHandlers();
+  readonly #unknown: RefusingHandlers = refuseUnknownMethods();
+  readonly #halfDuplex: RefusingHandlers = refuseHalfDuplex();
 
   constructor(options: RpcEndpointOptions) {
     this.#options = options;
@@ -63,13 +64,7 @@ export class RpcEndpoint {
       hangUp.abort();
     });
     try {
-      const handler = this.#handlerFor(bound, format);
-      if (bound?.desc.methodKind === "bidi_streaming" && request.httpVersionMajor < 2) {
-        respond(request, response, 505, "This method streams both ways, which needs HTTP/2.\n", {
-          connection: "close",
-        });
-        return;
-      }
+      const handler = this.#handlerFor(bound, format, request.httpVersionMajor);
       const answer = await handler(this.#toUniversal(request, format, bound, hangUp.signal));
       if (format.text) encodeWebText(answer);
       if (answer.status === 405 || answer.status === 415) refuseFormat(request, response, bound);
@@ -85,8 +80,10 @@ export class RpcEndpoint {
     }
   }
 
-  #handlerFor(bound: BoundMethod | undefined, format: Format): UniversalHandler {
-    if (bound === undefined) return this.#unimplemented[format.enveloped ? "stream" : "unary"];
+  #handlerFor(bound: BoundMethod | undefined, format: Format, httpMajor: number): UniversalHandler {
+    const form = format.enveloped ? "stream" : "unary";
+    if (bound === undefined) return this.#unknown[form];
+    if (bound.desc.methodKind === "bidi_streaming" && httpMajor < 2) return this.#halfDuplex[form];
     return this.#options.handlers.get(bound, format.json ? "json" : "binary");
   }
 
