@@ -16,9 +16,12 @@ import { defaultLimits, type Limits } from "../../src/lib/limits.ts";
 import { type Log, silentLog } from "../../src/lib/log.ts";
 import type { TypeSnapshot, TypeSource } from "../../src/registry/type-snapshot.ts";
 import type { Call } from "../../src/rpc/call.ts";
+import { createGrpcHandler } from "../../src/rpc/grpc/grpc-handler.ts";
 import { HealthState, healthHandlers } from "../../src/rpc/health.ts";
 import { openPort, type Port, type PortOptions } from "../../src/rpc/http/port.ts";
+import { ReceiveBudget } from "../../src/rpc/http/receive-budget.ts";
 import { resolveNamespace } from "../../src/rpc/interceptors/namespace.ts";
+import { observeCalls } from "../../src/rpc/interceptors/observe.ts";
 import { Metrics } from "../../src/rpc/metrics.ts";
 import { reflectionHandlers, reflectionV1alphaHandlers } from "../../src/rpc/reflection.ts";
 import { RouteTable } from "../../src/rpc/route-table.ts";
@@ -167,7 +170,8 @@ export async function openFixture(options: FixtureOptions = {}): Promise<Fixture
       logged.push({ level, message, fields });
     };
   const log: Log = { ...silentLog, warn: note("warn"), error: note("error") };
-  const routes = new RouteTable((method) => [resolveNamespace(method, "default")]);
+  const chain = observeCalls({ ...log, isLevelEnabled: () => false }, metrics.record);
+  const routes = new RouteTable((method) => [chain, resolveNamespace(method, "default")]);
   const services = (): string[] =>
     [echoService, Health, ServerReflection, ServerReflectionV1alpha].map((s) => s.typeName);
   const health = new HealthState({ services });
@@ -181,12 +185,14 @@ export async function openFixture(options: FixtureOptions = {}): Promise<Fixture
     requests += 1;
     return `request-${requests}`;
   };
+  const budget = new ReceiveBudget(limits.receiveBufferBytesMax);
   const port = await openPort({
     host: "127.0.0.1",
     port: 0,
     routes,
-    grpc: { handle: (stream) => stream.close() },
+    grpc: createGrpcHandler({ routes, limits, newRequestId, log, openShare: () => budget.open() }),
     limits,
+    budget,
     types,
     defaultNamespace: "default",
     health,

@@ -10,6 +10,7 @@ import {
 import type { Socket } from "node:net";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import { type GrpcHandler, isGrpcContentType } from "../grpc/grpc-handler.ts";
 
 /** The window of a stream and of a connection: what may be on its way to us, in bytes. */
 const windowBytes = 8 * 1024 * 1024;
@@ -23,11 +24,8 @@ const noticeMs = 1000;
 /** The last stream id there can be: "everything you have sent is taken". */
 const lastStreamId = 2 ** 31 - 1;
 
-/** Serves gRPC on streams of HTTP/2. */
-export interface GrpcStreams {
-  /** Takes over a stream whose content type is gRPC's over protobuf. */
-  handle(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void;
-}
+/** Serves gRPC on streams of HTTP/2: the part of a GrpcHandler that a port needs. */
+export type GrpcStreams = Pick<GrpcHandler, "handle" | "abort">;
 
 export interface Http2SessionsOptions {
   readonly limits: Limits;
@@ -76,19 +74,14 @@ export class Http2Sessions {
   }
 
   #route(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): void {
-    if (isGrpc(headers["content-type"])) {
-      this.#options.grpc.handle(stream, headers);
+    // Other forms of messages, such as application/grpc+json, go by connect-node.
+    if (isGrpcContentType(headers["content-type"] ?? "")) {
+      this.#options.grpc.handle(stream, headers, rawHeaders);
       return;
     }
     const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);
     this.#options.http(request, new Http2ServerResponse(stream));
   }
-}
-
-/** `application/grpc` or `application/grpc+proto`; other forms of messages go by connect-node. */
-function isGrpc(contentType: string | undefined): boolean {
-  if (contentType === "application/grpc") return true;
-  return contentType !== undefined && /^application\/grpc(?:\+proto)?\s*(?:;|$)/i.test(contentType);
 }
 
 /**

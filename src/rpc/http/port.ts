@@ -1,5 +1,6 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
@@ -17,7 +18,7 @@ import { Http1Connections } from "./http1-connections.ts";
 import { type GrpcStreams, Http2Sessions } from "./http2-sessions.ts";
 import { OriginGuard } from "./origin-guard.ts";
 import { pages } from "./pages.ts";
-import { ReceiveBudget } from "./receive-budget.ts";
+import type { ReceiveBudget } from "./receive-budget.ts";
 import { RpcEndpoint } from "./rpc-endpoint.ts";
 import { sniffProtocol } from "./sniff.ts";
 
@@ -34,6 +35,10 @@ export interface PortOptions {
   /** Serves gRPC on HTTP/2; all else is served here. */
   readonly grpc: GrpcStreams;
   readonly limits: Limits;
+  /** For requests being received; the gRPC handler's shares are of the same one. */
+  readonly budget: ReceiveBudget;
+  /** Unary methods that may run for as long as they take, such as copies. */
+  readonly isUnlimited?: (method: DescMethod) => boolean;
   /** Resolves Any in JSON. */
   readonly types: TypeSource;
   readonly defaultNamespace: string;
@@ -111,7 +116,8 @@ export class Port implements AsyncDisposable {
         routes: options.routes,
         handlers: new ConnectHandlers({ limits, codec, shutdown }),
         limits,
-        budget: new ReceiveBudget(limits.receiveBufferBytesMax),
+        budget: options.budget,
+        isUnlimited: options.isUnlimited ?? (() => false),
         newRequestId: options.newRequestId,
         log,
       }),
@@ -200,6 +206,7 @@ export class Port implements AsyncDisposable {
     if (!(await within(closed, drainMs))) {
       const reason = new CollectorError("SHUTTING_DOWN", "the server shut down during the call");
       this.#shutdown.abort(toConnectError(reason));
+      this.#options.grpc.abort();
       await within(closed, Math.min(farewellMs, drainMs));
       for (const socket of this.#connections.sockets) socket.destroy();
       await closed;

@@ -1,3 +1,4 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import type { Limits } from "../../lib/limits.ts";
@@ -18,6 +19,8 @@ export interface RpcEndpointOptions {
   readonly handlers: ConnectHandlers;
   readonly limits: Limits;
   readonly budget: ReceiveBudget;
+  /** Unary methods without a time limit of ours. */
+  readonly isUnlimited: (method: DescMethod) => boolean;
   readonly newRequestId: () => string;
   readonly log: Log;
 }
@@ -101,7 +104,7 @@ export class RpcEndpoint {
       for (const name of acceptEncodingHeaders) header.set(name, "identity");
     }
     if (format.text) header.set("content-type", "application/grpc-web+proto");
-    const timeoutMs = settleTimeout(header, kind, limits);
+    const timeoutMs = this.#settleTimeout(header, bound);
     const { remoteAddress = "unknown", remotePort = 0 } = request.socket;
     return {
       httpVersion: request.httpVersion,
@@ -126,6 +129,27 @@ export class RpcEndpoint {
         rawHeaders: request.rawHeaders,
       }),
     };
+  }
+
+  /**
+   * Sets how long the call may take: what the caller asks, within the limits of a unary method; other
+   * kinds have none unless the caller sets one. A malformed header is left for connect-node to refuse.
+   *
+   * @returns milliseconds
+   */
+  #settleTimeout(header: Headers, bound: BoundMethod | undefined): number | undefined {
+    const { limits, isUnlimited } = this.#options;
+    const isConnect = !(header.get("content-type") ?? "").startsWith("application/grpc");
+    const name = isConnect ? "connect-timeout-ms" : "grpc-timeout";
+    const text = header.get(name);
+    const asked = text === null ? undefined : parseTimeout(text, isConnect);
+    if (text !== null && asked === undefined) return undefined;
+    const isLimited = bound?.desc.methodKind === "unary" && !isUnlimited(bound.desc);
+    const wanted = asked ?? (isLimited ? limits.deadlineDefaultMs : undefined);
+    if (wanted === undefined) return undefined;
+    const timeoutMs = Math.min(wanted, isLimited ? limits.deadlineMaxMs : timerMsMax);
+    header.set(name, isConnect ? String(timeoutMs) : formatTimeout(timeoutMs));
+    return timeoutMs;
   }
 }
 
@@ -181,31 +205,6 @@ function toWebHeaders(request: HttpRequest): Headers {
     for (const item of Array.isArray(value) ? value : [value]) headers.append(name, item);
   }
   return headers;
-}
-
-/**
- * Sets how long the call may take: what the caller asks, within the limits of a unary method; other
- * kinds have none unless the caller sets one. A malformed header is left for connect-node to refuse.
- *
- * @returns milliseconds
- */
-function settleTimeout(
-  header: Headers,
-  kind: BoundMethod["desc"]["methodKind"] | undefined,
-  limits: Limits,
-): number | undefined {
-  const isConnect = !(header.get("content-type") ?? "").startsWith("application/grpc");
-  const name = isConnect ? "connect-timeout-ms" : "grpc-timeout";
-  const text = header.get(name);
-  const asked = text === null ? undefined : parseTimeout(text, isConnect);
-  if (text !== null && asked === undefined) return undefined;
-  const longest = kind === "unary" ? limits.deadlineMaxMs : timerMsMax;
-  const fallback = kind === "unary" ? limits.deadlineDefaultMs : undefined;
-  const wanted = asked ?? fallback;
-  if (wanted === undefined) return undefined;
-  const timeoutMs = Math.min(wanted, longest);
-  header.set(name, isConnect ? String(timeoutMs) : formatTimeout(timeoutMs));
-  return timeoutMs;
 }
 
 /** Milliseconds, or undefined if the text is no timeout. */
