@@ -35,7 +35,10 @@ export function translateError(error: unknown): CollectorError {
 /** True if the disk or the file failed, and not the one statement: nothing more is to be tried. */
 export function isFatal(error: unknown): boolean {
   const code = sqliteCode(error);
-  if (code === undefined) return error instanceof CollectorError;
+  // A write that is refused for what it asks is no fault of the file.
+  if (code === undefined) {
+    return error instanceof CollectorError && error.reason === "STORAGE_CORRUPT";
+  }
   const primary = code & 0xff;
   return (
     primary === resultCode.noMemory ||

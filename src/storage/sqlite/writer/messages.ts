@@ -58,11 +58,12 @@ export type Answer =
     }
   | { readonly call: number; readonly failure: Failure };
 
-/** A step's outcome; labels are undefined if they are those of the step. */
+/** A step's outcome; labels and id are undefined if they are those of the step. */
 export type PackedOutcome = readonly [
   version: bigint,
   createdUs: bigint,
   updatedUs: bigint,
   change: StepOutcome["change"],
   labels: string | undefined,
+  id?: string,
 ];

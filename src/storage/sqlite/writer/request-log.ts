@@ -4,7 +4,7 @@ import type { Answer, PackedOutcome } from "./messages.ts";
 import type { IncomingWrite } from "./write-codec.ts";
 import type { WriteStatements } from "./write-statements.ts";
 
-type StoredOutcome = readonly [string, string, string, PackedOutcome[3], string];
+type StoredOutcome = readonly [string, string, string, PackedOutcome[3], string, id: string];
 type StoredAnswer = readonly [revision: string, outcomes: readonly StoredOutcome[]];
 
 /**
@@ -33,12 +33,14 @@ export function findAnswer(
     call,
     revision: BigInt(revision),
     replayed: true,
-    outcomes: outcomes.map(([version, createdUs, updatedUs, change, labels]) => [
+    outcomes: outcomes.map(([version, createdUs, updatedUs, change, labels, id]) => [
       BigInt(version),
       BigInt(createdUs),
       BigInt(updatedUs),
       change,
       labels,
+      // The ids are the earlier write's too: the server may have made others for this one.
+      id,
     ]),
   };
 }
@@ -60,6 +62,7 @@ export function rememberAnswer(
       String(updatedUs),
       change,
       labels ?? write.steps[position]?.labels ?? "{}",
+      write.steps[position]?.id ?? "",
     ]),
   ];
   statements.insertRequest.run(

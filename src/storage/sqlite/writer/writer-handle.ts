@@ -216,10 +216,10 @@ function cancelled(): CollectorError {
 }
 
 function unpackOutcome(write: Write, position: number, packed: PackedOutcome): StepOutcome {
-  const [version, createdUs, updatedUs, change, labels] = packed;
+  const [version, createdUs, updatedUs, change, labels, earlierId] = packed;
   const step = write.steps[position];
   const own = step !== undefined && "labels" in step ? step.labels : undefined;
-  const id = step?.id ?? "";
+  const id = earlierId ?? step?.id ?? "";
   return {
     id,
     version,
