@@ -18,7 +18,8 @@ export async function checkDatabases(
   let checked = 0;
   for (const entry of await readdir(dataFolder, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
-    if (!entry.isFile() || !isDatabase(path)) continue;
+    // A log goes away with the connection that used it, and holds no database of its own.
+    if (!entry.isFile() || /-(wal|shm)$/.test(entry.name) || !isDatabase(path)) continue;
     checked += 1;
     using db = new DatabaseSync(path);
     for (const row of db.prepare("PRAGMA integrity_check").all()) {
