@@ -405,6 +405,7 @@ export class Registry implements TypeSource {
     this.#revision += 1n;
     this.#states.set(draft.namespace, draft.commit(this.#revision));
     this.#snapshots.delete(draft.namespace);
+    this.#options.onChange?.(draft.namespace);
   }
 
   #stateOf(namespace: string): NamespaceState {

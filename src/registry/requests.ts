@@ -21,6 +21,8 @@ export interface RegistryOptions {
   /** Milliseconds since 1970. */
   readonly nowMs: () => number;
   readonly usage: TypeUsage;
+  /** Told when another snapshot of a namespace is in force. */
+  readonly onChange?: (namespace: string) => void;
 }
 
 export interface RegisterFileRequest {

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { type Any, AnySchema, anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { CollectorError, type ErrorReason } from "../errors.ts";
 import {
@@ -8,6 +9,7 @@ import {
   ResourceInfoSchema,
   RetryInfoSchema,
 } from "../gen/google/rpc/error_details_pb.ts";
+import { type Status, StatusSchema } from "../gen/google/rpc/status_pb.ts";
 
 /** The `domain` of every ErrorInfo this server sends. */
 export const errorDomain = "collector";
@@ -69,6 +71,32 @@ export const codeByReason: Readonly<Record<ErrorReason, Code>> = {
   STORAGE_CORRUPT: Code.DataLoss,
   INTERNAL: Code.Internal,
 };
+
+/** The same failure as a message, to be kept in a record. */
+export function toStatus(error: unknown): Status {
+  const status = toConnectError(error);
+  const { code, rawMessage: message } = status;
+  return create(StatusSchema, { code, message, details: packDetails(status) });
+}
+
+/** The details of a failure that fit in `bytesMax`: of more, the last ones are left out. */
+export function packDetails(error: ConnectError, bytesMax: number = Number.POSITIVE_INFINITY): Any[] {
+  const result: Any[] = [];
+  let bytes = 0;
+  for (const detail of error.details) {
+    const any =
+      "desc" in detail
+        ? anyPack(detail.desc, create(detail.desc, detail.value))
+        : create(AnySchema, {
+            typeUrl: `type.googleapis.com/${detail.type}`,
+            value: detail.value,
+          });
+    bytes += any.typeUrl.length + any.value.byteLength;
+    if (bytes > bytesMax) break;
+    result.push(any);
+  }
+  return result;
+}
 
 /** What of a subject names the resource of a ResourceInfo, the most specific first. */
 const resourceKeys = ["id", "operation", "collection", "service", "type", "file", "namespace"];

@@ -1,0 +1,76 @@
+import type { CollectionCatalog } from "../../collections/catalog.ts";
+import type { RecordCollection } from "../../collections/record-collection.ts";
+import type { CollectionService } from "../../gen/collector/collection_server_pb.ts";
+import type { Limits } from "../../lib/limits.ts";
+import type { Call, ServiceHandlers } from "../call.ts";
+import { unserved } from "./unserved.ts";
+
+/** What Meta tells of this server. */
+export interface ServerFacts {
+  readonly version: string;
+  readonly collectorId: string;
+  readonly defaultNamespace: string;
+  readonly limits: Limits;
+}
+
+/** What a client can count on, by name; more come with later versions, none goes. */
+const features: readonly string[] = [
+  "batch",
+  "conditional-writes",
+  "durable-writes",
+  "full-text",
+  "indexes",
+  "namespaces",
+  "operations",
+  "request-ids",
+  "type-versions",
+  "update-masks",
+];
+
+/** How long before its caller's deadline a call that waits for an operation answers. */
+const marginMs = 250;
+
+/** `collector.CollectionService` over the collections of a {@link CollectionCatalog}. */
+export function collectionService(
+  catalog: CollectionCatalog,
+  server: ServerFacts,
+): ServiceHandlers<typeof CollectionService> {
+  const open = (request: { namespace: string; collectionName: string }): RecordCollection =>
+    catalog.open(request.namespace, request.collectionName);
+  return {
+    create: async (request, call) => open(request).create(request, call),
+    get: async (request, call) => open(request).read(request, call),
+    update: async (request, call) => open(request).update(request, call),
+    delete: async (request, call) => open(request).delete(request, call),
+    list: async (request, call) => open(request).list(request, call),
+    search: async (request, call) => open(request).search(request, call),
+
+    async batch(request, call) {
+      return { responses: await open(request).batch(request, call) };
+    },
+
+    describe: (request) => catalog.describe(request.namespace, request.collectionName),
+    modify: (request, call) =>
+      catalog.modify(request, { signal: call.signal, timeoutMs: remainingMs(call) }),
+
+    async meta() {
+      return {
+        serverVersion: server.version,
+        collectorId: server.collectorId,
+        defaultNamespace: server.defaultNamespace,
+        features: [...features],
+        limits: Object.fromEntries(
+          Object.entries(server.limits).map(([name, value]) => [name, BigInt(value)]),
+        ),
+      };
+    },
+
+    invoke: unserved("CollectionService/Invoke"),
+  };
+}
+
+/** How long a call may wait for work that goes on without it. */
+function remainingMs({ deadlineMs }: Call): number | undefined {
+  if (deadlineMs === undefined) return undefined;
+  return Math.max(0, deadlineMs - performance.now() - marginMs);
+}

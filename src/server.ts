@@ -1,0 +1,307 @@
+import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import { resolve } from "node:path";
+import type { DescMessage, DescService } from "@bufbuild/protobuf";
+import { destination, type Logger, pino } from "pino";
+import { CollectionCatalog } from "./collections/catalog.ts";
+import { openSystemRecords } from "./collections/system-collections.ts";
+import { type Config, defaultConfig } from "./config.ts";
+import { CollectorError } from "./errors.ts";
+import { CollectionAdmin } from "./gen/collector/collection_admin_pb.ts";
+import { CollectionSchema } from "./gen/collector/collection_pb.ts";
+import { CollectionRepo } from "./gen/collector/collection_repo_pb.ts";
+import { CollectionService } from "./gen/collector/collection_server_pb.ts";
+import { NamespaceSchema, Namespaces } from "./gen/collector/namespaces_pb.ts";
+import { OperationSchema, Operations } from "./gen/collector/operations_pb.ts";
+import {
+  CollectorRegistry,
+  RegisteredProtoSchema,
+  RegisteredServiceSchema,
+} from "./gen/collector/registry_pb.ts";
+import { TypeRegistry } from "./gen/collector/type_registry_pb.ts";
+import { Health } from "./gen/grpc/health/v1/health_pb.ts";
+import { ServerReflection } from "./gen/grpc/reflection/v1/reflection_pb.ts";
+import { ServerReflection as ServerReflectionV1alpha } from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { defaultLimits, type Limits } from "./lib/limits.ts";
+import { OperationStore } from "./operations/operation-store.ts";
+import { Registry } from "./registry/registry.ts";
+import { chainOf } from "./rpc/chain.ts";
+import { createGrpcHandler, type GrpcHandler } from "./rpc/grpc/grpc-handler.ts";
+import { HealthState, healthHandlers } from "./rpc/health.ts";
+import { openPort, type Port } from "./rpc/http/port.ts";
+import { ReceiveBudget } from "./rpc/http/receive-budget.ts";
+import type { AccessControl } from "./rpc/interceptors/access.ts";
+import { createLocalCaller, type LocalCaller } from "./rpc/local.ts";
+import { Metrics } from "./rpc/metrics.ts";
+import { reflectionHandlers, reflectionV1alphaHandlers } from "./rpc/reflection.ts";
+import { RouteTable } from "./rpc/route-table.ts";
+import { collectionAdmin } from "./rpc/services/collection-admin.ts";
+import { collectionRepo } from "./rpc/services/collection-repo.ts";
+import { collectionService } from "./rpc/services/collection-service.ts";
+import { collectorRegistry } from "./rpc/services/collector-registry.ts";
+import { namespaces } from "./rpc/services/namespaces.ts";
+import { operations } from "./rpc/services/operations.ts";
+import { typeRegistry } from "./rpc/services/type-registry.ts";
+import { toStatus } from "./rpc/status.ts";
+import { openDataFolder } from "./storage/sqlite/data-folder.ts";
+import { SqliteEngine } from "./storage/sqlite/sqlite-engine.ts";
+
+/** How a collector inside another program is set up; what is left out has its default. */
+export interface CollectorOptions extends Partial<Config> {
+  /** Instead of the log on stderr. */
+  readonly log?: Logger;
+  /** Who may do what; without it every caller may do everything. */
+  readonly access?: AccessControl;
+}
+
+/** A collector that runs. Disposing it drains and closes it. */
+export interface Collector extends AsyncDisposable {
+  /** What to dial, as in `http://127.0.0.1:50051`. */
+  readonly url: string;
+  /** Absolute path. */
+  readonly dataFolder: string;
+  readonly collectorId: string;
+  readonly version: string;
+  /** From the call of {@link createCollector} until the port listened. */
+  readonly startedInMs: number;
+  /** Calls a unary method of this collector without a socket, through the same interceptors. */
+  readonly call: LocalCaller;
+  /**
+   * Takes no more calls, lets those in flight go on for `drainMs` of the limits, and closes. All that
+   * was acknowledged is on disk. Closing twice is closing once.
+   */
+  close(): Promise<void>;
+}
+
+/** What this version serves of the contract, and what we add to it. */
+const servedServices: readonly DescService[] = [
+  CollectionService,
+  CollectionRepo,
+  CollectorRegistry,
+  CollectionAdmin,
+  TypeRegistry,
+  Namespaces,
+  Operations,
+];
+
+/** What this server keeps of itself: the collections of namespace `system`. */
+const systemCollections: Readonly<Record<string, DescMessage>> = {
+  collections: CollectionSchema,
+  namespaces: NamespaceSchema,
+  operations: OperationSchema,
+  protos: RegisteredProtoSchema,
+  services: RegisteredServiceSchema,
+};
+
+/**
+ * Starts a collector in this process.
+ *
+ * @throws {CollectorError} ARGUMENT_INVALID for options that do not fit; STORAGE_UNAVAILABLE if the
+ * data folder is in use by another server ({@link DataFolderLockedError}), of a newer format or
+ * cannot be written
+ * @throws {PortTakenError}
+ */
+export async function createCollector(options: CollectorOptions = {}): Promise<Collector> {
+  const startMs = performance.now();
+  const { log: givenLog, access, ...given } = options;
+  const config: Config = { ...defaultConfig, ...withoutUndefined(given) };
+  checkExposure(config);
+  const tls = await readTls(config);
+  const version = await readVersion();
+  const log = givenLog ?? createLog(config);
+  const limits: Limits = { ...defaultLimits, ...config.limits };
+  const defaultNamespace = config.namespace;
+
+  await using parts = new AsyncDisposableStack();
+  const folder = parts.use(
+    await openDataFolder(resolve(config.data), { collectorId: config.collectorId, log }),
+  );
+  const engine = parts.use(await SqliteEngine.open({ dataFolder: folder.path, limits, log }));
+
+  const later: { catalog?: CollectionCatalog } = {};
+  const registry = await Registry.open({
+    protos: await openSystemRecords(engine, RegisteredProtoSchema, "protos", limits),
+    services: await openSystemRecords(engine, RegisteredServiceSchema, "services", limits),
+    namespaces: await openSystemRecords(engine, NamespaceSchema, "namespaces", limits),
+    builtInServices: servedServices,
+    defaultNamespace,
+    limits,
+    nowMs: Date.now,
+    onChange: (namespace) => {
+      later.catalog?.followTypes(namespace).catch((error: unknown) => {
+        log.error({ err: error, namespace }, "collections could not follow their types");
+      });
+    },
+    usage: {
+      collectionsUsing: (namespace, names) =>
+        later.catalog?.collectionsUsing(namespace, names) ?? [],
+      hasCollections: (namespace) => later.catalog?.hasCollections(namespace) ?? false,
+    },
+  });
+  const operationStore = parts.use(
+    await OperationStore.open({
+      records: await openSystemRecords(engine, OperationSchema, "operations", limits),
+      limits,
+      toStatus,
+      log,
+    }),
+  );
+  const listening: { port?: Port } = {};
+  const catalog = await CollectionCatalog.open({
+    engine,
+    definitions: await openSystemRecords(engine, CollectionSchema, "collections", limits),
+    systemCollections,
+    types: registry,
+    operations: operationStore,
+    limits,
+    endpoint: () => config.advertise ?? listening.port?.address ?? "",
+    ensureNamespace: (namespace) => registry.ensureNamespace(namespace),
+    log,
+  });
+  later.catalog = catalog;
+  await operationStore.resume(catalog.resumers);
+  await catalog.followTypes();
+
+  const metrics = new Metrics({ version });
+  const newRequestId = requestIds();
+  const routes = new RouteTable(
+    chainOf({
+      types: registry,
+      defaultNamespace,
+      log,
+      record: metrics.record,
+      tracing: config.tracing,
+      access,
+    }),
+  );
+  const health = new HealthState({ services: () => servedServices.map((s) => s.typeName) });
+  const reflection = {
+    types: registry,
+    services: (namespace: string) => registry.snapshot(namespace).services.keys(),
+    defaultNamespace,
+  };
+  const server = { version, collectorId: folder.collectorId, defaultNamespace, limits };
+  routes.add(CollectionService, collectionService(catalog, server));
+  routes.add(CollectionRepo, collectionRepo(catalog));
+  routes.add(CollectionAdmin, collectionAdmin(catalog));
+  routes.add(CollectorRegistry, collectorRegistry(registry));
+  routes.add(TypeRegistry, typeRegistry(registry));
+  routes.add(Namespaces, namespaces(registry));
+  routes.add(Operations, operations(operationStore));
+  routes.add(Health, healthHandlers(health));
+  routes.add(ServerReflection, reflectionHandlers(reflection));
+  routes.add(ServerReflectionV1alpha, reflectionV1alphaHandlers(reflection));
+
+  const budget = new ReceiveBudget(limits.receiveBufferBytesMax);
+  const grpc = createGrpcHandler({
+    routes,
+    limits,
+    newRequestId,
+    log,
+    openShare: () => budget.open(),
+    isUnlimited: (method) => method === Operations.method.waitOperation,
+  });
+  const port: Port = await openPort({
+    host: config.host,
+    port: config.port,
+    tls,
+    routes,
+    grpc,
+    limits,
+    budget,
+    types: registry,
+    defaultNamespace,
+    health,
+    metrics,
+    newRequestId,
+    log,
+    allowedHosts: config.allowedHosts,
+    allowedOrigins: config.allowedOrigins,
+  });
+  listening.port = port;
+  parts.defer(() => drain(port, grpc, limits.drainMs));
+
+  const startedInMs = performance.now() - startMs;
+  log.info({ url: port.url, dataFolder: folder.path, version, startedInMs }, "ready");
+  const running = parts.move();
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => (closed ??= running.disposeAsync());
+  return {
+    url: port.url,
+    dataFolder: folder.path,
+    collectorId: folder.collectorId,
+    version,
+    startedInMs,
+    call: createLocalCaller(routes, newRequestId),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Lets calls in flight end; those that have not after `drainMs` are told so. */
+async function drain(port: Port, grpc: GrpcHandler, drainMs: number): Promise<void> {
+  const drained = grpc.drain();
+  const closed = port.close({ drainMs });
+  const timer = setTimeout(() => grpc.abort(), drainMs);
+  await Promise.all([drained, closed]);
+  clearTimeout(timer);
+}
+
+/** The version of this server, from its package. */
+export async function readVersion(): Promise<string> {
+  const text = await readFile(new URL("../package.json", import.meta.url), "utf8");
+  const { version } = JSON.parse(text) as { version: string };
+  return version;
+}
+
+function createLog({ logLevel }: Config): Logger {
+  return pino({ level: logLevel, base: {} }, destination({ dest: 2, sync: true }));
+}
+
+/** @throws {CollectorError} ARGUMENT_INVALID for an address that others can reach, unless allowed */
+function checkExposure({ host, insecure }: Config): void {
+  if (insecure || isLoopback(host)) return;
+  throw new CollectorError(
+    "ARGUMENT_INVALID",
+    `host: ${host} can be reached from other machines, and there is no access control yet: listen on 127.0.0.1, or add --insecure if the network is trusted`,
+  );
+}
+
+function isLoopback(host: string): boolean {
+  if (host === "localhost") return true;
+  return isIP(host) === 4 ? host.startsWith("127.") : host === "::1";
+}
+
+/** @throws {CollectorError} ARGUMENT_INVALID if a file cannot be read */
+async function readTls({
+  tlsCert,
+  tlsKey,
+}: Config): Promise<{ cert: string; key: string } | undefined> {
+  if (tlsCert === undefined || tlsKey === undefined) return undefined;
+  return { cert: await readPem("tlsCert", tlsCert), key: await readPem("tlsKey", tlsKey) };
+}
+
+async function readPem(option: string, path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CollectorError("ARGUMENT_INVALID", `${option}: cannot read ${path}: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+/** Ids that are short, and of this process alone in its logs. */
+function requestIds(): () => string {
+  const start = Date.now().toString(36);
+  let count = 0;
+  return () => {
+    count += 1;
+    return `${start}-${count.toString(36)}`;
+  };
+}
+
+function withoutUndefined(options: Partial<Config>): Partial<Config> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
