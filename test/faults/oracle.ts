@@ -29,6 +29,7 @@ interface Known {
 export class Oracle {
   readonly #records = new Map<string, Known>();
   readonly #open = new Set<Attempt>();
+  #broken: string[] = [];
   #highest = 0n;
   #acknowledged = 0;
   #resolved = 0;
@@ -86,8 +87,10 @@ export class Oracle {
   /**
    * The server said that the write is done.
    *
+   * A version has to be higher than every version acknowledged before the write began; if one is
+   * not, {@link compare} says so.
+   *
    * @param versions of the records that were written; of deleted ones none is known.
-   * @throws if a version is not higher than every version acknowledged before the write began.
    */
   acknowledge(attempt: Attempt, versions: ReadonlyMap<string, bigint>): void {
     this.#acknowledged += 1;
@@ -100,7 +103,7 @@ export class Oracle {
       const version = versions.get(id);
       if (version === undefined) throw new Error(`the write of ${id} was answered without version`);
       if (version <= attempt.floor) {
-        throw new Error(`${id} was given version ${version}, after ${attempt.floor} was given`);
+        this.#broken.push(`${id} was given version ${version}, after ${attempt.floor} was given`);
       }
       this.#records.set(id, { writing, version });
       if (version > this.#highest) this.#highest = version;
@@ -119,7 +122,8 @@ export class Oracle {
    * @returns what is wrong, one line each.
    */
   compare(found: ReadonlyMap<string, Found>): readonly string[] {
-    const wrong: string[] = [];
+    const wrong = this.#broken;
+    this.#broken = [];
     const open = new Set<string>();
     for (const attempt of this.#open) {
       for (const id of attempt.changes.keys()) open.add(id);
