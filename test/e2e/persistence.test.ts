@@ -67,10 +67,9 @@ describe("A server that starts again on the same data", () => {
     await client.admin.deleteCollection({ collection: { namespace: "b", name: "same" } });
     const kept = await client.records.get({ namespace: "a", collectionName: "same", id: "x" });
     assert.equal(kept.meta?.id, "x");
-    const listed = await client.types.listFiles({ namespace: "c" });
-    assert.deepEqual(
-      listed.files.filter((file) => !file.builtIn),
-      [],
+    await assert.rejects(
+      client.types.listFiles({ namespace: "c" }),
+      (error) => error instanceof ConnectError && error.code === Code.NotFound,
     );
   });
 
