@@ -118,6 +118,11 @@ export class ClientError extends Error {
     this.requestId = options.requestId;
   }
 
+  /** The name of the gRPC code, as in `NotFound`. */
+  get status(): string {
+    return Code[this.code];
+  }
+
   /** Whether the same call may succeed later. A call that may have been done is not among them. */
   get retryable(): boolean {
     return retryableByReason[this.reason];

@@ -1,8 +1,10 @@
 import {
+  type DescEnum,
   type DescMessage,
   type DescMethod,
   type DescMethodStreaming,
   type DescMethodUnary,
+  type DescService,
   type JsonValue,
   type Message,
   type MessageInitShape,
@@ -159,6 +161,11 @@ export class Client implements AsyncDisposable {
   /** A message type of the namespace. @throws {ClientError} TYPE_NOT_FOUND, TYPE_AMBIGUOUS */
   async messageType(name: string): Promise<DescMessage> {
     return await this.#types.message(name);
+  }
+
+  /** A message, enum or service of the namespace. @throws {ClientError} TYPE_NOT_FOUND, TYPE_AMBIGUOUS */
+  async symbol(name: string): Promise<DescMessage | DescEnum | DescService> {
+    return await this.#types.symbol(name);
   }
 
   /** Reads a message from JSON, with the types of the namespace. @throws {ClientError} JSON_INVALID */

@@ -2,6 +2,8 @@ import {
   create,
   createFileRegistry,
   createRegistry,
+  type DescEnum,
+  type DescExtension,
   type DescMessage,
   type DescService,
   fromJson,
@@ -47,6 +49,8 @@ const builtIn = createRegistry(
   file_google_rpc_status,
 );
 
+type DescType = DescMessage | DescEnum | DescExtension | DescService;
+
 /** How deep an Any may hold another. */
 const anyDepthMax = 16;
 
@@ -87,6 +91,25 @@ export class DynamicTypes {
     const found = this.#registry.getMessage(name) ?? this.#endingWith(name, "message");
     if (found?.kind === "message") return found;
     throw new ClientError("TYPE_NOT_FOUND", `\`${name}\` is no message`, { code: Code.NotFound });
+  }
+
+  /** A message, enum or service. @throws {ClientError} TYPE_NOT_FOUND, TYPE_AMBIGUOUS */
+  async symbol(name: string): Promise<DescMessage | DescEnum | DescService> {
+    const known = asSymbol(this.#registry.get(name));
+    if (known !== undefined) return known;
+    await this.#fetch(name);
+    const found =
+      asSymbol(this.#registry.get(name)) ??
+      this.#endingWith(name, "message") ??
+      this.#endingWith(name, "service");
+    if (found !== undefined) return found;
+    throw new ClientError(
+      "TYPE_NOT_FOUND",
+      `\`${name}\` is neither a message, an enum nor a service`,
+      {
+        code: Code.NotFound,
+      },
+    );
   }
 
   /**
@@ -159,6 +182,10 @@ export class DynamicTypes {
     }
     return undefined;
   }
+}
+
+function asSymbol(type: DescType | undefined): DescMessage | DescEnum | DescService | undefined {
+  return type === undefined || type.kind === "extension" ? undefined : type;
 }
 
 /** The type that an Any says it holds. */

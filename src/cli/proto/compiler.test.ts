@@ -15,7 +15,7 @@ import {
   FileDescriptorSetSchema,
   FieldDescriptorProto_Type as Type,
 } from "@bufbuild/protobuf/wkt";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { type CompiledFile, compileProtos } from "./compiler.ts";
 import { ProtoCompileError } from "./problem.ts";
 

@@ -139,6 +139,7 @@ function parseScalar(reader: TokenReader, inner: boolean): OptionValue {
       return { kind: "string", value: reader.bytes("a string"), position };
     case "sign":
     case "end":
-      throw reader.expected("a value");
+      break;
   }
+  throw reader.expected("a value");
 }

@@ -1,0 +1,104 @@
+import type { DescriptorProto, FileDescriptorProto } from "@bufbuild/protobuf/wkt";
+import type { Client } from "../client/client.ts";
+import { ClientError } from "../client/client-error.ts";
+import { type RegisteredFileResult, registerFiles } from "../client/register.ts";
+import { type CompiledFile, compileProtos, type ProtoSource } from "./proto/compiler.ts";
+import type { SchemaSources } from "./schema-sources.ts";
+
+export interface AddSchemaRequest {
+  readonly client: Client;
+  readonly sources: SchemaSources;
+  readonly namespace: string;
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** What a registration has brought: the counts are of what is in files that were new or changed. */
+export interface SchemaReport {
+  readonly files: readonly RegisteredFileResult[];
+  readonly messages: number;
+  readonly enums: number;
+  readonly services: number;
+}
+
+/**
+ * Compiles and registers files with their imports, then the services of the files that were named.
+ *
+ * An import that is not in the sources may be registered already: it is fetched from the server.
+ *
+ * @throws {ProtoCompileError} nothing is registered
+ * @throws {ClientError} earlier files may be registered; to add them again changes nothing
+ */
+export async function addSchema(request: AddSchemaRequest): Promise<SchemaReport> {
+  const { client, sources, namespace, dryRun, signal } = request;
+  const fetched = new Set<string>();
+  const compiled = await compileProtos({
+    files: sources.files,
+    find: async (name) => {
+      const source = await sources.find(name);
+      if (source !== undefined) return source;
+      const registered = await fetchFile(request, name);
+      if (registered !== undefined) fetched.add(name);
+      return registered;
+    },
+    known: () => sources.known(),
+  });
+  const own = compiled.filter(
+    ({ proto, origin }) => origin !== "well-known" && !fetched.has(proto.name),
+  );
+  const protos = own.map(({ proto }) => proto);
+  const options = { namespace, validateOnly: dryRun, signal };
+  const files = await registerFiles(client.services.registry, protos, options);
+  if (!dryRun) await registerServices(request, own);
+  const changed = new Set(files.filter(({ unchanged }) => !unchanged).map(({ name }) => name));
+  const counted = protos.filter(({ name }) => changed.has(name));
+  return {
+    files,
+    messages: sum(counted, (file) => sum(file.messageType, countMessages)),
+    enums: sum(counted, (file) => file.enumType.length),
+    services: sum(counted, (file) => file.service.length),
+  };
+}
+
+async function fetchFile(
+  { client, namespace, signal }: AddSchemaRequest,
+  name: string,
+): Promise<ProtoSource | undefined> {
+  try {
+    const { file } = await client.services.types.getFile({ namespace, name }, { signal });
+    const descriptor = file?.fileDescriptor;
+    return descriptor === undefined ? undefined : { descriptor };
+  } catch (error) {
+    if (error instanceof ClientError && error.status === "NotFound") return undefined;
+    throw error;
+  }
+}
+
+async function registerServices(
+  { client, namespace, signal }: AddSchemaRequest,
+  files: readonly CompiledFile[],
+): Promise<void> {
+  for (const { proto, requested } of files) {
+    if (!requested) continue;
+    for (const { name } of proto.service) {
+      const serviceName = proto.package === "" ? name : `${proto.package}.${name}`;
+      await client.services.registry.registerService(
+        { namespace, fileName: proto.name, serviceName },
+        { signal },
+      );
+    }
+  }
+}
+
+/** Messages with those nested in them; the entries of maps are nobody's messages. */
+function countMessages(message: DescriptorProto): number {
+  if (message.options?.mapEntry === true) return 0;
+  return 1 + sum(message.nestedType, countMessages);
+}
+
+function sum<T extends DescriptorProto | FileDescriptorProto>(
+  items: readonly T[],
+  amount: (item: T) => number,
+): number {
+  return items.reduce((total, item) => total + amount(item), 0);
+}

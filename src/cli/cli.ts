@@ -1,0 +1,118 @@
+import { Command, CommanderError } from "commander";
+import {
+  addGlobalOptions,
+  type CliEnvironment,
+  type CommandContext,
+  createContext,
+  createOutput,
+} from "./context.ts";
+import { type ExitCode, exitCodes } from "./exit-codes.ts";
+import { toFailure, usageError } from "./failure.ts";
+import { packageVersion } from "./version.ts";
+
+/** Adds a group's commands below `command`; `context` makes what an action needs. */
+export type DefineCommands = (
+  command: Command,
+  context: (command: Command) => CommandContext,
+  environment: CliEnvironment,
+) => void;
+
+interface CommandGroup {
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<{ readonly define: DefineCommands }>;
+}
+
+/** A group's file is loaded only if its name is among the arguments. */
+const groups: readonly CommandGroup[] = [
+  { name: "start", summary: "start a server", load: () => import("./commands/start.ts") },
+  { name: "tour", summary: "see it work on real data", load: () => import("./commands/tour.ts") },
+  { name: "status", summary: "ask a server how it is", load: () => import("./commands/status.ts") },
+  {
+    name: "schema",
+    summary: "register and look up types and services",
+    load: () => import("./commands/schema.ts"),
+  },
+  {
+    name: "collection",
+    summary: "create, show and delete collections",
+    load: () => import("./commands/collection.ts"),
+  },
+  {
+    name: "record",
+    summary: "write, read and search records",
+    load: () => import("./commands/record.ts"),
+  },
+  { name: "call", summary: "call any method with JSON", load: () => import("./commands/call.ts") },
+  {
+    name: "namespace",
+    summary: "create, list and delete namespaces",
+    load: () => import("./commands/namespace.ts"),
+  },
+  { name: "ops", summary: "follow long operations", load: () => import("./commands/ops.ts") },
+];
+
+/** Runs one command line. Never throws: what goes wrong is told on stderr. */
+export async function runCli(environment: CliEnvironment): Promise<ExitCode> {
+  const { argv } = environment;
+  try {
+    const program = await buildProgram(environment);
+    await program.parseAsync([...argv], { from: "user" });
+    return exitCodes.ok;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return exitCodes.ok;
+      // Called without a command: the help has been printed.
+      if (error.code === "commander.help") return exitCodes.usage;
+    }
+    return reportFailure(error, environment);
+  }
+}
+
+async function buildProgram(environment: CliEnvironment): Promise<Command> {
+  const { argv, stdout, stderr } = environment;
+  const program = new Command("collector")
+    .description("A typed data and RPC backbone in one process on one port.")
+    .version(packageVersion(), "-V, --version")
+    .showSuggestionAfterError()
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      // What is wrong with the arguments is told where all failures are.
+      outputError: () => undefined,
+    })
+    .exitOverride();
+  addGlobalOptions(program);
+  const context = (command: Command): CommandContext => createContext(command, environment);
+  for (const { name, summary, load } of groups) {
+    const command = program.command(name).description(summary);
+    if (!argv.includes(name)) continue;
+    const { define } = await load();
+    define(command, context, environment);
+  }
+  program.addHelpText("after", "\nFirst steps: collector start, then collector tour");
+  return program;
+}
+
+function reportFailure(error: unknown, environment: CliEnvironment): ExitCode {
+  const failure = environment.signal.aborted
+    ? toFailure(new DOMException("interrupted", "AbortError"))
+    : toFailure(error instanceof CommanderError ? fromCommander(error) : error);
+  const { argv } = environment;
+  const asJson = argv.some(
+    (argument, index) =>
+      /^(-o|--output=)jsonl?$/.test(argument) ||
+      ((argument === "-o" || argument === "--output") && /^jsonl?$/.test(argv[index + 1] ?? "")),
+  );
+  const color = !argv.includes("--no-color");
+  createOutput(environment, asJson ? "json" : "table", color).failure(failure);
+  return failure.exitCode;
+}
+
+/** Commander says `error: unknown option '--prot'` and, on the next line, `(Did you mean --port?)`. */
+function fromCommander(error: CommanderError): Error {
+  const [message = "", ...rest] = error.message.replace(/^error: /, "").split("\n");
+  const hint = rest.join(" ").replace(/^\(|\)$/g, "");
+  return usageError(message, hint === "" ? "`collector --help` shows what there is" : hint);
+}

@@ -1,0 +1,163 @@
+import type { JsonValue } from "@bufbuild/protobuf";
+import { addSchema, type SchemaReport } from "../add-schema.ts";
+import type { DefineCommands } from "../cli.ts";
+import { count } from "../output.ts";
+import { allPages } from "../paging.ts";
+import { findSchemaSources } from "../schema-sources.ts";
+import { showSymbol } from "../show-schema.ts";
+
+interface AddOptions {
+  readonly import?: readonly string[];
+  readonly dryRun?: boolean;
+}
+
+interface ListOptions {
+  readonly services?: boolean;
+  readonly messages?: boolean;
+  readonly files?: boolean;
+}
+
+/** As in the contract's enum `RegisteredType.Kind`. */
+const kinds = { any: 0, message: 1, enum: 2, service: 3 } as const;
+const kindNames = ["", "message", "enum", "service"];
+
+/** `collector schema …` */
+export const define: DefineCommands = (command, context) => {
+  command
+    .command("add <path...>")
+    .description("register .proto files, folders of them, or descriptor sets (.binpb, .pb)")
+    .option("-I, --import <folder>", "folder that imports start from; may be repeated", collect)
+    .option("--dry-run", "check everything and register nothing")
+    .action(async (paths: string[], options: AddOptions, self) => {
+      const { output, connect, signal, namespace = "" } = context(self);
+      const sources = await findSchemaSources(paths, options.import ?? []);
+      await using client = await connect();
+      const dryRun = options.dryRun === true;
+      const report = await addSchema({ client, sources, namespace, dryRun, signal });
+      output.result(sentenceOf(report, dryRun), toJson(report, dryRun));
+    });
+
+  command
+    .command("list [query]")
+    .description("list types, services or files; a query is a part of the name")
+    .option("--messages", "only messages")
+    .option("--services", "only services")
+    .option("--files", "files instead of types")
+    .action(async (query: string | undefined, options: ListOptions, self) => {
+      const { output, connect, signal, namespace = "" } = context(self);
+      await using client = await connect();
+      const { types } = client.services;
+      if (options.files === true) {
+        const files = await allPages(async (pageToken) => {
+          const request = { namespace, query: query ?? "", pageToken };
+          const page = await types.listFiles(request, { signal });
+          return { items: page.files, nextPageToken: page.nextPageToken };
+        });
+        const rows = files.map((file) => ({
+          name: file.fileDescriptor?.name ?? file.id,
+          version: String(file.version),
+          messages: file.messageNames.length,
+          builtIn: file.builtIn,
+        }));
+        output.list(
+          rows,
+          [
+            { header: "FILE", text: ({ name }) => name },
+            { header: "VERSION", text: ({ version, builtIn }) => (builtIn ? "built in" : version) },
+            { header: "MESSAGES", text: ({ messages }) => String(messages), right: true },
+          ],
+          (row) => row,
+        );
+        if (rows.length === 0) output.note("no files");
+        return;
+      }
+      const kind =
+        options.services === true
+          ? kinds.service
+          : options.messages === true
+            ? kinds.message
+            : kinds.any;
+      const found = await allPages(async (pageToken) => {
+        const request = { namespace, query: query ?? "", kind, pageToken };
+        const page = await types.listTypes(request, { signal });
+        return { items: page.types, nextPageToken: page.nextPageToken };
+      });
+      const rows = found.map(({ name, kind: number, fileName, version }) => ({
+        name,
+        kind: kindNames[number] ?? "",
+        file: fileName,
+        version: String(version),
+      }));
+      output.list(
+        rows,
+        [
+          { header: "NAME", text: ({ name }) => name },
+          { header: "KIND", text: ({ kind }) => kind },
+          { header: "FILE", text: ({ file }) => file },
+          { header: "VERSION", text: ({ version }) => version, right: true },
+        ],
+        (row) => row,
+      );
+      if (rows.length === 0) output.note("no types; add some with `collector schema add FILE`");
+    });
+
+  command
+    .command("show <name>")
+    .description("show a message, enum, service or file")
+    .action(async (name: string, _options, self) => {
+      const { output, connect, signal, namespace = "" } = context(self);
+      await using client = await connect();
+      await showSymbol({ client, name, namespace, output, signal });
+    });
+
+  command
+    .command("rm <file>")
+    .description("take back a file whose types no collection uses")
+    .action(async (name: string, _options, self) => {
+      const { output, connect, signal, namespace = "" } = context(self);
+      await using client = await connect();
+      const { unregisteredTypes } = await client.services.types.unregisterFile(
+        { namespace, name },
+        { signal },
+      );
+      output.result(`removed ${name} with ${count(unregisteredTypes.length, "type")}`, {
+        name,
+        types: unregisteredTypes,
+      });
+    });
+};
+
+/** As in `+1 message, +1 service, version 1`. */
+function sentenceOf(report: SchemaReport, dryRun: boolean): string {
+  const { files, messages, enums, services } = report;
+  const changed = files.filter(({ unchanged }) => !unchanged);
+  const end = dryRun ? "; nothing registered, as this is a dry run" : "";
+  const versions = new Set(changed.map(({ version }) => version));
+  const [version] = versions;
+  if (changed.length === 0) {
+    const what = files.length === 1 ? `version ${files[0]?.version}` : count(files.length, "file");
+    return `unchanged, ${what}${end}`;
+  }
+  const parts = [
+    messages > 0 ? `+${count(messages, "message")}` : "",
+    enums > 0 && messages === 0 ? `+${count(enums, "enum")}` : "",
+    services > 0 ? `+${count(services, "service")}` : "",
+    files.length > 1 ? count(changed.length, "file") : "",
+    versions.size === 1 ? `version ${version}` : "",
+  ];
+  return `${parts.filter((part) => part !== "").join(", ")}${end}`;
+}
+
+function toJson(report: SchemaReport, dryRun: boolean): JsonValue {
+  const files = report.files.map(({ name, version, unchanged }) => ({
+    name,
+    version: String(version),
+    unchanged,
+  }));
+  const { messages, enums, services } = report;
+  return { messages, enums, services, files, dryRun };
+}
+
+function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}

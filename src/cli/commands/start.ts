@@ -1,0 +1,99 @@
+import { once } from "node:events";
+import type { Config } from "../../config.ts";
+import type { Collector } from "../../server.ts";
+import type { DefineCommands } from "../cli.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { CliError, usageError } from "../failure.ts";
+
+interface StartOptions {
+  readonly port?: number;
+  readonly host?: string;
+  readonly data?: string;
+  readonly config?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecure?: boolean;
+  readonly advertise?: string;
+  readonly logLevel?: string;
+}
+
+/** `collector start`: the one command that starts a server, and runs until it is told to end. */
+export const define: DefineCommands = (command, context, environment) => {
+  command
+    .option("--port <number>", "port to listen on; 0 picks a free one (default 50051)", parsePort)
+    .option("--host <address>", "address to listen on (default 127.0.0.1)")
+    .option("--data <folder>", "folder for everything that lasts (default ./collector-data)")
+    .option("--config <file>", "YAML or JSON file (COLLECTOR_CONFIG)")
+    .option("--tls-cert <file>", "certificate in PEM; needs --tls-key")
+    .option("--tls-key <file>", "key in PEM; needs --tls-cert")
+    .option("--insecure", "allow an address that other machines can reach")
+    .option("--advertise <host:port>", "address that others are told to dial")
+    .option("--log-level <level>", "trace, debug, info, warn, error, fatal or silent")
+    .addHelpText(
+      "after",
+      `
+Every option may be set as COLLECTOR_<NAME> too, or in the file of --config. A flag goes over the
+environment, that over the file, and -n names the namespace of calls that name none.`,
+    )
+    .action(async (options: StartOptions) => {
+      const { output, namespace } = context(command);
+      const { loadConfig } = await import("../../config.ts");
+      const { config: file, ...flags } = options;
+      const { config } = loadConfig({
+        flags: { ...flags, namespace } as Partial<Config>,
+        env: environment.env,
+        file,
+      });
+      await using collector = await startServer(config);
+      if (output.format === "table") {
+        for (const line of readyBlock(collector, config, environment.env)) output.line(line);
+      } else {
+        const { url, dataFolder, version, startedInMs } = collector;
+        output.json({ url, dataFolder, version, startedInMs });
+      }
+      if (!environment.signal.aborted) await once(environment.signal, "abort");
+      // Leaving the block drains: calls in flight end, everything acknowledged is on disk.
+    });
+};
+
+async function startServer(config: Config): Promise<Collector> {
+  const { createCollector } = await import("../../server.ts");
+  try {
+    return await createCollector(config);
+  } catch (error) {
+    throw explained(error);
+  }
+}
+
+function explained(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const options = { cause: error, exitCode: exitCodes.conflict };
+  if (error.name === "PortTakenError") {
+    const hint = "`--port 0` picks a free one";
+    return new CliError("PORT_TAKEN", error.message, { ...options, hint });
+  }
+  const code = "code" in error ? error.code : undefined;
+  if (code === "EACCES" || code === "EADDRNOTAVAIL") {
+    return new CliError("ADDRESS_UNUSABLE", `cannot listen: ${error.message}`, { cause: error });
+  }
+  return error;
+}
+
+function readyBlock(
+  { url, version, startedInMs }: Collector,
+  config: Config,
+  env: Readonly<Record<string, string | undefined>>,
+): readonly string[] {
+  const viaNpm = env["npm_lifecycle_event"] !== undefined;
+  return [
+    `Collector ${version} ready in ${(startedInMs / 1000).toFixed(1)}s`,
+    `  gRPC · JSON   ${url}`,
+    `  Data          ${config.data} (persistent)`,
+    `Next: ${viaNpm ? "npm run tour" : "collector tour"}`,
+  ];
+}
+
+function parsePort(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw usageError(`--port takes a number from 0 to 65535, not \`${text}\``);
+}

@@ -1,0 +1,90 @@
+import type { Command } from "commander";
+import type { Client } from "../client/client.ts";
+import { usageError } from "./failure.ts";
+import { Output, type OutputFormat, outputFormats } from "./output.ts";
+
+/** What every command has at hand. */
+export interface CommandContext {
+  readonly output: Output;
+  /** Fires at Ctrl-C and SIGTERM. */
+  readonly signal: AbortSignal;
+  /** As given by -n; undefined leaves it to the environment, then to the server. */
+  readonly namespace: string | undefined;
+  /** Opens a client of the server that the options or the environment name. */
+  readonly connect: () => Promise<Client>;
+}
+
+/** What the process lends to the command line. */
+export interface CliEnvironment {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdin: NodeJS.ReadStream;
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+  readonly signal: AbortSignal;
+}
+
+interface GlobalOptions {
+  readonly url?: string;
+  readonly namespace?: string;
+  readonly output?: string;
+  readonly color: boolean;
+  readonly timeout?: string;
+}
+
+/** The options that every command takes, wherever they stand. */
+export function addGlobalOptions(program: Command): void {
+  program
+    .option("--url <url>", "server to talk to (COLLECTOR_URL; default http://127.0.0.1:50051)")
+    .option("-n, --namespace <name>", "namespace to work in (COLLECTOR_NAMESPACE)")
+    .option("-o, --output <format>", "table, json or jsonl", "table")
+    .option("--timeout <time>", "how long a call may take, as in 500ms, 5s or 2m")
+    .option("--no-color", "print without colours (NO_COLOR)");
+}
+
+/** @throws {CliError} USAGE for a format or time that is none */
+export function createContext(command: Command, environment: CliEnvironment): CommandContext {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  const timeoutMs = options.timeout === undefined ? undefined : parseTime(options.timeout);
+  return {
+    output: createOutput(environment, options.output, options.color),
+    signal: environment.signal,
+    namespace: options.namespace,
+    async connect() {
+      const { connect } = await import("../client/client.ts");
+      const { url, namespace } = options;
+      return await connect({ url, namespace, timeoutMs, env: environment.env });
+    },
+  };
+}
+
+/** @throws {CliError} USAGE for a format that is none */
+export function createOutput(
+  environment: CliEnvironment,
+  format: string | undefined,
+  color: boolean,
+): Output {
+  const { env, stdout, stderr } = environment;
+  const noColor = (env["NO_COLOR"] ?? "") !== "";
+  return new Output({
+    format: parseFormat(format ?? "table"),
+    color: color && !noColor && stdout.isTTY && stderr.isTTY,
+    stdout,
+    stderr,
+  });
+}
+
+function parseFormat(text: string): OutputFormat {
+  const format = outputFormats.find((candidate) => candidate === text);
+  if (format !== undefined) return format;
+  throw usageError(`-o takes ${outputFormats.join(", ")}, not \`${text}\``);
+}
+
+const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000 };
+
+function parseTime(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m)?$/.exec(text);
+  const ms = Number(match?.[1]) * (unitMs[match?.[2] ?? "s"] ?? 1);
+  if (ms > 0) return ms;
+  throw usageError(`--timeout takes a time such as 500ms, 5s or 2m, not \`${text}\``);
+}

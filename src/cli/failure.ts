@@ -1,0 +1,128 @@
+import { ClientError, type ClientErrorReason } from "../client/client-error.ts";
+import { CollectorError, type FieldViolation } from "../errors.ts";
+import { type ExitCode, exitCodes } from "./exit-codes.ts";
+import { ProtoCompileError } from "./proto/problem.ts";
+
+/** How a command ends that did not do what it was asked to. */
+export interface Failure {
+  /** Stable, for scripts: a reason of the API, or one of the command line's own. */
+  readonly code: string;
+  readonly message: string;
+  /** The field or option at fault. */
+  readonly field?: string | undefined;
+  /** What to do next. */
+  readonly hint?: string | undefined;
+  readonly retryable: boolean;
+  readonly exitCode: ExitCode;
+}
+
+export interface CliErrorOptions extends ErrorOptions {
+  readonly exitCode?: ExitCode;
+  readonly field?: string;
+  readonly hint?: string;
+}
+
+/** A failure that a command reports itself. */
+export class CliError extends Error {
+  override readonly name = "CliError";
+  readonly code: string;
+  readonly exitCode: ExitCode;
+  readonly field: string | undefined;
+  readonly hint: string | undefined;
+
+  constructor(code: string, message: string, options: CliErrorOptions = {}) {
+    super(message, options);
+    this.code = code;
+    this.exitCode = options.exitCode ?? exitCodes.failed;
+    this.field = options.field;
+    this.hint = options.hint;
+  }
+}
+
+/** The command was called in a way that cannot work. */
+export function usageError(message: string, hint?: string): CliError {
+  const options = { exitCode: exitCodes.usage };
+  return new CliError("USAGE", message, hint === undefined ? options : { ...options, hint });
+}
+
+/** The file or folder that a command was told to read is not there or cannot be read. */
+export function unreadable(path: string, error: unknown): CliError {
+  const code = codeOf(error);
+  const why =
+    code === "ENOENT"
+      ? "there is no such file"
+      : code === "EISDIR"
+        ? "it is a folder"
+        : (code ?? "");
+  return new CliError("FILE_UNREADABLE", `cannot read ${path}: ${why}`, {
+    cause: error,
+    exitCode: code === "ENOENT" ? exitCodes.notFound : exitCodes.failed,
+  });
+}
+
+const hintByReason: Readonly<Partial<Record<ClientErrorReason, string>>> = {
+  CONNECTION_FAILED: "start a server with `collector start`, or name another with --url",
+  COLLECTION_NOT_FOUND: "`collector collection list` shows the collections there are",
+  NAMESPACE_NOT_FOUND: "`collector namespace list` shows the namespaces there are",
+  TYPE_NOT_FOUND: "`collector schema list` shows the types; `collector schema add FILE` adds some",
+  TYPE_NOT_REGISTERED: "add the type with `collector schema add FILE`",
+  SERVICE_NOT_FOUND: "`collector schema list --services` shows the services there are",
+  COLLECTION_EXISTS: "choose another name, or look at it with `collector collection show`",
+  RECORD_EXISTS: "leave out --create to replace the record",
+  DEADLINE_EXCEEDED: "allow more time with --timeout",
+  UNAUTHENTICATED: "set COLLECTOR_TOKEN",
+};
+
+/** What to tell about anything that was thrown. */
+export function toFailure(error: unknown): Failure {
+  if (error instanceof CliError) {
+    const { code, message, field, hint, exitCode } = error;
+    return { code, message, field, hint, retryable: false, exitCode };
+  }
+  if (error instanceof ClientError) {
+    return {
+      code: error.reason,
+      message: error.message,
+      field: fieldsOf(error.violations),
+      hint: hintByReason[error.reason],
+      retryable: error.retryable,
+      exitCode: exitCodeByStatus[error.status] ?? exitCodes.failed,
+    };
+  }
+  if (error instanceof ProtoCompileError) {
+    const { message } = error;
+    return { code: "SCHEMA_INVALID", message, retryable: false, exitCode: exitCodes.failed };
+  }
+  if (error instanceof CollectorError) {
+    const { reason, message, violations } = error;
+    const field = fieldsOf(violations);
+    return { code: reason, message, field, retryable: false, exitCode: exitCodes.failed };
+  }
+  if (error instanceof DOMException && error.name === "AbortError") {
+    const message = "interrupted";
+    return { code: "INTERRUPTED", message, retryable: true, exitCode: exitCodes.interrupted };
+  }
+  const text = error instanceof Error ? error.message : String(error);
+  return { code: "INTERNAL", message: text, retryable: false, exitCode: exitCodes.failed };
+}
+
+/** Exit codes by the name of the gRPC status. */
+const exitCodeByStatus: Readonly<Record<string, ExitCode>> = {
+  NotFound: exitCodes.notFound,
+  Unauthenticated: exitCodes.auth,
+  PermissionDenied: exitCodes.auth,
+  AlreadyExists: exitCodes.conflict,
+  Aborted: exitCodes.conflict,
+  FailedPrecondition: exitCodes.conflict,
+  Unavailable: exitCodes.unavailable,
+};
+
+/** The code of an error of the operating system, as in `ENOENT`. */
+export function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
+
+function fieldsOf(violations: readonly FieldViolation[]): string | undefined {
+  return violations.length === 0 ? undefined : violations.map(({ field }) => field).join(", ");
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env node
+import { runCli } from "./cli.ts";
+import { exitCodes } from "./exit-codes.ts";
+
+const interrupt = new AbortController();
+
+for (const name of ["SIGINT", "SIGTERM"] as const) {
+  process.once(name, () => {
+    interrupt.abort();
+    // Whoever asks twice does not want to wait.
+    process.once(name, () => process.exit(exitCodes.interrupted));
+  });
+}
+
+// A reader that has seen enough, as in `collector record list | head`, is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(exitCodes.ok);
+});
+
+process.exitCode = await runCli({
+  argv: process.argv.slice(2),
+  env: process.env,
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  signal: interrupt.signal,
+});
