@@ -16,7 +16,7 @@ export function nearest(name: string, candidates: Iterable<string>): string[] {
   const wanted = name.toLowerCase();
   const wantedTail = lastSegment(wanted);
   const tolerance = Math.max(1, Math.floor(wantedTail.length / 3));
-  const found: { candidate: string; distance: number }[] = [];
+  const found: { candidate: string; distance: number; whole: number }[] = [];
   let compared = 0;
   for (const candidate of candidates) {
     compared += 1;
@@ -26,9 +26,13 @@ export function nearest(name: string, candidates: Iterable<string>): string[] {
       editDistance(wanted, whole, tolerance),
       editDistance(wantedTail, lastSegment(whole), tolerance),
     );
-    if (distance !== Number.POSITIVE_INFINITY) found.push({ candidate, distance });
+    if (distance === Number.POSITIVE_INFINITY) continue;
+    found.push({ candidate, distance, whole: editDistance(wanted, whole, comparedCharsMax) });
   }
-  found.sort((a, b) => a.distance - b.distance || (a.candidate < b.candidate ? -1 : 1));
+  // Among names that end alike, the one that begins alike comes first.
+  found.sort(
+    (a, b) => a.distance - b.distance || a.whole - b.whole || (a.candidate < b.candidate ? -1 : 1),
+  );
   return found.slice(0, suggestionsMax).map((entry) => entry.candidate);
 }
 

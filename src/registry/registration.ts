@@ -1,4 +1,4 @@
-import { type DescFile, type DescMessage, toBinary } from "@bufbuild/protobuf";
+import { type DescFile, toBinary } from "@bufbuild/protobuf";
 import { type FileDescriptorProto, FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { CollectorError } from "../errors.ts";
 import { didYouMean } from "../lib/suggest.ts";
@@ -25,6 +25,7 @@ import {
 } from "./schema/measure.ts";
 import { canonicalBytes, canonicalCopy } from "./schema/normalize.ts";
 import type { TypeUsage } from "./type-usage.ts";
+import { checkDefaults } from "./validation/check-defaults.ts";
 import { checkFile } from "./validation/check-file.ts";
 import { checkReferences, type Scope } from "./validation/check-references.ts";
 import { differenceFromBuiltIn } from "./validation/equivalence.ts";
@@ -435,32 +436,6 @@ function notLinking(namespace: string, name: string, lost: Problems): CollectorE
     `${name}, which is registered in namespace ${namespace}, needs what this change takes away: ${lost.first}`,
     { subject: { namespace, file: name } },
   );
-}
-
-/** Default values are texts, and only linking tells what they have to be. */
-function checkDefaults(file: DescFile, report: Report): void {
-  const check = (message: DescMessage): void => {
-    for (const field of message.fields) {
-      if (field.fieldKind !== "scalar" && field.fieldKind !== "enum") continue;
-      if (field.proto.defaultValue !== "" && !isReadable(field.getDefaultValue)) {
-        const value = quote(field.proto.defaultValue);
-        report(
-          `field ${message.typeName}.${field.name}`,
-          `has the default ${value}, not a value of its type`,
-        );
-      }
-    }
-    for (const nested of message.nestedMessages) check(nested);
-  };
-  for (const message of file.messages) check(message);
-}
-
-function isReadable(read: () => unknown): boolean {
-  try {
-    return read() !== undefined;
-  } catch {
-    return false;
-  }
 }
 
 /** One array where two are equal, so that memory holds it once. */

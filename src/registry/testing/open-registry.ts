@@ -21,7 +21,7 @@ export interface TestRegistry {
   /** Collections by namespace: name and type of each. A test adds to them. */
   readonly collections: Map<string, Map<string, string>>;
   /** A second registry on the same records, as after a restart. */
-  reopen(): Promise<Registry>;
+  readonly reopen: () => Promise<Registry>;
 }
 
 export async function openRegistry(options: Partial<RegistryOptions> = {}): Promise<TestRegistry> {
