@@ -97,7 +97,7 @@ export async function openGrpcFixture(options: GrpcFixtureOptions = {}): Promise
 }
 
 export function encodeEcho(fields: Partial<Pick<Echo, "text" | "data" | "count">>): Uint8Array {
-  return toBinary(requestType, { ...emptyEcho(), ...fields } as Echo);
+  return toBinary(requestType, { ...emptyEcho(), ...fields });
 }
 
 export function decodeAnswer(bytes: Uint8Array): EchoAnswer {

@@ -11,6 +11,7 @@ export class NodeHttp2Stream implements ServerStream {
   #trailers: HeaderList = [];
   #inputEnded = false;
   #discarding = false;
+  #listener: StreamListener | undefined;
 
   constructor(stream: ServerHttp2Stream) {
     this.#stream = stream;
@@ -34,7 +35,7 @@ export class NodeHttp2Stream implements ServerStream {
   listen(listener: StreamListener): void {
     const stream = this.#stream;
     stream.on("close", () => listener.onClose());
-    stream.on("drain", () => listener.onDrain());
+    this.#listener = listener;
     stream.on("end", () => {
       this.#inputEnded = true;
       if (!this.#discarding) listener.onEnd();
@@ -60,7 +61,12 @@ export class NodeHttp2Stream implements ServerStream {
   }
 
   write(chunk: Uint8Array): void {
-    if (!this.#stream.destroyed && !this.#stream.closed) this.#stream.write(chunk);
+    const stream = this.#stream;
+    if (stream.destroyed || stream.closed) return;
+    // A unary answer never gets here, so it does not pay for the listener.
+    if (!stream.write(chunk) && stream.listenerCount("drain") === 0) {
+      stream.once("drain", () => this.#listener?.onDrain());
+    }
   }
 
   end(trailers: HeaderList): void {
