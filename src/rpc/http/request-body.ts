@@ -35,8 +35,10 @@ export async function* readRequestBody(options: RequestBodyOptions): AsyncGenera
   const meter = new MessageMeter(options.enveloped, limits.messageBytesMax);
   using held = budget.open();
   using chunks = new ChunkReader(source);
+  const announced = Number(source.headers["content-length"] ?? 0);
   if (options.timeoutMs !== undefined) chunks.endWithin(options.timeoutMs);
   try {
+    if (!options.enveloped) meter.expect(announced);
     for (;;) {
       const owes = options.single || meter.isInside;
       const raw = await chunks.next(owes ? limits.streamIdleMs : undefined);
@@ -70,10 +72,15 @@ class MessageMeter {
     return this.#headerBytes > 0 || this.#left > 0;
   }
 
+  /** @throws {CollectorError} MESSAGE_TOO_LARGE */
+  expect(bytes: number): void {
+    if (bytes > this.#bytesMax) throw this.#tooLarge(bytes);
+  }
+
   add(chunk: Uint8Array): void {
     if (!this.#enveloped) {
       this.pendingBytes += chunk.length;
-      if (this.pendingBytes > this.#bytesMax) throw this.#tooLarge(this.pendingBytes);
+      this.expect(this.pendingBytes);
       return;
     }
     let at = 0;
@@ -91,7 +98,7 @@ class MessageMeter {
       if (this.#headerBytes === envelopeHeaderBytes) {
         this.#headerBytes = 0;
         this.#left = this.#header.readUInt32BE(1);
-        if (this.#left > this.#bytesMax) throw this.#tooLarge(this.#left);
+        this.expect(this.#left);
       }
     }
   }

@@ -74,9 +74,13 @@ export async function sendUniversal(
 function discardBody(request: HttpRequest, response: HttpResponse): void {
   if (request.complete) return;
   if ("stream" in response) {
-    // As RFC 9113 has it: after a complete answer, a reset with NO_ERROR asks for no more.
-    response.once("finish", () => {
-      if (!response.stream.readableEnded) response.stream.close(constants.NGHTTP2_NO_ERROR);
+    // As RFC 9113 has it: after a complete answer, a reset with NO_ERROR asks for no more. The answer
+    // is complete an immediate after the stream asks for trailers, which is how node:http2 ends it.
+    const { stream } = response;
+    stream.once("wantTrailers", () => {
+      setImmediate(() => {
+        if (!stream.destroyed && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+      });
     });
     return;
   }

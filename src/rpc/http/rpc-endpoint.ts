@@ -99,6 +99,8 @@ export class RpcEndpoint {
     const { limits, budget, newRequestId } = this.#options;
     const kind = bound?.desc.methodKind;
     const header = toWebHeaders(request);
+    // The body is held to its length, and to the limit, by our reader of it.
+    header.delete("content-length");
     // Only JSON is worth compressing; without this, connect-node answers in the request's encoding.
     if (!format.json) {
       for (const name of acceptEncodingHeaders) header.set(name, "identity");
