@@ -192,7 +192,11 @@ export class RecordCollection {
     this.#beforeRead();
     const { pageSizeMax, messageBytesMax } = this.#limits;
     if (ids.length > pageSizeMax) {
-      throw invalidField("ARGUMENT_INVALID", "ids", `has ${ids.length} ids, the limit is ${pageSizeMax}`);
+      throw invalidField(
+        "ARGUMENT_INVALID",
+        "ids",
+        `has ${ids.length} ids, the limit is ${pageSizeMax}`,
+      );
     }
     const empty = ids.indexOf("");
     if (empty !== -1) throw invalidField("ARGUMENT_MISSING", `ids[${empty}]`, "names no record");
@@ -351,9 +355,13 @@ export class RecordCollection {
   #beforeRead(): void {
     if (!this.#state.isDeleted) return;
     const { namespace, name } = this.definition;
-    throw new CollectorError("COLLECTION_NOT_FOUND", `collection ${namespace}/${name} was deleted`, {
-      subject: { namespace, collection: name },
-    });
+    throw new CollectorError(
+      "COLLECTION_NOT_FOUND",
+      `collection ${namespace}/${name} was deleted`,
+      {
+        subject: { namespace, collection: name },
+      },
+    );
   }
 
   #beforeWrite({ signal }: CallOptions): void {
@@ -409,9 +417,13 @@ export class RecordCollection {
 
   #missing(id: string): CollectorError {
     const { namespace, name } = this.definition;
-    return new CollectorError("RECORD_NOT_FOUND", `there is no record with this id in ${namespace}/${name}`, {
-      subject: { namespace, collection: name, id },
-    });
+    return new CollectorError(
+      "RECORD_NOT_FOUND",
+      `there is no record with this id in ${namespace}/${name}`,
+      {
+        subject: { namespace, collection: name, id },
+      },
+    );
   }
 
   #typeMissing(typeName: string): CollectorError {

@@ -145,10 +145,7 @@ function readIfMatch(ifMatch: string, field: string): bigint | undefined {
  * What makes a repeated write happen once, or undefined if the caller asked for nothing. The
  * fingerprint covers all that the caller sent; ids that the server makes are not part of it.
  */
-export function writeRequest(
-  requestId: string,
-  parts: () => readonly unknown[],
-): Write["request"] {
+export function writeRequest(requestId: string, parts: () => readonly unknown[]): Write["request"] {
   if (requestId === "") return undefined;
   checkRequestId(requestId);
   return { id: requestId, fingerprint: hash("sha256", JSON.stringify(parts()), "base64url") };

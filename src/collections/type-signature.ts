@@ -1,0 +1,20 @@
+import type { DescMessage } from "@bufbuild/protobuf";
+import type { TypeSource } from "../registry/type-snapshot.ts";
+
+/**
+ * A number that grows when any of the types that a message can hold gets a new version. What is
+ * derived from a record depends on all of them, not on the message's own file alone.
+ */
+export function typeSignature(types: TypeSource, namespace: string, typeName: string): bigint {
+  const snapshot = types.snapshot(namespace);
+  const root = snapshot.types.getMessage(typeName);
+  if (root === undefined) return 0n;
+  const seen = new Set<DescMessage>([root]);
+  let signature = 0n;
+  // A set is walked in the order of insertion, what is added meanwhile included.
+  for (const desc of seen) {
+    signature += snapshot.typeVersion(desc.typeName);
+    for (const { message } of desc.fields) if (message !== undefined) seen.add(message);
+  }
+  return signature;
+}

@@ -1,0 +1,213 @@
+import { anyPack } from "@bufbuild/protobuf/wkt";
+import { CollectorError } from "../errors.ts";
+import { type Collection, CollectionSchema } from "../gen/collector/collection_pb.ts";
+import type { Operation } from "../gen/collector/operations_pb.ts";
+import type { Limits } from "../lib/limits.ts";
+import type { OperationRun, OperationWork } from "../operations/operation.ts";
+import type { OperationStore } from "../operations/operation-store.ts";
+import type { TypeSource } from "../registry/type-snapshot.ts";
+import type { CatalogEntry } from "./catalog-entry.ts";
+import { KeyedLock } from "./keyed-lock.ts";
+import { typeNameOf } from "./record-collection.ts";
+import { RecordRequests } from "./record-requests.ts";
+import { rederive } from "./rederive.ts";
+import { typeSignature } from "./type-signature.ts";
+
+export const indexBuildKind = "index-build";
+export const typeUpgradeKind = "type-upgrade";
+
+export interface UpkeepOptions {
+  readonly operations: OperationStore;
+  readonly types: TypeSource;
+  readonly limits: Limits;
+  /** Changes a definition, durably. */
+  readonly change: (
+    entry: CatalogEntry,
+    changes: (definition: Collection) => Partial<Collection>,
+  ) => Promise<void>;
+  /** A definition as callers see it. */
+  readonly answer: (entry: CatalogEntry) => Collection;
+}
+
+/** What the catalog does behind the callers' backs, as operations: indexes and derived data. */
+export class Upkeep {
+  readonly #options: UpkeepOptions;
+  readonly #requests: RecordRequests;
+  /** One collection is derived anew at a time: it is not urgent, and there may be many. */
+  readonly #turns = new KeyedLock();
+
+  constructor(options: UpkeepOptions) {
+    this.#options = options;
+    this.#requests = new RecordRequests(options.limits);
+  }
+
+  /**
+   * Begins to build and drop indexes until they are what the definition says then.
+   *
+   * @param ready the work waits for it: the definition is about to be changed.
+   */
+  async startIndexBuild(
+    entry: CatalogEntry,
+    ready: Promise<void>,
+    onFailure: (error: unknown) => void,
+  ): Promise<Operation> {
+    const build = this.indexBuild(entry);
+    return this.#start(entry, indexBuildKind, async (run) => {
+      try {
+        await ready;
+        return await build(run);
+      } catch (error) {
+        onFailure(error);
+        throw error;
+      }
+    });
+  }
+
+  /** The work of an index build, also after a restart. */
+  indexBuild(entry: CatalogEntry): OperationWork {
+    return async (run) => {
+      try {
+        await this.#reconcileIndexes(entry, run);
+      } catch (error) {
+        if (isCancelled(run)) await this.#giveUpUnfinished(entry);
+        throw error;
+      }
+      return anyPack(CollectionSchema, this.#options.answer(entry));
+    };
+  }
+
+  async #reconcileIndexes(entry: CatalogEntry, run: OperationRun): Promise<void> {
+    const wanted = entry.definition.indexedFields;
+    const { indexes } = await entry.store.stats();
+    for (const { path } of indexes) {
+      run.signal.throwIfAborted();
+      if (wanted.includes(path)) continue;
+      run.report({ phase: `dropping the index on ${path}` });
+      await entry.store.dropIndex(path);
+    }
+    const missing = wanted.filter((path) => !isReady(indexes, path));
+    let before = 0n;
+    for (const path of missing) {
+      run.signal.throwIfAborted();
+      let total = 0n;
+      await entry.store.addIndex(
+        { path },
+        {
+          signal: run.signal,
+          onProgress: (progress) => {
+            ({ total } = progress);
+            run.report({
+              done: before + progress.done,
+              total: before + progress.total,
+              phase: `building the index on ${path}`,
+            });
+          },
+        },
+      );
+      before += total;
+    }
+  }
+
+  /** After a cancel: the definition names only what is there. */
+  async #giveUpUnfinished(entry: CatalogEntry): Promise<void> {
+    if (entry.isDeleted) return;
+    const { indexes } = await entry.store.stats();
+    await this.#options.change(entry, ({ indexedFields }) => ({
+      indexedFields: indexedFields.filter((path) => isReady(indexes, path)),
+    }));
+    for (const { path, state } of indexes) {
+      if (state !== "ready") await entry.store.dropIndex(path);
+    }
+  }
+
+  /**
+   * Begins to derive a collection's records anew if its type, or one inside it, has another version
+   * than when they were derived. New writes follow the new version already.
+   *
+   * @returns undefined if nothing has to be done.
+   */
+  async followType(entry: CatalogEntry, signature: bigint): Promise<Operation | undefined> {
+    const { definition } = entry;
+    const version = this.#versionOf(definition);
+    const isCurrent = definition.typeVersion === version && entry.typeSignature === signature;
+    entry.typeSignature = signature;
+    if (isCurrent || this.#isUpgrading(entry)) return undefined;
+    return this.#start(entry, typeUpgradeKind, this.typeUpgrade(entry));
+  }
+
+  /** The work of a type upgrade, also after a restart. */
+  typeUpgrade(entry: CatalogEntry): OperationWork {
+    return (run) => {
+      run.report({ phase: "waiting for its turn" });
+      return this.#turns.run([typeUpgradeKind], async () => {
+        await this.#upgrade(entry, run);
+        return anyPack(CollectionSchema, this.#options.answer(entry));
+      });
+    };
+  }
+
+  async #upgrade(entry: CatalogEntry, run: OperationRun): Promise<void> {
+    for (;;) {
+      run.signal.throwIfAborted();
+      const signature = this.#signatureOf(entry.definition);
+      const version = this.#versionOf(entry.definition);
+      const type = entry.records.type();
+      await rederive({ store: entry.store, requests: this.#requests, type, run });
+      if (signature !== this.#signatureOf(entry.definition)) continue;
+      if (entry.definition.typeVersion !== version) {
+        await this.#options.change(entry, () => ({ typeVersion: version }));
+      }
+      return;
+    }
+  }
+
+  #isUpgrading(entry: CatalogEntry): boolean {
+    return this.runningOn(entry).some(({ kind }) => kind === typeUpgradeKind);
+  }
+
+  /** The operations on a collection that have not ended. */
+  runningOn(entry: CatalogEntry): Operation[] {
+    return this.#options.operations.running.filter(({ name }) => entry.operations.has(name));
+  }
+
+  /** Cancels all work on a collection and waits until it has stopped. */
+  async cancelAll(entry: CatalogEntry): Promise<void> {
+    const { operations } = this.#options;
+    for (const { name } of this.runningOn(entry)) {
+      await operations.cancel(name);
+      await operations.wait(name, {});
+    }
+  }
+
+  async #start(entry: CatalogEntry, kind: string, work: OperationWork): Promise<Operation> {
+    const { definition, fullName } = entry;
+    const operation = await this.#options.operations.start(
+      {
+        kind,
+        namespace: definition.namespace,
+        subject: fullName,
+        metadata: anyPack(CollectionSchema, definition),
+      },
+      work,
+    );
+    entry.operations.add(operation.name);
+    return operation;
+  }
+
+  #versionOf(definition: Collection): bigint {
+    return this.#options.types.snapshot(definition.namespace).typeVersion(typeNameOf(definition));
+  }
+
+  #signatureOf(definition: Collection): bigint {
+    return typeSignature(this.#options.types, definition.namespace, typeNameOf(definition));
+  }
+}
+
+function isReady(indexes: readonly { path: string; state: string }[], path: string): boolean {
+  return indexes.some((index) => index.path === path && index.state === "ready");
+}
+
+function isCancelled({ signal }: OperationRun): boolean {
+  const reason: unknown = signal.reason;
+  return reason instanceof CollectorError && reason.reason === "CANCELLED";
+}
