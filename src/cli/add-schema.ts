@@ -13,7 +13,7 @@ export interface AddSchemaRequest {
   readonly signal: AbortSignal;
 }
 
-/** What a registration has brought: the counts are of what is in files that were new or changed. */
+/** What a registration has brought: how many more there are of each kind. */
 export interface SchemaReport {
   readonly files: readonly RegisteredFileResult[];
   readonly messages: number;
@@ -50,14 +50,25 @@ export async function addSchema(request: AddSchemaRequest): Promise<SchemaReport
   const options = { namespace, validateOnly: dryRun, signal };
   const files = await registerFiles(client.services.registry, protos, options);
   if (!dryRun) await registerServices(request, own);
-  const changed = new Set(files.filter(({ unchanged }) => !unchanged).map(({ name }) => name));
-  const counted = protos.filter(({ name }) => changed.has(name));
-  return {
-    files,
-    messages: sum(counted, (file) => sum(file.messageType, countMessages)),
-    enums: sum(counted, (file) => file.enumType.length),
-    services: sum(counted, (file) => file.service.length),
-  };
+  const report = { files, messages: 0, enums: 0, services: 0 };
+  for (const { name, version, unchanged } of files) {
+    const proto = protos.find((candidate) => candidate.name === name);
+    if (proto === undefined || unchanged) continue;
+    const before = version > 1n ? await fetchVersion(request, name, version - 1n) : undefined;
+    report.messages += countMessages(proto) - countMessages(before);
+    report.enums += proto.enumType.length - (before?.enumType.length ?? 0);
+    report.services += proto.service.length - (before?.service.length ?? 0);
+  }
+  return report;
+}
+
+async function fetchVersion(
+  { client, namespace, signal }: AddSchemaRequest,
+  name: string,
+  version: bigint,
+): Promise<FileDescriptorProto | undefined> {
+  const { file } = await client.services.types.getFile({ namespace, name, version }, { signal });
+  return file?.fileDescriptor;
 }
 
 async function fetchFile(
@@ -91,14 +102,10 @@ async function registerServices(
 }
 
 /** Messages with those nested in them; the entries of maps are nobody's messages. */
-function countMessages(message: DescriptorProto): number {
-  if (message.options?.mapEntry === true) return 0;
-  return 1 + sum(message.nestedType, countMessages);
-}
-
-function sum<T extends DescriptorProto | FileDescriptorProto>(
-  items: readonly T[],
-  amount: (item: T) => number,
-): number {
-  return items.reduce((total, item) => total + amount(item), 0);
+function countMessages(file: FileDescriptorProto | undefined): number {
+  const countIn = (messages: readonly DescriptorProto[]): number =>
+    messages
+      .filter(({ options }) => options?.mapEntry !== true)
+      .reduce((total, { nestedType }) => total + 1 + countIn(nestedType), 0);
+  return countIn(file?.messageType ?? []);
 }

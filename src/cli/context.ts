@@ -53,7 +53,12 @@ export function createContext(command: Command, environment: CliEnvironment): Co
     async connect() {
       const { connect } = await import("../client/client.ts");
       const { url, namespace } = options;
-      return await connect({ url, namespace, timeoutMs, env: environment.env });
+      try {
+        return await connect({ url, namespace, timeoutMs, env: environment.env });
+      } catch (error) {
+        // Nothing is sent yet: only the options can be at fault.
+        throw error instanceof Error ? usageError(error.message) : error;
+      }
     },
   };
 }

@@ -1,5 +1,5 @@
 import { ClientError, type ClientErrorReason } from "../client/client-error.ts";
-import { CollectorError, type FieldViolation } from "../errors.ts";
+import { CollectorError, type ErrorReason, type FieldViolation } from "../errors.ts";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
 import { ProtoCompileError } from "./proto/problem.ts";
 
@@ -82,7 +82,7 @@ export function toFailure(error: unknown): Failure {
   if (error instanceof ClientError) {
     return {
       code: error.reason,
-      message: error.message,
+      message: withId(error),
       field: fieldsOf(error.violations),
       hint: hintByReason[error.reason],
       retryable: error.retryable,
@@ -96,7 +96,8 @@ export function toFailure(error: unknown): Failure {
   if (error instanceof CollectorError) {
     const { reason, message, violations } = error;
     const field = fieldsOf(violations);
-    return { code: reason, message, field, retryable: false, exitCode: exitCodes.failed };
+    const exitCode = exitCodeByReason[reason] ?? exitCodes.failed;
+    return { code: reason, message, field, retryable: false, exitCode };
   }
   if (error instanceof DOMException && error.name === "AbortError") {
     const message = "interrupted";
@@ -105,6 +106,12 @@ export function toFailure(error: unknown): Failure {
   const text = error instanceof Error ? error.message : String(error);
   return { code: "INTERNAL", message: text, retryable: false, exitCode: exitCodes.failed };
 }
+
+/** Exit codes of a server that does not start. */
+const exitCodeByReason: Readonly<Partial<Record<ErrorReason, ExitCode>>> = {
+  ARGUMENT_INVALID: exitCodes.usage,
+  STORAGE_UNAVAILABLE: exitCodes.unavailable,
+};
 
 /** Exit codes by the name of the gRPC status. */
 const exitCodeByStatus: Readonly<Record<string, ExitCode>> = {
@@ -121,6 +128,12 @@ const exitCodeByStatus: Readonly<Record<string, ExitCode>> = {
 export function codeOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("code" in error)) return undefined;
   return typeof error.code === "string" ? error.code : undefined;
+}
+
+/** Names the record, where the message leaves that to the subject. */
+function withId({ message, subject }: ClientError): string {
+  const { id } = subject;
+  return id === undefined || message.includes(id) ? message : `${message}: ${id}`;
 }
 
 function fieldsOf(violations: readonly FieldViolation[]): string | undefined {

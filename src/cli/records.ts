@@ -2,6 +2,7 @@ import type { DescMessage, JsonValue } from "@bufbuild/protobuf";
 import { type Any, anyPack, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Client } from "../client/client.ts";
 import { ClientError } from "../client/client-error.ts";
+import { didYouMean } from "../lib/suggest.ts";
 import { CliError } from "./failure.ts";
 import { type JsonDocument, parseDocument } from "./json-input.ts";
 import type { Column, Output } from "./output.ts";
@@ -53,7 +54,7 @@ export class JsonRecords {
       return anyPack(type, await this.#client.fromJson(type, json));
     } catch (error) {
       if (!(error instanceof ClientError) || error.reason !== "JSON_INVALID") throw error;
-      throw new CliError("JSON_INVALID", `${document.where}: ${error.message}`, {
+      throw new CliError("JSON_INVALID", `${document.where}: ${await this.#explain(error)}`, {
         cause: error,
         hint: `\`collector schema show ${type.typeName}\` shows its fields`,
       });
@@ -73,6 +74,16 @@ export class JsonRecords {
     if (meta?.updatedAt !== undefined) full["updatedAt"] = toText(meta.updatedAt);
     if (score !== undefined) full["score"] = score;
     return { id: meta?.id ?? "", item: json, full, score };
+  }
+
+  /** The message of the JSON reader, with the likely field for one that is unknown. */
+  async #explain({ message }: ClientError): Promise<string> {
+    const match = /^cannot decode message (\S+) from JSON: key "(.+)" is unknown$/.exec(message);
+    const [, typeName, key] = match ?? [];
+    if (typeName === undefined || key === undefined) return message;
+    const { fields } = await this.#client.messageType(typeName);
+    const names = fields.flatMap(({ name, jsonName }) => [jsonName, name]);
+    return `${typeName} has no field "${key}"${didYouMean(key, new Set(names))}`;
   }
 
   async #messageType(): Promise<DescMessage> {
@@ -96,7 +107,11 @@ export function printRecords(output: Output, records: readonly ShownRecord[], fu
     columns.push({ header: key, text });
   }
   if (records.some(({ score }) => score !== undefined)) {
-    columns.push({ header: "SCORE", text: ({ score }) => score?.toFixed(2) ?? "", right: true });
+    columns.push({
+      header: "SCORE",
+      text: ({ score }) => score?.toPrecision(3) ?? "",
+      right: true,
+    });
   }
   output.list(records, columns, (record) => (full ? record.full : record.item));
 }

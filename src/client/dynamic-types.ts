@@ -75,12 +75,16 @@ export class DynamicTypes {
   async service(name: string): Promise<DescService> {
     const known = this.#registry.getService(name);
     if (known !== undefined) return known;
-    await this.#fetch(name);
+    try {
+      await this.#fetch(name);
+    } catch (error) {
+      // The registry is asked for a symbol of any kind, and says so.
+      if (!(error instanceof ClientError) || error.reason !== "TYPE_NOT_FOUND") throw error;
+      throw noService(name, error);
+    }
     const found = this.#registry.getService(name) ?? this.#endingWith(name, "service");
     if (found?.kind === "service") return found;
-    throw new ClientError("SERVICE_NOT_FOUND", `\`${name}\` is no service`, {
-      code: Code.NotFound,
-    });
+    throw noService(name);
   }
 
   /** @throws {ClientError} TYPE_NOT_FOUND, TYPE_AMBIGUOUS */
@@ -182,6 +186,11 @@ export class DynamicTypes {
     }
     return undefined;
   }
+}
+
+function noService(name: string, cause?: ClientError): ClientError {
+  const message = `there is no service "${name}"`;
+  return new ClientError("SERVICE_NOT_FOUND", message, { code: Code.NotFound, cause });
 }
 
 function asSymbol(type: DescType | undefined): DescMessage | DescEnum | DescService | undefined {

@@ -27,6 +27,7 @@ export const define: DefineCommands = (command, context) => {
         { header: "PROGRESS", text: ({ operation }) => progressOf(operation), right: true },
       ];
       output.list(rows, columns, ({ json }) => json);
+      if (rows.length === 0) output.note("no operations");
     });
 
   command

@@ -3,6 +3,7 @@ import { addSchema, type SchemaReport } from "../add-schema.ts";
 import type { DefineCommands } from "../cli.ts";
 import { count } from "../output.ts";
 import { allPages } from "../paging.ts";
+import { removeSchema } from "../remove-schema.ts";
 import { findSchemaSources } from "../schema-sources.ts";
 import { showSymbol } from "../show-schema.ts";
 
@@ -112,14 +113,11 @@ export const define: DefineCommands = (command, context) => {
 
   command
     .command("rm <file>")
-    .description("take back a file whose types no collection uses")
+    .description("take back a file and its services, if no collection uses its types")
     .action(async (name: string, _options, self) => {
       const { output, connect, signal, namespace = "" } = context(self);
       await using client = await connect();
-      const { unregisteredTypes } = await client.services.types.unregisterFile(
-        { namespace, name },
-        { signal },
-      );
+      const unregisteredTypes = await removeSchema({ client, name, namespace, signal });
       output.result(`removed ${name} with ${count(unregisteredTypes.length, "type")}`, {
         name,
         types: unregisteredTypes,
@@ -138,7 +136,9 @@ function sentenceOf(report: SchemaReport, dryRun: boolean): string {
     const what = files.length === 1 ? `version ${files[0]?.version}` : count(files.length, "file");
     return `unchanged, ${what}${end}`;
   }
+  const isMore = messages > 0 || enums > 0 || services > 0;
   const parts = [
+    isMore ? "" : "changed",
     messages > 0 ? `+${count(messages, "message")}` : "",
     enums > 0 && messages === 0 ? `+${count(enums, "enum")}` : "",
     services > 0 ? `+${count(services, "service")}` : "",

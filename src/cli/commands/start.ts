@@ -69,8 +69,8 @@ function explained(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const options = { cause: error, exitCode: exitCodes.conflict };
   if (error.name === "PortTakenError") {
-    const hint = "`--port 0` picks a free one";
-    return new CliError("PORT_TAKEN", error.message, { ...options, hint });
+    const [message = ""] = error.message.split(";");
+    return new CliError("PORT_TAKEN", message, { ...options, hint: "`--port 0` picks a free one" });
   }
   const code = "code" in error ? error.code : undefined;
   if (code === "EACCES" || code === "EADDRNOTAVAIL") {
