@@ -30,13 +30,17 @@ export async function load(
   try {
     const { promise, resolve, reject } = Promise.withResolvers<LoadResult>();
     child.once("error", reject);
-    child.once("exit", (code) => reject(new Error(`the load process ended with code ${code}`)));
+    let ended = false;
+    child.once("exit", (code) => {
+      if (!ended) reject(new Error(`the load process ended with code ${code}`));
+    });
     child.on("message", (message: LoadMessage) => {
       if (message.kind === "begun") {
         hooks.onBegin?.();
         cpuAtBegin = cpuOf(serverPid);
       } else if (message.kind === "failed") reject(new Error(message.reason));
       else {
+        ended = true;
         hooks.onEnd?.();
         const { results, tookMs, cpuUs } = message;
         const calls = results.reduce((sum, { done }) => sum + done, 0);
