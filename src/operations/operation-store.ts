@@ -47,6 +47,8 @@ export class OperationStore implements AsyncDisposable {
   readonly #running = new Map<string, RunningOperation>();
   /** Operations without running work: ended ones, and at start those that are left over. */
   readonly #resting = new Map<string, Operation>();
+  /** What is still to be done for operations that end. */
+  readonly #settling = new Set<Promise<void>>();
   #isStopping = false;
 
   private constructor(options: Required<OperationStoreOptions>) {
@@ -195,6 +197,7 @@ export class OperationStore implements AsyncDisposable {
   async close(): Promise<void> {
     this.#isStopping = true;
     await Promise.all([...this.#running.values()].map((running) => running.stop()));
+    await Promise.all(this.#settling);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -221,7 +224,8 @@ export class OperationStore implements AsyncDisposable {
       save: (state) => this.#save(state),
     });
     this.#running.set(operation.name, running);
-    void this.#settle(running);
+    const settled = this.#settle(running).finally(() => this.#settling.delete(settled));
+    this.#settling.add(settled);
   }
 
   async #settle(running: RunningOperation): Promise<void> {
@@ -229,7 +233,7 @@ export class OperationStore implements AsyncDisposable {
     const { operation } = running;
     this.#running.delete(operation.name);
     this.#resting.set(operation.name, operation);
-    if (!this.#isStopping) await this.#forgetOldest();
+    if (operation.done) await this.#forgetOldest();
   }
 
   async #forgetOldest(): Promise<void> {
