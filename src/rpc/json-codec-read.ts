@@ -6,7 +6,6 @@ import {
   type Message,
   mergeFromJson,
   type Registry,
-  ScalarType,
   toBinary,
 } from "@bufbuild/protobuf";
 import { isFieldError } from "@bufbuild/protobuf/reflect";
@@ -14,7 +13,8 @@ import { base64Decode } from "@bufbuild/protobuf/wire";
 import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
 import { type CollectorError, invalidField } from "../errors.ts";
 import { didYouMean } from "../lib/suggest.ts";
-import { isJsonObject, type JsonObject, type JsonTree, LongNumber } from "./json-codec-text.ts";
+import { hasOwnJsonForm, join, namesOf, plain, unknownField } from "./json-codec-fields.ts";
+import { isJsonObject, type JsonObject, type JsonTree } from "./json-codec-text.ts";
 
 /** The types that an Any in JSON may have. */
 export interface JsonTypes {
@@ -252,80 +252,10 @@ function canonicalKey(desc: DescMessage, field: DescField, key: string, mapKey: 
   return Object.keys((single as unknown as Fields)[field.localName] as object)[0] ?? mapKey;
 }
 
-const integers64: ReadonlySet<ScalarType> = new Set([
-  ScalarType.INT64,
-  ScalarType.UINT64,
-  ScalarType.SINT64,
-  ScalarType.FIXED64,
-  ScalarType.SFIXED64,
-]);
-
-/** The value as protobuf-es takes it: long integers as digits where the field has 64 bits. */
-function plain(value: JsonTree, field: DescField | undefined): JsonValue {
-  if (value instanceof LongNumber) {
-    return isInteger64(field) ? value.text : Number(value.text);
-  }
-  if (Array.isArray(value)) return value.map((item: JsonTree) => plain(item, field));
-  if (!isJsonObject(value)) return value as JsonValue;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item, field)]));
-}
-
-function isInteger64(field: DescField | undefined): boolean {
-  // A wrapper, such as Int64Value, has the form of its only field.
-  const scalar = field?.scalar ?? (field?.message && field.message.fields[0]?.scalar);
-  return scalar !== undefined && integers64.has(scalar);
-}
-
-const ownForms: ReadonlySet<string> = new Set(
-  `Timestamp Duration FieldMask Struct Value ListValue DoubleValue FloatValue Int64Value UInt64Value
-  Int32Value UInt32Value BoolValue StringValue BytesValue`
-    .split(/\s+/)
-    .map((name) => `google.protobuf.${name}`),
-);
-
-/** Whether the type's JSON form is not an object of its fields; Any is left out, for we read it. */
-function hasOwnJsonForm(desc: DescMessage): boolean {
-  return ownForms.has(desc.typeName);
-}
-
-const namesByMessage = new WeakMap<DescMessage, Map<string, DescField>>();
-
-function namesOf(desc: DescMessage): Map<string, DescField> {
-  let names = namesByMessage.get(desc);
-  if (names === undefined) {
-    names = new Map();
-    for (const field of desc.fields) names.set(field.name, field).set(field.jsonName, field);
-    namesByMessage.set(desc, names);
-  }
-  return names;
-}
-
 function isExtensionKey(key: string, { types }: JsonTypes): boolean {
   return (
     key.startsWith("[") && key.endsWith("]") && types.getExtension(key.slice(1, -1)) !== undefined
   );
-}
-
-/** How many fields of a type are named when none is near to the one given. */
-const listedFieldsMax = 12;
-
-function unknownField(desc: DescMessage, key: string, path: string): CollectorError {
-  const known = desc.fields.map((field) => field.jsonName);
-  const listed = known.slice(0, listedFieldsMax).join(", ");
-  const all =
-    known.length === 0
-      ? "; it has none"
-      : `; it has ${listed}${known.length > listedFieldsMax ? ", …" : ""}`;
-  const hint = didYouMean(key, known) || all;
-  return invalidField(
-    "FIELD_UNKNOWN",
-    join(path, key),
-    `${desc.typeName} has no such field${hint}`,
-  );
-}
-
-function join(path: string, name: string): string {
-  return path === "" ? name : `${path}.${name}`;
 }
 
 function reasonOf(error: unknown): string {

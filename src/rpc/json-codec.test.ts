@@ -11,7 +11,7 @@ import {
   toJson,
 } from "@bufbuild/protobuf";
 import { type Any, anyPack, StringValueSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { FakeTypes, files, messageType, productType } from "../../test/support/http-fixture.ts";
 import { CollectorError } from "../errors.ts";
 import { JsonCodec } from "./json-codec.ts";
@@ -32,7 +32,7 @@ type Fields = Message & Record<string, unknown>;
 
 function read(json: JsonValue | string, header?: string, desc: DescMessage = echoType): Fields {
   const text = typeof json === "string" ? json : JSON.stringify(json);
-  return codec.read(desc, text, header) as Fields;
+  return codec.read(desc, text, header);
 }
 
 /** Fails unless reading `json` is refused for `field`. */
@@ -112,13 +112,13 @@ describe("parseJson", () => {
   });
 
   it("keeps the digits of long integers and nothing else", () => {
-    const tree = parseJson("[9223372036854775807, -9007199254740993, 12345678901234567.5, 42]", 64);
+    const tree = parseJson("[9223372036854775807, -9007199254740993, 1.5e30, 42]", 64);
     assert.ok(Array.isArray(tree));
     assert.deepEqual(tree.slice(0, 2), [
       new LongNumber("9223372036854775807"),
       new LongNumber("-9007199254740993"),
     ]);
-    assert.deepEqual(tree.slice(2), [12345678901234567.5, 42]);
+    assert.deepEqual(tree.slice(2), [1.5e30, 42]);
   });
 
   it("refuses half a surrogate pair in a value or key and names the place", () => {
@@ -168,7 +168,7 @@ describe("JsonCodec.read", () => {
     assert.equal(message["bigNumber"], 9223372036854775807n);
     assert.deepEqual(message["bigNumbers"], [18446744073709551615n]);
     assert.equal(read('{"wrapped":-9223372036854775808}')["wrapped"], -9223372036854775808n);
-    assert.equal(read('{"ratio":12345678901234567890}')["ratio"], 12345678901234567890);
+    assert.equal(read('{"ratio":12345678901234567890}')["ratio"], 1.2345678901234567e19);
     refuses('{"count":12345678901234567890}', "JSON_INVALID", "count");
     refuses('{"bigNumber":9223372036854775808}', "JSON_INVALID", "big_number");
   });

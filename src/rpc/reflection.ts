@@ -1,4 +1,4 @@
-import { type DescFile, toBinary } from "@bufbuild/protobuf";
+import { createRegistry, type DescFile, type Registry, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { file_grpc_health_v1_health } from "../gen/grpc/health/v1/health_pb.ts";
@@ -29,6 +29,8 @@ const infrastructureFiles: readonly DescFile[] = [
   file_grpc_reflection_v1_reflection,
   file_grpc_reflection_v1alpha_reflection,
 ];
+
+const infrastructure = createRegistry(...infrastructureFiles);
 
 type Answer =
   | { case: "fileDescriptorResponse"; value: { fileDescriptorProto: Uint8Array[] } }
@@ -182,45 +184,27 @@ function filesOf(snapshot: TypeSnapshot): Map<string, DescFile> {
 
 function fileOfSymbol(snapshot: TypeSnapshot, symbol: string): DescFile | undefined {
   const name = symbol.startsWith(".") ? symbol.slice(1) : symbol;
-  const own = fileOfType(snapshot, name);
-  if (own !== undefined) return own;
   const dot = name.lastIndexOf(".");
-  if (dot < 0) return undefined;
-  return fileOfMember(snapshot, name.slice(0, dot), name.slice(dot + 1));
-}
-
-function fileOfType(snapshot: TypeSnapshot, name: string): DescFile | undefined {
-  return (snapshot.types.get(name) ?? infrastructureType(name))?.file;
-}
-
-function infrastructureType(name: string): { readonly file: DescFile } | undefined {
-  for (const file of infrastructureFiles) {
-    for (const type of [...file.services, ...file.messages, ...file.enums]) {
-      if (type.typeName === name) return type;
-    }
+  for (const types of [snapshot.types, infrastructure]) {
+    const file =
+      types.get(name)?.file ??
+      fileOfMember(types, name.slice(0, Math.max(0, dot)), name.slice(dot + 1));
+    if (file !== undefined) return file;
   }
   return undefined;
 }
 
 /** The file of a field, oneof, method or enum value. */
-function fileOfMember(
-  snapshot: TypeSnapshot,
-  parent: string,
-  member: string,
-): DescFile | undefined {
-  const type = snapshot.types.get(parent);
+function fileOfMember(types: Registry, parent: string, member: string): DescFile | undefined {
+  const type = types.get(parent);
   const is = ({ name }: { readonly name: string }): boolean => name === member;
   if (type?.kind === "message" && (type.fields.some(is) || type.oneofs.some(is))) return type.file;
   if (type?.kind === "service" && type.methods.some(is)) return type.file;
   // An enum's values are named beside the enum, not under it.
-  for (const other of snapshot.types) {
+  for (const other of types) {
     if (other.kind !== "enum") continue;
     const scope = other.parent?.typeName ?? other.file.proto.package;
     if (scope === parent && other.values.some(is)) return other.file;
-  }
-  for (const file of infrastructureFiles) {
-    const service = file.services.find(({ typeName }) => typeName === parent);
-    if (service?.methods.some(is) === true) return file;
   }
   return undefined;
 }

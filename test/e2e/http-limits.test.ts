@@ -32,7 +32,7 @@ function call(
     headers: { "content-type": type, ...headers },
     body,
     duplex: "half",
-  } as RequestInit);
+  });
 }
 
 function envelope(body: Uint8Array, flags = 0): Uint8Array<ArrayBuffer> {
@@ -311,6 +311,47 @@ describe("Connections", () => {
   });
 });
 
+describe("Headers", () => {
+  it("over the limit end the request in HTTP/1.1", async () => {
+    await using fixture = await openFixture();
+    const response = await fetch(`${fixture.url}/healthz`, {
+      headers: { "x-a": "a".repeat(20_000) },
+    });
+    assert.equal(response.status, 431);
+    await serves(fixture);
+  });
+
+  it("without an end close the connection in HTTP/2", async () => {
+    await using fixture = await openFixture();
+    const socket = dial(fixture);
+    const closed = received(socket);
+    socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    socket.write(frame(4, 0, 0, Buffer.alloc(0)));
+    // A header field of 16 KiB that is not indexed, then the same again and again.
+    socket.write(frame(1, 0, 1, Buffer.from([0x82, 0x86, 0x84, 0x41, 1, 0x61])));
+    const field = Buffer.concat([
+      Buffer.from([0x00, 1, 0x78, 0x7f, 0x81, 0x7e]),
+      Buffer.alloc(16_256, 97),
+    ]);
+    for (let i = 0; i < 1000 && !socket.destroyed; i += 1) {
+      socket.write(frame(9, 0, 1, field));
+      if (i % 20 === 0) await sleep(1);
+    }
+    await closed;
+    await serves(fixture);
+  });
+});
+
+/** A frame of HTTP/2. */
+function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
 describe("The first bytes of a connection", () => {
   it("may be anything: the process lives and serves the next one", async () => {
     await using fixture = await openFixture({ limits: { streamIdleMs: 30 } });
@@ -342,17 +383,14 @@ describe("The first bytes of a connection", () => {
 
   it("may come one by one", async () => {
     await using fixture = await openFixture();
-    for (const text of [
-      "GET /healthz HTTP/1.1\r\nhost: a.localhost\r\nconnection: close\r\n\r\n",
-    ]) {
-      const socket = dial(fixture);
-      socket.setNoDelay(true);
-      const answer = received(socket);
-      for (const char of text) {
-        socket.write(char);
-        await sleep(1);
-      }
-      assert.match(await answer, /200 OK.*ok\n$/s);
+    const text = "GET /healthz HTTP/1.1\r\nhost: a.localhost\r\nconnection: close\r\n\r\n";
+    const socket = dial(fixture);
+    socket.setNoDelay(true);
+    const answer = received(socket);
+    for (const char of text) {
+      socket.write(char);
+      await sleep(1);
     }
+    assert.match(await answer, /200 OK.*ok\n$/s);
   });
 });

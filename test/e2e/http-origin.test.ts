@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { request } from "node:http";
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
 import { connect } from "node:http2";
 import { describe, it } from "node:test";
 import { curl } from "../support/curl.ts";
@@ -11,23 +12,16 @@ async function ask(
   headers: Record<string, string>,
   method = "GET",
 ): Promise<{ status: number; headers: Headers; text: string }> {
-  const { promise, resolve, reject } = Promise.withResolvers<{
-    status: number;
-    headers: Headers;
-    text: string;
-  }>();
-  const sent = request(`${url}/healthz`, { method, headers }, async (response) => {
-    let text = "";
-    for await (const chunk of response.setEncoding("utf8")) text += String(chunk);
-    const entries = Object.entries(response.headers).map(([k, v]): [string, string] => [
-      k,
-      String(v),
-    ]);
-    resolve({ status: response.statusCode ?? 0, headers: new Headers(entries), text });
-  });
-  sent.on("error", reject);
+  const sent = request(`${url}/healthz`, { method, headers });
   sent.end();
-  return promise;
+  const [response] = (await once(sent, "response")) as [IncomingMessage];
+  let text = "";
+  for await (const chunk of response.setEncoding("utf8")) text += String(chunk);
+  const entries = Object.entries(response.headers).map(([k, v]): [string, string] => [
+    k,
+    String(v),
+  ]);
+  return { status: response.statusCode ?? 0, headers: new Headers(entries), text };
 }
 
 describe("A request's Host", () => {

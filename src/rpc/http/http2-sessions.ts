@@ -74,6 +74,9 @@ export class Http2Sessions {
   }
 
   #route(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): void {
+    // Neither Host nor Origin is asked of gRPC: no page can make a browser send it over HTTP/2 in
+    // cleartext, and with TLS a rebound name fails at the certificate; and clients behind a proxy, or
+    // in a container, know us by names that we do not.
     // Other forms of messages, such as application/grpc+json, go by connect-node.
     if (isGrpcContentType(headers["content-type"] ?? "")) {
       this.#options.grpc.handle(stream, headers, rawHeaders);

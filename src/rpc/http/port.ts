@@ -1,5 +1,3 @@
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
@@ -10,8 +8,8 @@ import type { HealthState } from "../health.ts";
 import { JsonCodec } from "../json-codec.ts";
 import type { Metrics } from "../metrics.ts";
 import { toConnectError } from "../status.ts";
+import { Acceptor, type TlsFiles } from "./acceptor.ts";
 import { ConnectHandlers } from "./connect-handlers.ts";
-import { ConnectionLimits } from "./connection-limits.ts";
 import { type HttpRoute, HttpRouteTable } from "./http-routes.ts";
 import { HttpServer } from "./http-server.ts";
 import { Http1Connections } from "./http1-connections.ts";
@@ -20,7 +18,6 @@ import { OriginGuard } from "./origin-guard.ts";
 import { pages } from "./pages.ts";
 import type { ReceiveBudget } from "./receive-budget.ts";
 import { RpcEndpoint } from "./rpc-endpoint.ts";
-import { sniffProtocol } from "./sniff.ts";
 
 /** How long calls that are given up have to say so to their callers. */
 const farewellMs = 250;
@@ -29,8 +26,8 @@ export interface PortOptions {
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
-  /** In PEM. With it the port speaks TLS only. */
-  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  /** With it the port speaks TLS only. */
+  readonly tls?: TlsFiles | undefined;
   readonly routes: Routes;
   /** Serves gRPC on HTTP/2; all else is served here. */
   readonly grpc: GrpcStreams;
@@ -88,16 +85,10 @@ export async function openPort(options: PortOptions): Promise<Port> {
 /** A port that listens. Disposing it closes it without waiting for calls. */
 export class Port implements AsyncDisposable {
   readonly #options: PortOptions;
-  readonly #server: Server;
-  readonly #connections: ConnectionLimits;
+  readonly #acceptor: Acceptor;
   readonly #http1: Http1Connections;
   readonly #http2: Http2Sessions;
   readonly #routes = new HttpRouteTable();
-  /** Connections whose protocol is not known yet, by peer. */
-  readonly #undecided = new Map<
-    string,
-    { readonly socket: Socket; readonly timer: NodeJS.Timeout }
-  >();
   readonly #shutdown = new AbortController();
   #closed: Promise<void> | undefined;
 
@@ -125,7 +116,6 @@ export class Port implements AsyncDisposable {
     });
     for (const route of pages(options)) this.#routes.add(route);
     for (const route of options.httpRoutes ?? []) this.#routes.add(route);
-    this.#connections = new ConnectionLimits(limits);
     this.#http1 = new Http1Connections({
       limits,
       http: (request, response) => http.handle(request, response),
@@ -136,7 +126,15 @@ export class Port implements AsyncDisposable {
       grpc: options.grpc,
       http: (request, response) => http.handle(request, response),
     });
-    this.#server = this.#createServer();
+    this.#acceptor = new Acceptor({
+      tls: options.tls,
+      limits,
+      log,
+      open: {
+        http1: (socket) => this.#http1.open(socket),
+        http2: (socket) => this.#http2.open(socket),
+      },
+    });
   }
 
   /** What to dial, as in `http://127.0.0.1:50051`. */
@@ -153,31 +151,22 @@ export class Port implements AsyncDisposable {
 
   /** The port, also if a free one was asked for. */
   get port(): number {
-    return (this.#server.address() as AddressInfo | null)?.port ?? this.#options.port;
+    return this.#acceptor.port ?? this.#options.port;
   }
 
   addHttpRoute(route: HttpRoute): void {
     this.#routes.add(route);
   }
 
-  listen(): Promise<void> {
+  async listen(): Promise<void> {
     const { host, port } = this.#options;
-    return new Promise((resolve, reject) => {
-      const onError = (error: NodeJS.ErrnoException): void => {
-        this.#http1.close();
-        const taken = error.code === "EADDRINUSE";
-        reject(taken ? new PortTakenError(host, port, { cause: error }) : error);
-      };
-      this.#server.once("error", onError);
-      this.#server.listen({ host, port }, () => {
-        this.#server.off("error", onError);
-        // Such as EMFILE while accepting: that connection is lost, the port is not.
-        this.#server.on("error", (error) => {
-          this.#options.log.error({ err: error }, "the port failed to accept a connection");
-        });
-        resolve();
-      });
-    });
+    try {
+      await this.#acceptor.listen(host, port);
+    } catch (error) {
+      this.#http1.close();
+      const isTaken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
+      throw isTaken ? new PortTakenError(host, port, { cause: error }) : error;
+    }
   }
 
   /**
@@ -195,12 +184,7 @@ export class Port implements AsyncDisposable {
 
   async #close(drainMs: number): Promise<void> {
     this.#options.health.drain();
-    const closed = new Promise<void>((resolve) => {
-      this.#server.close(() => {
-        resolve();
-      });
-    });
-    for (const { socket } of this.#undecided.values()) socket.destroy();
+    const closed = this.#acceptor.close();
     this.#http1.drain();
     this.#http2.drain();
     if (!(await within(closed, drainMs))) {
@@ -208,96 +192,11 @@ export class Port implements AsyncDisposable {
       this.#shutdown.abort(toConnectError(reason));
       this.#options.grpc.abort();
       await within(closed, Math.min(farewellMs, drainMs));
-      for (const socket of this.#connections.sockets) socket.destroy();
+      this.#acceptor.destroyAll();
       await closed;
     }
     this.#http1.close();
   }
-
-  #createServer(): Server {
-    const { tls } = this.#options;
-    const socketOptions = { allowHalfOpen: true, noDelay: true, keepAlive: true };
-    let server: Server;
-    if (tls === undefined) {
-      server = createServer(socketOptions);
-    } else {
-      try {
-        server = createTlsServer({ ...tls, ...socketOptions, ALPNProtocols: ["h2", "http/1.1"] });
-      } catch (cause) {
-        const reason = cause instanceof Error ? cause.message : String(cause);
-        const text = `tls: certificate and key cannot be used: ${reason}`;
-        throw new CollectorError("ARGUMENT_INVALID", text, { cause });
-      }
-      server.on("secureConnection", (socket: TLSSocket) => {
-        this.#onSecure(socket);
-      });
-      server.on("tlsClientError", (error: Error, socket: TLSSocket) => {
-        this.#options.log.debug({ err: error }, "a TLS handshake failed");
-        socket.destroy();
-      });
-    }
-    server.on("connection", (socket: Socket) => {
-      this.#onConnection(socket);
-    });
-    return server;
-  }
-
-  #onConnection(socket: Socket): void {
-    const { log, limits, tls } = this.#options;
-    socket.on("error", (error) => {
-      log.debug({ err: error }, "a connection failed");
-    });
-    const refusal = this.#connections.admit(socket);
-    if (refusal !== undefined) {
-      log.warn({ peer: peerOf(socket) }, `connection refused: ${refusal}`);
-      socket.destroy();
-      return;
-    }
-    const peer = peerOf(socket);
-    const timer = setTimeout(() => {
-      socket.destroy();
-    }, limits.streamIdleMs);
-    const undecided = { socket, timer };
-    this.#undecided.set(peer, undecided);
-    socket.once("close", () => {
-      clearTimeout(timer);
-      if (this.#undecided.get(peer) === undecided) this.#undecided.delete(peer);
-    });
-    if (tls === undefined) this.#sniff(socket);
-  }
-
-  #onSecure(socket: TLSSocket): void {
-    socket.on("error", (error) => {
-      this.#options.log.debug({ err: error }, "a TLS connection failed");
-    });
-    if (socket.alpnProtocol === "h2") this.#speak(socket, "http2");
-    else if (socket.alpnProtocol === "http/1.1") this.#speak(socket, "http1");
-    else this.#sniff(socket);
-  }
-
-  #sniff(socket: Socket): void {
-    sniffProtocol(socket, (protocol) => {
-      this.#speak(socket, protocol);
-    });
-  }
-
-  #speak(socket: Socket, protocol: "http1" | "http2"): void {
-    const peer = peerOf(socket);
-    clearTimeout(this.#undecided.get(peer)?.timer);
-    this.#undecided.delete(peer);
-    if (protocol === "http1") {
-      this.#http1.open(socket);
-      return;
-    }
-    // HTTP/2 has its own way to say that one side is done.
-    socket.allowHalfOpen = false;
-    this.#http2.open(socket);
-  }
-}
-
-/** Tells connections apart, also a TLS socket's from others. */
-function peerOf(socket: Socket): string {
-  return `${socket.remoteAddress ?? "unknown"} ${socket.remotePort ?? 0}`;
 }
 
 /** Whether `event` happens within the time. */

@@ -1,5 +1,7 @@
 import type { Socket } from "node:net";
 
+export type Protocol = "http1" | "http2";
+
 /** How every HTTP/2 connection begins; no request of HTTP/1.1 does. */
 const http2Start = Buffer.from("PRI ");
 
@@ -9,10 +11,7 @@ const http2Start = Buffer.from("PRI ");
  * The socket is left paused in between: with `data` and `pause` instead of `readable`, what is put
  * back would not reach an HTTP/1.1 parser.
  */
-export function sniffProtocol(
-  socket: Socket,
-  decided: (protocol: "http1" | "http2") => void,
-): void {
+export function sniffProtocol(socket: Socket, decided: (protocol: Protocol) => void): void {
   const chunks: Buffer[] = [];
   const onReadable = (): void => {
     for (let chunk = read(socket); chunk !== null; chunk = read(socket)) chunks.push(chunk);
