@@ -56,7 +56,7 @@ async function cutPowerUnder(
       await server.kill();
       writing.abort();
       await running;
-      disk.remount();
+      await disk.remount();
       server = await ServerProcess.start({ dataFolder });
       using checker = new TestClient(server.url);
       wrong.push(...(await load.check(checker)));

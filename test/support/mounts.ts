@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { tempFolder } from "./temp-folder.ts";
+import { waitUntil } from "./wait.ts";
 
 /** A small file system, mounted for one test. Needs root. */
 export interface MountedFolder extends AsyncDisposable {
@@ -15,7 +16,7 @@ export async function mountTmpfs(megabytes: number): Promise<MountedFolder> {
   return {
     path: folder.path,
     async [Symbol.asyncDispose]() {
-      execFileSync("umount", [folder.path]);
+      await unmount(folder.path);
       await folder[Symbol.asyncDispose]();
     },
   };
@@ -28,8 +29,8 @@ export interface PowerCutDisk extends MountedFolder {
    * transaction included. Every later write on the mounted file system fails.
    */
   cutPower(): void;
-  /** Mounts the file system again, as after a reboot; nothing may still use it. */
-  remount(): void;
+  /** Mounts the file system again, as after a reboot, once nothing uses it any more. */
+  remount(): Promise<void>;
 }
 
 /** `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`; Node has no ioctl. */
@@ -47,18 +48,25 @@ export async function mountPowerCutDisk(megabytes: number): Promise<PowerCutDisk
   execFileSync("truncate", ["-s", `${megabytes}M`, image]);
   execFileSync("mkfs.ext4", ["-q", image]);
   const mount = () => execFileSync("mount", ["-o", "loop", image, path]);
-  const unmount = () => execFileSync("umount", [path]);
   mount();
   return {
     path,
     cutPower: () => execFileSync("python3", ["-c", shutDown, path]),
-    remount() {
-      unmount();
+    async remount() {
+      await unmount(path);
       mount();
     },
     async [Symbol.asyncDispose]() {
-      unmount();
+      await unmount(path);
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+/** What a killed server has started may use its files for a moment longer. */
+async function unmount(path: string): Promise<void> {
+  await waitUntil(`nothing uses ${path}`, 10_000, () => {
+    execFileSync("umount", [path], { stdio: "pipe" });
+    return true;
+  });
 }
