@@ -175,7 +175,8 @@ async function protosIn(folder: string): Promise<string[]> {
 /** The folder above those that the package of a file names, or the one the file is in. */
 function rootByPackage(path: string, text: string): string {
   const folder = dirname(path);
-  const packageName = /^\s*package\s+([\w.]+)\s*;/m.exec(text)?.[1];
+  const code = text.replace(/\/\*[^]*?\*\/|\/\/.*$/gm, " ");
+  const packageName = /(?:^|[;\s])package\s+([\w.]+)\s*;/.exec(code)?.[1];
   if (packageName === undefined) return folder;
   const suffix = sep + packageName.split(".").join(sep);
   return folder.endsWith(suffix) ? folder.slice(0, -suffix.length) || sep : folder;

@@ -142,7 +142,7 @@ function sentenceOf(report: SchemaReport, dryRun: boolean): string {
     messages > 0 ? `+${count(messages, "message")}` : "",
     enums > 0 && messages === 0 ? `+${count(enums, "enum")}` : "",
     services > 0 ? `+${count(services, "service")}` : "",
-    files.length > 1 ? count(changed.length, "file") : "",
+    changed.length > 1 ? count(changed.length, "file") : "",
     versions.size === 1 ? `version ${version}` : "",
   ];
   return `${parts.filter((part) => part !== "").join(", ")}${end}`;

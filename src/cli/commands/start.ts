@@ -46,7 +46,8 @@ environment, that over the file, and -n names the namespace of calls that name n
       });
       await using collector = await startServer(config);
       if (output.format === "table") {
-        for (const line of readyBlock(collector, config, environment.env)) output.line(line);
+        // In one piece, so that who waits for the first line has the others too.
+        output.line(readyBlock(collector, config, environment.env).join("\n"));
       } else {
         const { url, dataFolder, version, startedInMs } = collector;
         output.json({ url, dataFolder, version, startedInMs });

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { runCli } from "../support/run-cli.ts";
+import { ServerProcess } from "../support/server-process.ts";
+import { tempFolder } from "../support/temp-folder.ts";
+
+describe("collector start", () => {
+  it("says where it listens, where the data is, and what to try next", async () => {
+    await using folder = await tempFolder("start");
+    const dataFolder = join(folder.path, "data");
+    await using server = await ServerProcess.start({
+      dataFolder,
+      env: { npm_lifecycle_event: "start" },
+    });
+    const [ready, url, data, next] = server.stdout.split("\n");
+    assert.match(ready ?? "", /^Collector \d+\.\d+\.\d+ ready in \d+\.\ds$/);
+    assert.equal(url, `  gRPC · JSON   ${server.url}`);
+    assert.equal(data, `  Data          ${dataFolder} (persistent)`);
+    assert.equal(next, "Next: npm run tour");
+  });
+
+  it("ends with 0 at SIGTERM and at Ctrl-C", async () => {
+    await using folder = await tempFolder("start");
+    const dataFolder = join(folder.path, "data");
+    await using first = await ServerProcess.start({ dataFolder });
+    assert.deepEqual(await first.stop(), { code: 0, signal: null });
+    await using second = await ServerProcess.start({ dataFolder });
+    second.signal("SIGINT");
+    assert.deepEqual(await second.exited, { code: 0, signal: null });
+  });
+
+  it("suggests --port 0 if the port is taken", async () => {
+    await using folder = await tempFolder("start");
+    await using server = await ServerProcess.start({ dataFolder: join(folder.path, "a") });
+    const { port } = new URL(server.url);
+    const other = [
+      "start",
+      "--port",
+      port,
+      "--data",
+      join(folder.path, "b"),
+      "--log-level",
+      "silent",
+    ];
+    const { exitCode, stderr } = await runCli(other);
+    assert.equal(exitCode, 5);
+    assert.equal(
+      stderr,
+      `error: port ${port} on 127.0.0.1 is taken\n  \`--port 0\` picks a free one\n`,
+    );
+  });
+
+  it("refuses a data folder that another server uses", async () => {
+    await using folder = await tempFolder("start");
+    const dataFolder = join(folder.path, "data");
+    await using server = await ServerProcess.start({ dataFolder });
+    const second = ["start", "--port", "0", "--data", dataFolder, "--log-level", "silent"];
+    const { exitCode, stderr } = await runCli(second);
+    assert.equal(exitCode, 6);
+    assert.match(
+      stderr,
+      new RegExp(`^error: another server \\(process ${server.pid} on .*--data\n$`),
+    );
+  });
+
+  it("takes settings from the environment, and a flag over them", async () => {
+    await using folder = await tempFolder("start");
+    await using server = await ServerProcess.start({
+      dataFolder: join(folder.path, "flag"),
+      env: { COLLECTOR_DATA: join(folder.path, "environment"), COLLECTOR_NAMESPACE: "team" },
+    });
+    assert.match(server.stdout, /\/flag \(persistent\)/);
+    const { stdout } = await runCli(["status", "--url", server.url, "-o", "json"]);
+    assert.equal(JSON.parse(stdout).defaultNamespace, "team");
+  });
+
+  it("refuses what cannot be meant", async () => {
+    const wrong: readonly (readonly [readonly string[], RegExp])[] = [
+      [["--port", "99999"], /--port takes a number from 0 to 65535/],
+      [["--host", "0.0.0.0"], /--insecure/],
+      [["--tls-cert", "cert.pem"], /tls-key/],
+      [["--log-level", "loud"], /logLevel/],
+      [["--config", "nowhere.yaml"], /cannot read nowhere\.yaml/],
+    ];
+    await using folder = await tempFolder("start");
+    for (const [args, message] of wrong) {
+      const result = await runCli(["start", "--data", join(folder.path, "data"), ...args]);
+      assert.equal(result.exitCode, 2, result.stderr);
+      assert.match(result.stderr, message);
+    }
+  });
+});
