@@ -61,7 +61,7 @@ class Scanner {
   value(node: PathNode | undefined): void {
     this.#skipSpace();
     const start = this.#at;
-    switch (this.#text[start]) {
+    switch (this.#text.charAt(start)) {
       case "{":
         this.#object(node);
         return;

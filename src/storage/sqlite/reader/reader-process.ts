@@ -59,5 +59,5 @@ function start(options: ReaderThreadOptions): void {
 }
 
 function forward(request: ReaderThreadRequest): void {
-  thread?.postMessage(request);
+  thread?.postMessage(request, []);
 }

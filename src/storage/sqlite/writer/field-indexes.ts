@@ -21,6 +21,7 @@ export class FieldIndexes {
   readonly #db: DatabaseSync;
   #indexes: readonly FieldIndex[] = [];
   #readKeys: IndexKeyReader = () => [];
+  #retired = false;
 
   constructor(db: DatabaseSync) {
     this.#db = db;
@@ -32,12 +33,13 @@ export class FieldIndexes {
     return this.#indexes.length === 0;
   }
 
-  find(path: string): FieldIndex | undefined {
-    return this.#indexes.find((index) => index.path === path);
+  /** True if indexes that are out of use have left something to remove. */
+  get retired(): boolean {
+    return this.#retired;
   }
 
-  get all(): readonly FieldIndex[] {
-    return this.#indexes;
+  find(path: string): FieldIndex | undefined {
+    return this.#indexes.find((index) => index.path === path);
   }
 
   /** Reads again which indexes there are, after that changed. */
@@ -45,10 +47,12 @@ export class FieldIndexes {
     const rows: Row[] = this.#db
       .prepare(`
         SELECT number, path, state, built_to AS builtTo, build_until AS buildUntil
-        FROM field_index WHERE state <> 'dropping' ORDER BY number
+        FROM field_index ORDER BY number
       `)
       .all();
-    this.#indexes = rows.map((row) => this.#toIndex(row));
+    const kept = rows.filter(({ state }) => state !== "dropping");
+    this.#retired = kept.length < rows.length;
+    this.#indexes = kept.map((row) => this.#toIndex(row));
     this.#readKeys = compileIndexKeys(this.#indexes.map((index) => index.path));
   }
 

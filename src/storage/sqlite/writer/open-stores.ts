@@ -13,15 +13,22 @@ const recoverRetryMs = 500;
 export class OpenStores {
   readonly #options: WriterOptions;
   readonly #report: (report: WriterReport) => void;
+  readonly #opened: (key: string, store: StoreWriter) => void;
   /** In order of use: the first was not used for longest. */
   readonly #open = new Map<string, StoreWriter>();
   /** Still open, so that what is committed can be put in order. */
   readonly #failed = new Map<string, StoreWriter>();
   readonly #retries = new Map<string, NodeJS.Timeout>();
 
-  constructor(options: WriterOptions, report: (report: WriterReport) => void) {
+  /** @param opened told of every store that is opened. */
+  constructor(
+    options: WriterOptions,
+    report: (report: WriterReport) => void,
+    opened: (key: string, store: StoreWriter) => void,
+  ) {
     this.#options = options;
     this.#report = report;
+    this.#opened = opened;
   }
 
   /** @throws {CollectorError} */
@@ -37,6 +44,7 @@ export class OpenStores {
     if (store === undefined) {
       this.#makeRoom();
       store = StoreWriter.open(this.#pathOf(key), this.#options.limits);
+      this.#opened(key, store);
     } else {
       this.#open.delete(key);
     }

@@ -37,6 +37,13 @@ export interface GroupOptions {
   readonly diskLow: boolean;
 }
 
+/**
+ * How much of the full-text index is merged with each group: about as much as a group adds, times the
+ * levels of the index, so that merging keeps up and no group has to do a lot of it at once.
+ */
+const mergePagesMin = 8;
+const charsPerMergedPage = 512;
+
 interface PendingText {
   /** True if the full-text table has no row of the record yet. */
   readonly fresh: boolean;
@@ -246,10 +253,13 @@ export class WriteGroup {
     const { text } = this.#tables.statements;
     if (text === undefined || this.#texts.size === 0) return;
     const rows = [...this.#texts].sort(([a], [b]) => (a < b ? -1 : 1));
+    let chars = 0;
     for (const [seq, { fresh, texts }] of rows) {
       if (!fresh) text.remove.run(seq);
       if (texts?.some((item) => item !== "")) text.insert.run(seq, ...texts);
+      for (const item of texts ?? []) chars += item.length;
     }
+    text.merge.run(BigInt(mergePagesMin + Math.ceil(chars / charsPerMergedPage)));
   }
 
   #trimTombstones(): void {

@@ -20,6 +20,9 @@ import { type IncomingWrite, unpackWrites } from "./write-codec.ts";
 const groupWritesMax = 512;
 const groupBytesMax = 8 * 1024 * 1024;
 
+/** The call of work that nobody waits for. */
+const nobody = 0;
+
 /** A task that is done in steps. */
 interface RunningTask {
   readonly call: number;
@@ -44,7 +47,11 @@ export class WriterLoop {
   constructor(port: MessagePort, options: WriterOptions) {
     this.#port = port;
     this.#reserve = new DiskReserve(options.storesFolder, options.limits.diskReserveBytes);
-    this.#stores = new OpenStores(options, (report) => this.#report(report));
+    this.#stores = new OpenStores(
+      options,
+      (report) => this.#report(report),
+      (storeKey, store) => this.#goOn(storeKey, store),
+    );
   }
 
   receive(request: WriterRequest): void {
@@ -194,6 +201,16 @@ export class WriterLoop {
     return true;
   }
 
+  /** Goes on with removing indexes, where a crash or a shutdown has stopped it. */
+  #goOn(storeKey: string, store: StoreWriter): void {
+    const underWay = this.#running.some(
+      (running) => running.storeKey === storeKey && running.work instanceof IndexRemoval,
+    );
+    if (store.indexes.retired && !underWay) {
+      this.#running.push({ call: nobody, storeKey, work: new IndexRemoval() });
+    }
+  }
+
   #scheduleStep(): void {
     if (this.#stepScheduled || this.#running.length === 0) return;
     this.#stepScheduled = true;
@@ -235,7 +252,7 @@ export class WriterLoop {
   }
 
   #report(report: WriterReport): void {
-    this.#port.postMessage(report);
+    this.#port.postMessage(report, []);
   }
 }
 
