@@ -52,8 +52,9 @@ function isNumberOrText(text: string, type: ScalarType): boolean {
       return text === "true" || text === "false";
     case ScalarType.STRING:
     case ScalarType.BYTES:
-      return true;
+      break;
   }
+  return true;
 }
 
 function isInteger(text: string, min: bigint, max: bigint): boolean {

@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { clone, create } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema, MethodDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { openRegistry } from "./testing/open-registry.ts";
+import { common, register, registerService, shop } from "./testing/shop.ts";
+
+describe("services", () => {
+  it("are registered of a registered file, or of one that is sent along", async () => {
+    const { registry, services } = await openRegistry();
+    await register(registry, common);
+    const request = {
+      namespace: "default",
+      file: shop,
+      serviceName: "",
+      fileName: "",
+      serviceDescriptor: undefined,
+      validateOnly: false,
+    };
+    const result = await registry.registerService(request);
+    assert.deepEqual(result, { serviceId: "default/shop.Shop", registeredMethods: ["Quote"] });
+    assert.deepEqual(
+      await registry.registerService({
+        ...request,
+        file: undefined,
+        serviceDescriptor: shop.service[0],
+      }),
+      result,
+    );
+    assert.deepEqual(services.ids, ["default/shop.Shop"]);
+    const found = registry.lookupService("default", "Shop");
+    assert.deepEqual(
+      [found.serviceName, found.fileName, found.version, found.methodNames, found.builtIn],
+      ["shop.Shop", "shop/shop.proto", 1n, ["Quote"], false],
+    );
+  });
+
+  it("are refused when they are not there, not clear or not the same", async () => {
+    const { registry } = await openRegistry();
+    await register(registry, shop, [common]);
+    const none = {
+      namespace: "default",
+      file: undefined,
+      serviceName: "",
+      fileName: "",
+      serviceDescriptor: undefined,
+      validateOnly: false,
+    };
+    await assert.rejects(registry.registerService(none), { reason: "ARGUMENT_MISSING" });
+    await assert.rejects(registry.registerService({ ...none, serviceName: "Shp" }), {
+      reason: "SERVICE_NOT_FOUND",
+      message: /did you mean shop.Shop/,
+    });
+    await assert.rejects(registry.registerService({ ...none, fileName: "nope.proto" }), {
+      reason: "FILE_NOT_FOUND",
+    });
+    const [service] = shop.service;
+    assert.ok(service !== undefined);
+    await assert.rejects(
+      registry.registerService({ ...none, serviceDescriptor: { ...service, method: [] } }),
+      { reason: "ARGUMENT_INVALID", message: /service_descriptor: differs from shop.Shop/ },
+    );
+  });
+
+  it("follow the newest version of their file, on record too", async () => {
+    const { registry, services } = await openRegistry();
+    await register(registry, shop, [common]);
+    await registerService(registry, "Shop");
+    const grown = clone(FileDescriptorProtoSchema, shop);
+    grown.service[0]?.method.push(
+      create(MethodDescriptorProtoSchema, {
+        name: "Other",
+        inputType: ".shop.Request",
+        outputType: ".shop.Request",
+      }),
+    );
+    await register(registry, grown);
+    assert.ok(registry.snapshot("default").method("shop.Shop", "Other"));
+    const record = await services.get("default/shop.Shop");
+    assert.deepEqual([record?.version, record?.methodNames], [2n, ["Quote", "Other"]]);
+  });
+
+  it("are unregistered without their file", async () => {
+    const { registry, reopen } = await openRegistry();
+    await register(registry, shop, [common]);
+    await registerService(registry, "Shop");
+    await registry.unregisterService("default", "Shop", true);
+    assert.ok(registry.snapshot("default").method("shop.Shop", "Quote"));
+    await registry.unregisterService("default", "Shop", false);
+    for (const opened of [registry, await reopen()]) {
+      assert.equal(opened.snapshot("default").method("shop.Shop", "Quote"), undefined);
+    }
+    await assert.rejects(registry.unregisterService("default", "CollectionService", false), {
+      reason: "ARGUMENT_INVALID",
+      message: /disabled_services/,
+    });
+  });
+
+  it("can be asked about method by method", async () => {
+    const { registry } = await openRegistry();
+    await register(registry, shop, [common]);
+    const check = (service: string, method: string) =>
+      registry.validateMethod("default", service, method);
+    assert.match(check("shop.Shop", "Quote").message, /there is no service "shop.Shop"/);
+    await registerService(registry, "Shop");
+    assert.deepEqual(check("shop.Shop", "Quote"), { isValid: true, message: "" });
+    assert.deepEqual(check("Shop", "Quot"), {
+      isValid: false,
+      message: 'service shop.Shop has no method "Quot"; did you mean Quote?',
+    });
+    assert.equal(check("shop.Shop", "constructor").isValid, false);
+  });
+
+  it("are listed page by page, over all namespaces if none is named", async () => {
+    const { registry } = await openRegistry();
+    await register(registry, shop, [common]);
+    await registerService(registry, "Shop");
+    const seen: string[] = [];
+    let pageToken = "";
+    do {
+      const page = registry.listServices("", { pageSize: 2, pageToken });
+      seen.push(
+        ...page.services.map(({ namespace, serviceName }) => `${namespace}/${serviceName}`),
+      );
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    assert.equal(new Set(seen).size, seen.length);
+    assert.ok(seen.includes("default/shop.Shop"));
+    assert.ok(seen.includes("system/collector.CollectionService"));
+    assert.ok(!seen.includes("system/shop.Shop"));
+  });
+});
