@@ -164,7 +164,7 @@ describe("calls that are passed on as bytes", () => {
         return async function* (input, call) {
           seen.push(`${serviceName}/${methodName} ${call.methodName}`);
           call.responseHeaders.set("x-head", "1");
-          for await (const message of input) yield Buffer.from(message).reverse();
+          for await (const message of input) yield Buffer.from(message).toReversed();
           call.responseTrailers.set("x-tail", "1");
         };
       },
@@ -177,7 +177,7 @@ describe("calls that are passed on as bytes", () => {
       Buffer.concat(bodies.map(frame)),
     );
     assert.equal(answer.status, 0);
-    const expected = bodies.map((body) => frame(Buffer.from(body).reverse()));
+    const expected = bodies.map((body) => frame(Buffer.from(body).toReversed()));
     assert.deepEqual(answer.body, Buffer.concat(expected));
     assert.deepEqual(seen, ["shop.v1.Shop/Quote Quote"]);
     assert.equal((await callRaw(connection.session, "/other.v1.Shop/Quote", hello)).status, 12);

@@ -57,6 +57,14 @@ export class Http2Sessions {
     });
     session.setLocalWindowSize(windowBytes);
     session.on("stream", (stream, headers, _flags, rawHeaders: string[]) => {
+      // The engine holds a client to the settings once it says that it has read them, if it ever does.
+      if (session.pendingSettingsAck && listBytes(rawHeaders) > limits.headerBytesMax) {
+        stream.on("error", (error) => {
+          log.debug({ err: error }, "a request with too long a header list was refused");
+        });
+        stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+        return;
+      }
       this.#route(stream, headers, rawHeaders);
     });
     session.on("error", (error) => {
@@ -85,6 +93,15 @@ export class Http2Sessions {
     const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);
     this.#options.http(request, new Http2ServerResponse(stream));
   }
+}
+
+/** Size of a header list as HTTP/2 counts it. */
+function listBytes(rawHeaders: readonly string[]): number {
+  const bytesPerPair = 32;
+  return rawHeaders.reduce(
+    (sum, text) => sum + text.length,
+    (rawHeaders.length / 2) * bytesPerPair,
+  );
 }
 
 /**
