@@ -1,21 +1,9 @@
 import { Command, CommanderError } from "commander";
-import {
-  addGlobalOptions,
-  type CliEnvironment,
-  type CommandContext,
-  createContext,
-  createOutput,
-} from "./context.ts";
+import { addGlobalOptions, type CliEnvironment, createContext, createOutput } from "./context.ts";
+import type { DefineCommands } from "./define-commands.ts";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
 import { toFailure, usageError } from "./failure.ts";
 import { packageVersion } from "./version.ts";
-
-/** Adds a group's commands below `command`; `context` makes what an action needs. */
-export type DefineCommands = (
-  command: Command,
-  context: (command: Command) => CommandContext,
-  environment: CliEnvironment,
-) => void;
 
 interface CommandGroup {
   readonly name: string;

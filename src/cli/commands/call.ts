@@ -1,4 +1,4 @@
-import type { DefineCommands } from "../cli.ts";
+import type { DefineCommands } from "../define-commands.ts";
 import { parseDocument, readJsonInput } from "../json-input.ts";
 
 /** `collector call SERVICE/METHOD -d JSON` */

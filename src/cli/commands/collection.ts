@@ -1,5 +1,5 @@
-import type { DefineCommands } from "../cli.ts";
 import { confirmOrRefuse } from "../confirm.ts";
+import type { DefineCommands } from "../define-commands.ts";
 import { parseLabels } from "../labels.ts";
 import { type Column, count, formatBytes } from "../output.ts";
 import { allPages } from "../paging.ts";

@@ -1,4 +1,4 @@
-import type { DefineCommands } from "../cli.ts";
+import type { DefineCommands } from "../define-commands.ts";
 import type { Column } from "../output.ts";
 import { allPages } from "../paging.ts";
 

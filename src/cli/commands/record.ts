@@ -1,4 +1,4 @@
-import type { DefineCommands } from "../cli.ts";
+import type { DefineCommands } from "../define-commands.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { CliError, usageError } from "../failure.ts";
 import { readJsonFile, readJsonInput } from "../json-input.ts";

@@ -1,6 +1,6 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import { addSchema, type SchemaReport } from "../add-schema.ts";
-import type { DefineCommands } from "../cli.ts";
+import type { DefineCommands } from "../define-commands.ts";
 import { count } from "../output.ts";
 import { allPages } from "../paging.ts";
 import { removeSchema } from "../remove-schema.ts";

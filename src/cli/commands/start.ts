@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { Config } from "../../config.ts";
 import type { Collector } from "../../server.ts";
-import type { DefineCommands } from "../cli.ts";
+import type { DefineCommands } from "../define-commands.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { CliError, usageError } from "../failure.ts";
 

@@ -1,4 +1,4 @@
-import type { DefineCommands } from "../cli.ts";
+import type { DefineCommands } from "../define-commands.ts";
 
 /** `collector status` */
 export const define: DefineCommands = (command, context) => {

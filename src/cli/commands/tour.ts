@@ -1,4 +1,4 @@
-import type { DefineCommands } from "../cli.ts";
+import type { DefineCommands } from "../define-commands.ts";
 
 /** `collector tour`: the main job on real data, in a folder that is gone afterwards. */
 export const define: DefineCommands = (command, context, environment) => {

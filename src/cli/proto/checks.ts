@@ -6,8 +6,8 @@ import {
   type FileDescriptorProto,
   FieldDescriptorProto_Type as Type,
 } from "@bufbuild/protobuf/wkt";
-import type { Report } from "./linker.ts";
 import { jsonNameOf } from "./names.ts";
+import type { Report } from "./parsed-file.ts";
 
 const fieldNumberMax = 536870911;
 const implementationRange = [19000, 19999] as const;

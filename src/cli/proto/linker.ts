@@ -8,12 +8,9 @@ import { checkFile } from "./checks.ts";
 import { formatDefault } from "./defaults.ts";
 import { inScope } from "./names.ts";
 import { OptionInterpreter } from "./options.ts";
-import type { ParsedFile, Part } from "./parsed-file.ts";
+import type { ParsedFile, Part, Report } from "./parsed-file.ts";
 import { type Problem, ProtoCompileError } from "./problem.ts";
 import { type ProtoSymbol, SymbolTable } from "./symbols.ts";
-
-/** Where problems of the file in hand go. */
-export type Report = (element: object, part: Part, message: string) => void;
 
 /** Turns parsed files into descriptors: resolves names, understands options, checks the rules. */
 export class Linker {

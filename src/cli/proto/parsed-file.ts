@@ -65,3 +65,6 @@ export interface ParsedFile {
   readonly options: readonly OptionStatement[];
   readonly defaults: readonly DefaultStatement[];
 }
+
+/** Where problems of the file in hand go. */
+export type Report = (element: object, part: Part, message: string) => void;
