@@ -1,15 +1,17 @@
 import { Code } from "@connectrpc/connect";
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
 import type { Call } from "./call.ts";
 
 /** Upper bounds in seconds: a point read takes tens of microseconds, a full text search a second. */
 const durationBucketsS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5];
+const durationBucketsMs: readonly number[] = durationBucketsS.map((seconds) => seconds * 1000);
 
 /** Methods counted by their own name; those after are counted together, as names come from users. */
 const methodsMax = 2000;
 
-const otherMethods = { service: "other", method: "other" };
+const otherName = "other";
 
+/** The gRPC name of each code, `OK` first. */
 const codeNames: readonly string[] = [
   "OK",
   ...Object.values(Code)
@@ -19,14 +21,34 @@ const codeNames: readonly string[] = [
 
 type Protocol = Call["protocol"];
 
-/** The meters of one method over one protocol: label sets are resolved once, not per call. */
-interface Meters {
-  readonly duration: Histogram.Internal<string>;
-  /** By gRPC code. */
-  readonly calls: Partial<Record<number, Counter.Internal>>;
+/** The calls of one method over one protocol. Plain numbers, so that counting one allocates nothing. */
+class CallMeter {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly byCode: Float64Array = new Float64Array(codeNames.length);
+  /** Calls per bucket, each in its smallest; the last bucket has no bound. */
+  readonly byDuration: Float64Array = new Float64Array(durationBucketsMs.length + 1);
+  totalMs = 0;
+
+  constructor(service: string, method: string, protocol: Protocol) {
+    this.labels = { service, method, protocol };
+  }
+
+  add(code: number, durationMs: number): void {
+    let bucket = 0;
+    while (durationMs > (durationBucketsMs[bucket] ?? Number.POSITIVE_INFINITY)) bucket += 1;
+    this.byDuration[bucket] = (this.byDuration[bucket] ?? 0) + 1;
+    this.byCode[code] = (this.byCode[code] ?? 0) + 1;
+    this.totalMs += durationMs;
+  }
 }
 
-type MethodMeters = Partial<Record<Protocol, Meters>>;
+type MethodMeters = Partial<Record<Protocol, CallMeter>>;
+
+interface Sample {
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number;
+  readonly metricName?: string;
+}
 
 export interface MetricsOptions {
   readonly version: string;
@@ -37,63 +59,50 @@ export class Metrics {
   /** For the meters of other parts. */
   readonly registry: Registry = new Registry();
   readonly contentType: string = this.registry.contentType;
-  readonly #calls: Counter<"service" | "method" | "protocol" | "code">;
-  readonly #durations: Histogram<"service" | "method" | "protocol">;
   readonly #methods = new Map<string, Map<string, MethodMeters>>();
   readonly #others: MethodMeters = {};
+  readonly #meters: CallMeter[] = [];
   #methodCount = 0;
 
   constructor({ version }: MetricsOptions) {
-    const registers = [this.registry];
-    this.#calls = new Counter({
-      name: "collector_calls_total",
-      help: "Calls that ended, by method, protocol and gRPC code.",
-      labelNames: ["service", "method", "protocol", "code"],
-      registers,
-    });
-    this.#durations = new Histogram({
-      name: "collector_call_duration_seconds",
-      help: "Time from the request's first message to the answer's last, by method and protocol.",
-      labelNames: ["service", "method", "protocol"],
-      buckets: durationBucketsS,
-      registers,
-    });
+    this.#register(
+      "collector_calls_total",
+      "Calls that ended, by method, protocol and gRPC code.",
+      "counter",
+      countSamples,
+    );
+    this.#register(
+      durationName,
+      "Time from the request's first message to the answer's last, by method and protocol.",
+      "histogram",
+      durationSamples,
+    );
     new Gauge({
       name: "collector_info",
       help: "Always 1; the labels say what runs.",
       labelNames: ["version", "node"],
-      registers,
+      registers: [this.registry],
     }).set({ version, node: process.version }, 1);
   }
 
-  /** Counts a call that ended; `code` is undefined if it succeeded. Costs under a microsecond. */
+  /** Counts a call that ended; `code` is undefined if it succeeded. Costs a tenth of a microsecond. */
   readonly record = (call: Call, code: Code | undefined, durationMs: number): void => {
-    const meters = this.#metersOf(call);
-    const index = code ?? 0;
-    meters.duration.observe(durationMs / 1000);
-    let calls = meters.calls[index];
-    if (calls === undefined) {
-      calls = this.#calls.labels({ ...this.#labelsOf(call), code: codeNames[index] ?? "UNKNOWN" });
-      meters.calls[index] = calls;
+    const methods = this.#methods.get(call.serviceName)?.get(call.methodName) ?? this.#add(call);
+    let meter = methods[call.protocol];
+    if (meter === undefined) {
+      const isOther = methods === this.#others;
+      const service = isOther ? otherName : call.serviceName;
+      meter = new CallMeter(service, isOther ? otherName : call.methodName, call.protocol);
+      methods[call.protocol] = meter;
+      this.#meters.push(meter);
     }
-    calls.inc();
+    meter.add(code ?? 0, durationMs);
   };
 
   /** Everything in Prometheus's text form, with the process's own metrics. */
   async render(): Promise<string> {
     const parts = await Promise.all([this.registry.metrics(), processRegistry().metrics()]);
     return parts.join("\n");
-  }
-
-  #metersOf(call: Call): Meters {
-    const methods = this.#methods.get(call.serviceName)?.get(call.methodName) ?? this.#add(call);
-    let meters = methods[call.protocol];
-    if (meters === undefined) {
-      const labels = this.#labelsOf(call);
-      meters = { duration: this.#durations.labels(labels), calls: {} };
-      methods[call.protocol] = meters;
-    }
-    return meters;
   }
 
   #add(call: Call): MethodMeters {
@@ -109,11 +118,38 @@ export class Metrics {
     return meters;
   }
 
-  #labelsOf(call: Call): { service: string; method: string; protocol: Protocol } {
-    const known = this.#methods.get(call.serviceName)?.has(call.methodName) === true;
-    const names = known ? { service: call.serviceName, method: call.methodName } : otherMethods;
-    return { ...names, protocol: call.protocol };
+  /** A metric whose values are made when they are read; prom-client's own cost ten times as much. */
+  #register(
+    name: string,
+    help: string,
+    type: "counter" | "histogram",
+    samples: (meter: CallMeter) => Iterable<Sample>,
+  ): void {
+    const get = (): Promise<object> => {
+      const values = this.#meters.flatMap((meter) => [...samples(meter)]);
+      return Promise.resolve({ name, help, type, values, aggregator: "sum" });
+    };
+    this.registry.registerMetric({ name, get } as unknown as Metric);
   }
+}
+
+const durationName = "collector_call_duration_seconds";
+
+function* countSamples({ labels, byCode }: CallMeter): Iterable<Sample> {
+  for (const [code, value] of byCode.entries()) {
+    if (value > 0) yield { labels: { ...labels, code: codeNames[code] ?? "" }, value };
+  }
+}
+
+function* durationSamples({ labels, byDuration, totalMs }: CallMeter): Iterable<Sample> {
+  let count = 0;
+  for (const [bucket, value] of byDuration.entries()) {
+    count += value;
+    const le = durationBucketsS[bucket] ?? "+Inf";
+    yield { metricName: `${durationName}_bucket`, labels: { le, ...labels }, value: count };
+  }
+  yield { metricName: `${durationName}_sum`, labels, value: totalMs / 1000 };
+  yield { metricName: `${durationName}_count`, labels, value: count };
 }
 
 let processMetrics: Registry | undefined;

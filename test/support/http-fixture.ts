@@ -97,7 +97,7 @@ function fakeSnapshot(namespace: string, types: FileRegistry): TypeSnapshot {
 type Echo = Record<string, unknown>;
 
 /** What `echo.v1.Echo` does, by the comments in its file. */
-function echoHandlers(): object {
+function echoHandlers(seen: { messages: number }): object {
   const answer = (request: Message, call: Call): Echo => ({
     request,
     namespace: call.namespace,
@@ -120,6 +120,7 @@ function echoHandlers(): object {
       let count = 0;
       let last: Message | undefined;
       for await (const request of requests) {
+        seen.messages += 1;
         count += 1;
         last = request;
       }
@@ -134,6 +135,7 @@ function echoHandlers(): object {
       return Promise.reject(new CollectorError(reason, "as asked", { subject: { id: "x" } }));
     },
     wait(_request: Message, call: Call) {
+      seen.messages += 1;
       return new Promise((_resolve, reject) => {
         call.signal.addEventListener("abort", () => {
           reject(call.signal.reason);
@@ -149,6 +151,8 @@ export interface Fixture extends AsyncDisposable {
   readonly types: FakeTypes;
   readonly health: HealthState;
   readonly metrics: Metrics;
+  /** What the handlers of streams, and of `Wait`, have received. */
+  readonly seen: { readonly messages: number };
   readonly logged: { readonly level: string; readonly message: string; readonly fields: object }[];
 }
 
@@ -176,7 +180,8 @@ export async function openFixture(options: FixtureOptions = {}): Promise<Fixture
     [echoService, Health, ServerReflection, ServerReflectionV1alpha].map((s) => s.typeName);
   const health = new HealthState({ services });
   const reflection = { types, services, defaultNamespace: "default" };
-  routes.add(echoService, echoHandlers() as never);
+  const seen = { messages: 0 };
+  routes.add(echoService, echoHandlers(seen) as never);
   routes.add(Health, healthHandlers(health));
   routes.add(ServerReflection, reflectionHandlers(reflection));
   routes.add(ServerReflectionV1alpha, reflectionV1alphaHandlers(reflection));
@@ -210,6 +215,7 @@ export async function openFixture(options: FixtureOptions = {}): Promise<Fixture
     health,
     metrics,
     logged,
+    seen,
     [Symbol.asyncDispose]: () => port.close({ drainMs: 0 }),
   };
 }

@@ -20,6 +20,9 @@ export interface AcceptorOptions {
   readonly open: Readonly<Record<Protocol, (socket: Socket) => void>>;
 }
 
+/** How long a connection may say nothing when the port closes: its request may be on the way. */
+const lateMs = 250;
+
 /** A connection whose protocol is not known yet, and what ends the wait for it. */
 interface Undecided {
   readonly socket: Socket;
@@ -59,13 +62,18 @@ export class Acceptor {
     });
   }
 
-  /** Takes no more connections and drops those that have said nothing; resolves when all are gone. */
+  /**
+   * Takes no more connections and soon drops those that say nothing; resolves when all are gone.
+   */
   close(): Promise<void> {
     return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        for (const { socket } of this.#undecided.values()) socket.destroy();
+      }, lateMs);
       this.#server.close(() => {
+        clearTimeout(timer);
         resolve();
       });
-      for (const { socket } of this.#undecided.values()) socket.destroy();
     });
   }
 
