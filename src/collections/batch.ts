@@ -41,16 +41,14 @@ export function checkBatch(operations: readonly RequestOp[], scope: BatchScope):
   for (const [index, operation] of operations.entries()) checkTarget(operation, index, scope);
   return operations.map(({ operation }, index) => {
     const prefix = `operations[${index}].${operation.case}.`;
-    switch (operation.case) {
-      case "create":
-        return scope.requests.create(operation.value, scope.type, prefix);
-      case "update":
-        return scope.requests.update(operation.value, scope.type, prefix);
-      case "delete":
-        return scope.requests.delete(operation.value, prefix);
-      default:
-        throw empty(index);
+    if (operation.case === "create") {
+      return scope.requests.create(operation.value, scope.type, prefix);
     }
+    if (operation.case === "update") {
+      return scope.requests.update(operation.value, scope.type, prefix);
+    }
+    if (operation.case === "delete") return scope.requests.delete(operation.value, prefix);
+    throw empty(index);
   });
 }
 
@@ -94,21 +92,13 @@ function empty(index: number): CollectorError {
 
 /** What of a batch's operations makes it the same batch when it is sent again. */
 export function batchParts(operations: readonly RequestOp[]): unknown[] {
-  return [
-    "batch",
-    ...operations.map(({ operation }) => {
-      switch (operation.case) {
-        case "create":
-          return createParts(operation.value);
-        case "update":
-          return updateParts(operation.value);
-        case "delete":
-          return deleteParts(operation.value);
-        default:
-          return [];
-      }
-    }),
-  ];
+  return ["batch", ...operations.map(({ operation }) => operationParts(operation))];
+}
+
+function operationParts(operation: RequestOp["operation"]): unknown[] {
+  if (operation.case === "create") return createParts(operation.value);
+  if (operation.case === "update") return updateParts(operation.value);
+  return operation.case === "delete" ? deleteParts(operation.value) : [];
 }
 
 /** The answers to a batch's operations. @param outcomes undefined if the batch was only checked. */
@@ -132,24 +122,21 @@ function responseTo(
 ): ResponseOp["response"] {
   const noted =
     outcome === undefined || outcome.change === "none" ? {} : { meta: recordMeta(outcome) };
-  switch (operation.case) {
-    case "create": {
-      const id = outcome?.id ?? operation.value.id;
-      const $typeName = "collector.CreateResponse";
-      return { case: "create", value: { $typeName, status: ok(), id, ...noted } };
-    }
-    case "update": {
-      const created = outcome?.change === "created";
-      const $typeName = "collector.UpdateResponse";
-      return { case: "update", value: { $typeName, status: ok(), created, ...noted } };
-    }
-    case "delete": {
-      const $typeName = "collector.DeleteResponse";
-      return { case: "delete", value: { $typeName, status: ok(), ...noted } };
-    }
-    default:
-      return { case: undefined };
+  if (operation.case === "create") {
+    const id = outcome?.id ?? operation.value.id;
+    const $typeName = "collector.CreateResponse";
+    return { case: "create", value: { $typeName, status: ok(), id, ...noted } };
   }
+  if (operation.case === "update") {
+    const created = outcome?.change === "created";
+    const $typeName = "collector.UpdateResponse";
+    return { case: "update", value: { $typeName, status: ok(), created, ...noted } };
+  }
+  if (operation.case === "delete") {
+    const $typeName = "collector.DeleteResponse";
+    return { case: "delete", value: { $typeName, status: ok(), ...noted } };
+  }
+  return { case: undefined };
 }
 
 function ok(): Status {

@@ -13,7 +13,7 @@ export class KeyedLock {
    * at once, in one turn of the event loop, is what makes deadlocks impossible.
    */
   async run<T>(keys: readonly string[], work: () => Promise<T>): Promise<T> {
-    const earlier = keys.map((key) => this.#tails.get(key));
+    const earlier = keys.flatMap((key) => this.#tails.get(key) ?? []);
     const { promise, resolve } = Promise.withResolvers<void>();
     for (const key of keys) this.#tails.set(key, promise);
     try {

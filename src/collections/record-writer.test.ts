@@ -70,10 +70,10 @@ describe("masked updates of one record", () => {
     await using fixture = await CatalogFixture.open();
     const records = await fixture.collection("kinds", kinds);
     await add(records, "hot");
-    let isOver = false;
+    const over = new AbortController();
     let wholeUpdates = 0;
     const whole = async (): Promise<void> => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         await plain(records, "whole");
         wholeUpdates += 1;
       }
@@ -85,7 +85,7 @@ describe("masked updates of one record", () => {
     }
     const shared = Array.from({ length: 200 }, (_, index) => masked(records, `s${index}`, "v"));
     await Promise.all(shared);
-    isOver = true;
+    over.abort();
     await Promise.all(rivals);
     assert.ok(wholeUpdates > 20, `${wholeUpdates} whole updates came through`);
   });

@@ -2,7 +2,6 @@ import {
   createRegistry,
   type DescMessage,
   fromBinary,
-  type Message,
   type MessageShape,
   type Registry,
   toBinary,
@@ -107,7 +106,7 @@ class StoredSystemRecords<D extends DescMessage> implements SystemRecords<Messag
   #step(change: SystemChange<MessageShape<D>>): WriteStep {
     const { id } = change;
     if (change.kind === "delete") return { kind: "delete", id, allowMissing: true };
-    const data = toBinary(this.#schema, change.value as Message as MessageShape<D>);
+    const data = toBinary(this.#schema, change.value);
     const { document, texts } = derive(this.#schema, data, contractTypes, this.#limits);
     const content = { data, document, texts };
     return { kind: "update", id, content, labels: undefined, allowMissing: true };

@@ -70,7 +70,7 @@ export class OperationStore implements AsyncDisposable {
   async resume(resumers: Readonly<Record<string, OperationResumer>>): Promise<void> {
     const { toStatus, clock, records } = this.#options;
     const failed: Operation[] = [];
-    for (const operation of [...this.#resting.values()]) {
+    for (const operation of this.#resting.values()) {
       if (operation.done) continue;
       const work = operation.cancelRequested ? undefined : resumers[operation.kind]?.(operation);
       if (work !== undefined) {

@@ -17,7 +17,7 @@ export interface OperationRun {
   /** Fires when the operation is cancelled, and when the server stops. */
   readonly signal: AbortSignal;
   /** Free to call often: what is written of it is thinned out. */
-  report(progress: OperationProgress): void;
+  readonly report: (progress: OperationProgress) => void;
 }
 
 /**

@@ -12,7 +12,7 @@ import {
 } from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { type Any, isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import { type Any, FeatureSet_FieldPresence, isWrapperDesc } from "@bufbuild/protobuf/wkt";
 import * as fc from "fast-check";
 import { defaultLimits } from "../../lib/limits.ts";
 import { damagedBytes, wireBytes } from "../testing/arbitraries.ts";
@@ -56,24 +56,20 @@ function expectedField(
   texts: string[],
   depth: number,
 ): string | undefined {
-  switch (field.fieldKind) {
-    case "list": {
-      const items = [...message.get(field)].map((item) => expectedItem(field, item, texts, depth));
-      return items.length === 0 ? undefined : `[${items.join(",")}]`;
-    }
-    case "map": {
-      const entries = [...message.get(field)].map(
-        ([key, item]) =>
-          `${JSON.stringify(String(key))}:${expectedItem(field, item, texts, depth)}`,
-      );
-      return entries.length === 0 ? undefined : `{${entries.join(",")}}`;
-    }
-    default: {
-      const isImplicit = field.fieldKind !== "message" && field.presence === 2;
-      if (!isImplicit && !message.isSet(field)) return undefined;
-      return expectedItem(field, message.get(field), texts, depth);
-    }
+  if (field.fieldKind === "list") {
+    const items = [...message.get(field)].map((item) => expectedItem(field, item, texts, depth));
+    return items.length === 0 ? undefined : `[${items.join(",")}]`;
   }
+  if (field.fieldKind === "map") {
+    const entries = [...message.get(field)].map(
+      ([key, item]) => `${JSON.stringify(String(key))}:${expectedItem(field, item, texts, depth)}`,
+    );
+    return entries.length === 0 ? undefined : `{${entries.join(",")}}`;
+  }
+  const isImplicit =
+    field.fieldKind !== "message" && field.presence === FeatureSet_FieldPresence.IMPLICIT;
+  if (!isImplicit && !message.isSet(field)) return undefined;
+  return expectedItem(field, message.get(field), texts, depth);
 }
 
 function expectedItem(field: DescField, value: unknown, texts: string[], depth: number): string {
@@ -85,21 +81,15 @@ function expectedItem(field: DescField, value: unknown, texts: string[], depth: 
 }
 
 function expectedScalar(type: ScalarType, value: unknown, texts: string[]): string {
-  switch (type) {
-    case ScalarType.STRING:
-      if (value !== "") texts.push(value as string);
-      return JSON.stringify(value);
-    case ScalarType.BYTES:
-      return `"${bytesForm(value as Uint8Array)}"`;
-    case ScalarType.UINT64:
-    case ScalarType.FIXED64:
-      return String(uint64Operand(value as bigint));
-    case ScalarType.DOUBLE:
-    case ScalarType.FLOAT:
-      return numberForm(value as number);
-    default:
-      return String(value);
+  if (type === ScalarType.STRING) {
+    if (value !== "") texts.push(value as string);
+    return JSON.stringify(value);
   }
+  if (value instanceof Uint8Array) return `"${bytesForm(value)}"`;
+  if (type === ScalarType.UINT64 || type === ScalarType.FIXED64) {
+    return String(uint64Operand(value as bigint));
+  }
+  return typeof value === "number" ? numberForm(value) : String(value);
 }
 
 function expectedWellKnown(

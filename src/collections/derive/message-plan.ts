@@ -1,4 +1,5 @@
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
 import { enumItem, mapKey, scalarItem } from "./scalar-items.ts";
 import { type ItemPlan, type Sink, type Slot, Slots } from "./slots.ts";
 import { type MessageWriter, wellKnownWriter } from "./well-known.ts";
@@ -12,9 +13,9 @@ interface FieldPlan {
   readonly slot: number;
   readonly item: ItemPlan;
   /** Reads what follows a tag into the field's slot. */
-  read(reader: WireReader, slots: Slot[], tag: number): void;
+  readonly read: (reader: WireReader, slots: Slot[], tag: number) => void;
   /** The field's JSON, or undefined if the document leaves it out. */
-  write(value: Slot, sink: Sink): string | undefined;
+  readonly write: (value: Slot, sink: Sink) => string | undefined;
 }
 
 type ReadWrite = Pick<FieldPlan, "read" | "write">;
@@ -154,14 +155,9 @@ const plans = new WeakMap<DescMessage, MessagePlan>();
 function compileField(field: DescField, slot: number): FieldPlan {
   const item = itemOf(field);
   const common = { field, key: `${JSON.stringify(field.name)}:`, slot, item };
-  switch (field.fieldKind) {
-    case "list":
-      return { ...common, ...compileList(field, item, slot) };
-    case "map":
-      return { ...common, ...compileMap(field, item, slot) };
-    default:
-      return { ...common, ...compileSingular(field, item, slot) };
-  }
+  if (field.fieldKind === "list") return { ...common, ...compileList(field, item, slot) };
+  if (field.fieldKind === "map") return { ...common, ...compileMap(field, item, slot) };
+  return { ...common, ...compileSingular(field, item, slot) };
 }
 
 /** The plan of a field's value, list element or map value. */
@@ -197,16 +193,14 @@ function messageItem(field: DescField & { message: DescMessage }): ItemPlan {
   };
 }
 
-/** `FieldPresence.IMPLICIT` of descriptor.proto. */
-const implicitPresence = 2;
-
 function compileSingular(
   field: DescField & { fieldKind: "scalar" | "enum" | "message" },
   item: ItemPlan,
   slot: number,
 ): ReadWrite {
   const { read, write } = item;
-  const isImplicit = field.fieldKind !== "message" && field.presence === implicitPresence;
+  const isImplicit =
+    field.fieldKind !== "message" && field.presence === FeatureSet_FieldPresence.IMPLICIT;
   const siblings = (field.oneof?.fields ?? [])
     .filter((sibling) => sibling !== field)
     .map((sibling) => field.parent.fields.indexOf(sibling));

@@ -5,46 +5,41 @@ import { type WireReader, wireTypes } from "./wire-reader.ts";
 
 const { varint, bit32, bit64, lengthDelimited } = wireTypes;
 
+const uint64Zero = uint64Form(0, 0);
+const noBytes = new Uint8Array(0);
+
+const bytesItem: ItemPlan = {
+  wireType: lengthDelimited,
+  read: (reader) => reader.bytes(),
+  write: (value) => `"${bytesForm(value as Uint8Array)}"`,
+  zero: () => noBytes,
+};
+
+const scalarItems: Readonly<Record<ScalarType, (strict: boolean) => ItemPlan>> = {
+  [ScalarType.INT32]: () => jsonItem(varint, (reader) => String(reader.uint32() | 0)),
+  [ScalarType.UINT32]: () => jsonItem(varint, (reader) => String(reader.uint32())),
+  [ScalarType.SINT32]: () => jsonItem(varint, (reader) => String(unzigzag32(reader.uint32()))),
+  [ScalarType.FIXED32]: () => jsonItem(bit32, (reader) => String(reader.bit32() >>> 0)),
+  [ScalarType.SFIXED32]: () => jsonItem(bit32, (reader) => String(reader.bit32())),
+  [ScalarType.INT64]: () => jsonItem(varint, (reader) => int64Form(reader.int64Low(), reader.hi)),
+  [ScalarType.UINT64]: () =>
+    jsonItem(varint, (reader) => uint64Form(reader.int64Low(), reader.hi), uint64Zero),
+  [ScalarType.SINT64]: () => jsonItem(varint, (reader) => int64Form(unzigzag(reader), reader.hi)),
+  [ScalarType.FIXED64]: () =>
+    jsonItem(bit64, (reader) => uint64Form(reader.bit64(), reader.hi), uint64Zero),
+  [ScalarType.SFIXED64]: () => jsonItem(bit64, (reader) => int64Form(reader.bit64(), reader.hi)),
+  [ScalarType.BOOL]: () =>
+    jsonItem(varint, (reader) => (reader.bool() ? "true" : "false"), "false"),
+  [ScalarType.FLOAT]: () => jsonItem(bit32, (reader) => numberForm(reader.float())),
+  [ScalarType.DOUBLE]: () => jsonItem(bit64, (reader) => numberForm(reader.double())),
+  [ScalarType.STRING]: (strict) => stringItem(strict),
+  [ScalarType.BYTES]: () => bytesItem,
+};
+
 /** The plan of a scalar type. @param strict refuses strings that are not UTF-8. */
 export function scalarItem(type: ScalarType, strict: boolean): ItemPlan {
-  switch (type) {
-    case ScalarType.INT32:
-      return jsonItem(varint, (reader) => String(reader.uint32() | 0));
-    case ScalarType.UINT32:
-      return jsonItem(varint, (reader) => String(reader.uint32()));
-    case ScalarType.SINT32:
-      return jsonItem(varint, (reader) => {
-        const value = reader.uint32();
-        return String((value >>> 1) ^ -(value & 1));
-      });
-    case ScalarType.FIXED32:
-      return jsonItem(bit32, (reader) => String(reader.bit32() >>> 0));
-    case ScalarType.SFIXED32:
-      return jsonItem(bit32, (reader) => String(reader.bit32()));
-    case ScalarType.INT64:
-      return jsonItem(varint, (reader) => int64Form(reader.int64Low(), reader.hi));
-    case ScalarType.UINT64:
-      return jsonItem(varint, (reader) => uint64Form(reader.int64Low(), reader.hi), uint64Zero);
-    case ScalarType.SINT64:
-      return jsonItem(varint, (reader) => int64Form(unzigzag(reader), reader.hi));
-    case ScalarType.FIXED64:
-      return jsonItem(bit64, (reader) => uint64Form(reader.bit64(), reader.hi), uint64Zero);
-    case ScalarType.SFIXED64:
-      return jsonItem(bit64, (reader) => int64Form(reader.bit64(), reader.hi));
-    case ScalarType.BOOL:
-      return jsonItem(varint, (reader) => (reader.bool() ? "true" : "false"), "false");
-    case ScalarType.FLOAT:
-      return jsonItem(bit32, (reader) => numberForm(reader.float()));
-    case ScalarType.DOUBLE:
-      return jsonItem(bit64, (reader) => numberForm(reader.double()));
-    case ScalarType.STRING:
-      return stringItem(strict);
-    case ScalarType.BYTES:
-      return bytesItem;
-  }
+  return scalarItems[type](strict);
 }
-
-const uint64Zero = uint64Form(0, 0);
 
 /** A value that is kept as its JSON. */
 function jsonItem(
@@ -93,20 +88,11 @@ function readText(reader: WireReader, strict: boolean): Slot {
   return reader.needsEscape ? new EscapedText(text) : text;
 }
 
-const noBytes = new Uint8Array(0);
-
-const bytesItem: ItemPlan = {
-  wireType: lengthDelimited,
-  read: (reader) => reader.bytes(),
-  write: (value) => `"${bytesForm(value as Uint8Array)}"`,
-  zero: () => noBytes,
-};
-
 /** How to read the keys of a map, as the keys of an object. */
 export interface KeyPlan {
   readonly wireType: number;
   readonly zero: string;
-  read(reader: WireReader): string;
+  readonly read: (reader: WireReader) => string;
 }
 
 /** Keys are what JSON has for them; unlike in values, a uint64 is the number it is. */
@@ -127,6 +113,10 @@ export function mapKey(type: ScalarType, strict: boolean): KeyPlan {
       return unsigned ? String(BigInt(key) + (1n << 63n)) : key;
     },
   };
+}
+
+function unzigzag32(value: number): number {
+  return (value >>> 1) ^ -(value & 1);
 }
 
 /** Reads a zigzag varint: answers its low half and leaves the high half in `reader.hi`. */

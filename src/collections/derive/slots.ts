@@ -14,7 +14,9 @@ export class Slots {
   readonly values: Slot[];
 
   constructor(size: number) {
-    this.values = new Array<Slot>(size).fill(undefined);
+    const values: Slot[] = [];
+    for (let slot = 0; slot < size; slot += 1) values.push(undefined);
+    this.values = values;
   }
 }
 
@@ -50,11 +52,11 @@ export interface ItemPlan {
    * @param existing what the field held before: messages merge into it.
    * @returns undefined for a value that counts as unknown.
    */
-  read(reader: WireReader, existing: Slot): Slot;
+  readonly read: (reader: WireReader, existing: Slot) => Slot;
   /** The value's JSON. */
-  write(value: Slot, sink: Sink): string;
+  readonly write: (value: Slot, sink: Sink) => string;
   /** The value of a map entry without one, and of a field without presence. */
-  zero(): Slot;
+  readonly zero: () => Slot;
 }
 
 export function textOf(value: Slot): string {

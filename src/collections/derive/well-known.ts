@@ -10,7 +10,7 @@ export type FieldLookup = (name: string) => {
   readonly slot: number;
   readonly item: ItemPlan;
   /** The whole field: a list or a map with its brackets; undefined if there is nothing to write. */
-  write(value: Slot, sink: Sink): string | undefined;
+  readonly write: (value: Slot, sink: Sink) => string | undefined;
 };
 
 /** The writer of a type whose form in a document is not an object of its fields. */

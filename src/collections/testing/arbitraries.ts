@@ -82,7 +82,7 @@ function newMessage(desc: DescMessage, types: FileRegistry, depth: number): fc.A
 const unknownRecord: fc.Arbitrary<Write> = fc
   .tuple(fc.integer({ min: 900, max: 1200 }), fc.constantFrom(0, 1, 2, 3, 5), fc.uint8Array())
   .map(([number, type, bytes]) => (writer: BinaryWriter) => {
-    writer.tag(number, type as WireType);
+    writer.tag(number, type);
     if (type === 0) writer.uint64(BigInt(bytes.length) << 40n);
     else if (type === 1) writer.double(bytes.length);
     else if (type === 2) writer.bytes(bytes);
@@ -91,17 +91,14 @@ const unknownRecord: fc.Arbitrary<Write> = fc
   });
 
 function fieldRecord(field: DescField, types: FileRegistry, depth: number): fc.Arbitrary<Write> {
-  switch (field.fieldKind) {
-    case "map":
-      return mapEntry(field, types, depth);
-    case "list":
-      if (field.listKind !== "message" && isPackable(field.scalar ?? ScalarType.INT32)) {
-        return fc.oneof(packed(field), single(field, types, depth));
-      }
-      return single(field, types, depth);
-    default:
-      return single(field, types, depth);
-  }
+  if (field.fieldKind === "map") return mapEntry(field, types, depth);
+  const isPacked =
+    field.fieldKind === "list" &&
+    field.listKind !== "message" &&
+    isPackable(field.scalar ?? ScalarType.INT32);
+  return isPacked
+    ? fc.oneof(packed(field), single(field, types, depth))
+    : single(field, types, depth);
 }
 
 function single(field: DescField, types: FileRegistry, depth: number): fc.Arbitrary<Write> {
@@ -191,59 +188,49 @@ const long = fc.oneof(
 );
 const integer = fc.oneof(fc.integer(), fc.nat(3), fc.constantFrom(-1, 2147483647, -2147483648));
 
+const scalars: Readonly<Record<ScalarType, fc.Arbitrary<Write>>> = {
+  [ScalarType.STRING]: text.map((value) => (writer) => void writer.string(value.toWellFormed())),
+  [ScalarType.BYTES]: fc
+    .uint8Array({ maxLength: 300 })
+    .map((value) => (writer) => void writer.bytes(value)),
+  [ScalarType.BOOL]: fc.boolean().map((value) => (writer) => void writer.bool(value)),
+  [ScalarType.DOUBLE]: fc.double().map((value) => (writer) => void writer.double(value)),
+  [ScalarType.FLOAT]: fc.float().map((value) => (writer) => void writer.float(value)),
+  [ScalarType.INT32]: integer.map((value) => (writer) => void writer.int32(value)),
+  [ScalarType.SINT32]: integer.map((value) => (writer) => void writer.sint32(value)),
+  [ScalarType.UINT32]: integer.map((value) => (writer) => void writer.uint32(value >>> 0)),
+  [ScalarType.FIXED32]: integer.map((value) => (writer) => void writer.fixed32(value >>> 0)),
+  [ScalarType.SFIXED32]: integer.map((value) => (writer) => void writer.sfixed32(value)),
+  [ScalarType.INT64]: long.map((value) => (writer) => void writer.int64(value)),
+  [ScalarType.SINT64]: long.map((value) => (writer) => void writer.sint64(value)),
+  [ScalarType.SFIXED64]: long.map((value) => (writer) => void writer.sfixed64(value)),
+  [ScalarType.UINT64]: long.map(
+    (value) => (writer) => void writer.uint64(BigInt.asUintN(64, value)),
+  ),
+  [ScalarType.FIXED64]: long.map(
+    (value) => (writer) => void writer.fixed64(BigInt.asUintN(64, value)),
+  ),
+};
+
 function scalar(type: ScalarType): fc.Arbitrary<Write> {
-  switch (type) {
-    case ScalarType.STRING:
-      return text.map((value) => (writer) => void writer.string(value.toWellFormed()));
-    case ScalarType.BYTES:
-      return fc.uint8Array({ maxLength: 300 }).map((value) => (writer) => void writer.bytes(value));
-    case ScalarType.BOOL:
-      return fc.boolean().map((value) => (writer) => void writer.bool(value));
-    case ScalarType.DOUBLE:
-      return fc.double().map((value) => (writer) => void writer.double(value));
-    case ScalarType.FLOAT:
-      return fc.float().map((value) => (writer) => void writer.float(value));
-    case ScalarType.INT32:
-      return integer.map((value) => (writer) => void writer.int32(value));
-    case ScalarType.SINT32:
-      return integer.map((value) => (writer) => void writer.sint32(value));
-    case ScalarType.UINT32:
-      return integer.map((value) => (writer) => void writer.uint32(value >>> 0));
-    case ScalarType.FIXED32:
-      return integer.map((value) => (writer) => void writer.fixed32(value >>> 0));
-    case ScalarType.SFIXED32:
-      return integer.map((value) => (writer) => void writer.sfixed32(value));
-    case ScalarType.INT64:
-      return long.map((value) => (writer) => void writer.int64(value));
-    case ScalarType.SINT64:
-      return long.map((value) => (writer) => void writer.sint64(value));
-    case ScalarType.SFIXED64:
-      return long.map((value) => (writer) => void writer.sfixed64(value));
-    case ScalarType.UINT64:
-      return long.map((value) => (writer) => void writer.uint64(BigInt.asUintN(64, value)));
-    case ScalarType.FIXED64:
-      return long.map((value) => (writer) => void writer.fixed64(BigInt.asUintN(64, value)));
-  }
+  return scalars[type];
 }
 
 function isPackable(type: ScalarType): boolean {
   return type !== ScalarType.STRING && type !== ScalarType.BYTES;
 }
 
+const wireTypes: ReadonlyMap<ScalarType, WireType> = new Map([
+  [ScalarType.STRING, WireType.LengthDelimited],
+  [ScalarType.BYTES, WireType.LengthDelimited],
+  [ScalarType.DOUBLE, WireType.Bit64],
+  [ScalarType.FIXED64, WireType.Bit64],
+  [ScalarType.SFIXED64, WireType.Bit64],
+  [ScalarType.FLOAT, WireType.Bit32],
+  [ScalarType.FIXED32, WireType.Bit32],
+  [ScalarType.SFIXED32, WireType.Bit32],
+]);
+
 function wireTypeOf(type: ScalarType): WireType {
-  switch (type) {
-    case ScalarType.STRING:
-    case ScalarType.BYTES:
-      return WireType.LengthDelimited;
-    case ScalarType.DOUBLE:
-    case ScalarType.FIXED64:
-    case ScalarType.SFIXED64:
-      return WireType.Bit64;
-    case ScalarType.FLOAT:
-    case ScalarType.FIXED32:
-    case ScalarType.SFIXED32:
-      return WireType.Bit32;
-    default:
-      return WireType.Varint;
-  }
+  return wireTypes.get(type) ?? WireType.Varint;
 }
