@@ -6,6 +6,7 @@ import type { StoreWriter } from "./store-writer.ts";
 
 /** How long one step aims to take, in ms: writes wait for it at most. */
 const stepMs = 8;
+const rowsAtFirst = 256;
 const rowsMin = 16;
 const rowsMax = 4096;
 
@@ -52,11 +53,17 @@ export function retireIndex(store: StoreWriter, path: string): void {
 export class IndexBuild implements StepTask {
   readonly #path: string;
   readonly #onProgress: (progress: BuildProgress) => void;
-  #rows = 256;
+  #rows: number;
 
-  constructor(path: string, onProgress: (progress: BuildProgress) => void) {
+  /** @param rows of the first step; the later ones take what fits into a step's time. */
+  constructor(
+    path: string,
+    onProgress: (progress: BuildProgress) => void,
+    rows: number = rowsAtFirst,
+  ) {
     this.#path = path;
     this.#onProgress = onProgress;
+    this.#rows = rows;
   }
 
   step(store: StoreWriter): boolean {
@@ -99,14 +106,17 @@ export class IndexBuild implements StepTask {
 
 /** Removes what retired indexes of a store have left. */
 export class IndexRemoval implements StepTask {
-  #rows = 256;
+  #rows = rowsAtFirst;
 
   step(store: StoreWriter): boolean {
     const { db } = store;
     const row = db
       .prepare("SELECT number FROM field_index WHERE state = 'dropping' ORDER BY number LIMIT 1")
       .get();
-    if (row === undefined) return true;
+    if (row === undefined) {
+      store.indexes.reload();
+      return true;
+    }
     const number = integerOf(row, "number");
     const table = indexTableName(number);
     const startMs = performance.now();
