@@ -1,5 +1,11 @@
 import { Command, CommanderError } from "commander";
-import { addGlobalOptions, type CliEnvironment, createContext, createOutput } from "./context.ts";
+import {
+  addGlobalOptions,
+  type CliEnvironment,
+  type CommandContext,
+  createContext,
+  createOutput,
+} from "./context.ts";
 import type { DefineCommands } from "./define-commands.ts";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
 import { toFailure, usageError } from "./failure.ts";
