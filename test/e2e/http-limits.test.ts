@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
 import { connect as connectHttp2, constants } from "node:http2";
+import { get } from "node:https";
 import { connect, type Socket } from "node:net";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect as connectTls } from "node:tls";
 import { gzipSync } from "node:zlib";
 import * as fc from "fast-check";
 import { type Fixture, openFixture } from "../support/http-fixture.ts";
+import { selfSignedCertificate } from "../support/tls.ts";
 
 const mib = 1024 * 1024;
 
@@ -52,7 +56,8 @@ function dial(fixture: Fixture): Socket {
 async function received(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => chunks.push(chunk));
-  if (!socket.closed) await once(socket, "close");
+  // Not `once`: it rejects on "error", which a connection that is cut off may see first.
+  if (!socket.closed) await new Promise((resolve) => socket.on("close", resolve));
   return Buffer.concat(chunks).toString("latin1");
 }
 
@@ -266,6 +271,82 @@ describe("A slow caller", () => {
     const answer = await received(socket.resume());
     assert.ok(answer.length < 100 * mib);
     await serves(fixture);
+  });
+});
+
+describe("A deadline", () => {
+  it("of a year is cut to the longest allowed, and a malformed one refused", async () => {
+    await using fixture = await openFixture({ limits: { deadlineMaxMs: 100 } });
+    const connect = (value: string): Promise<Response> =>
+      call(fixture, "Wait", "application/json", "{}", { "connect-timeout-ms": value });
+    const web = (value: string): Promise<Response> =>
+      call(fixture, "Wait", "application/grpc-web", envelope(new Uint8Array()), {
+        "grpc-timeout": value,
+      });
+    assert.match(await (await connect("9999999999")).text(), /deadline_exceeded/);
+    assert.match(await (await web("99999999H")).text(), /grpc-status: 4/);
+    assert.match(await (await connect("1e9")).text(), /invalid_argument/);
+    assert.match(await (await web("soon")).text(), /grpc-status: 3/);
+  });
+
+  it("that nobody sets is the default for a unary call, and there is none for a stream", async () => {
+    await using fixture = await openFixture({ limits: { deadlineDefaultMs: 100 } });
+    const unary = await call(fixture, "Wait", "application/json", "{}");
+    assert.match(await unary.text(), /deadline_exceeded/);
+    const body = new ReadableStream({
+      start: async (controller) => {
+        await sleep(300);
+        controller.enqueue(envelope(Buffer.from('{"text":"a"}')));
+        controller.close();
+      },
+    });
+    const stream = await call(fixture, "ClientStream", "application/connect+json", body);
+    assert.match(await stream.text(), /"count":1/);
+  });
+
+  it("of the server may be lifted from a method that takes long", async () => {
+    await using fixture = await openFixture({
+      limits: { deadlineDefaultMs: 50 },
+      port: { isUnlimited: ({ name }) => name === "Wait" },
+    });
+    const stop = AbortSignal.timeout(300);
+    const url = `${fixture.url}/echo.v1.Echo/Wait`;
+    const headers = { "content-type": "application/json" };
+    await assert.rejects(fetch(url, { method: "POST", headers, body: "{}", signal: stop }), {
+      name: "TimeoutError",
+    });
+  });
+});
+
+describe("A port with TLS", () => {
+  it("survives cleartext, noise and a handshake that never ends", async () => {
+    const certificate = selfSignedCertificate();
+    await using fixture = await openFixture({
+      limits: { streamIdleMs: 100 },
+      port: { tls: certificate },
+    });
+    for (const bytes of [
+      "GET / HTTP/1.1\r\n\r\n",
+      "PRI * HTTP/2.0\r\n\r\n",
+      "\x16\x03\x01\x02",
+      "",
+    ]) {
+      const socket = dial(fixture);
+      socket.write(bytes, "latin1");
+      await received(socket);
+    }
+    const request = get(`${fixture.url}/healthz`, { ca: certificate.cert });
+    const [response] = (await once(request, "response")) as [IncomingMessage];
+    assert.equal(response.statusCode, 200);
+    response.resume();
+  });
+
+  it("serves a client that agrees on no protocol by its first bytes", async () => {
+    const { cert, key } = selfSignedCertificate();
+    await using fixture = await openFixture({ port: { tls: { cert, key } } });
+    const socket = connectTls({ port: fixture.port.port, host: "127.0.0.1", ca: cert });
+    socket.write("GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    assert.match(await received(socket), /200 OK.*ok\n$/s);
   });
 });
 
