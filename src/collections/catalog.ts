@@ -1,58 +1,41 @@
 import { randomUUIDv7 } from "node:crypto";
-import { create, type DescMessage } from "@bufbuild/protobuf";
+import type { DescMessage } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { CollectorError, invalidField } from "../errors.ts";
 import type {
   DeleteCollectionRequest,
   RenameCollectionRequest,
 } from "../gen/collector/collection_admin_pb.ts";
-import { type Collection, CollectionSchema, Durability } from "../gen/collector/collection_pb.ts";
-import type { DescribeResponse, ModifyRequest } from "../gen/collector/collection_server_pb.ts";
+import { type Collection, CollectionSchema } from "../gen/collector/collection_pb.ts";
+import type { DescribeResponse } from "../gen/collector/collection_server_pb.ts";
 import type { NamespacedName } from "../gen/collector/common_pb.ts";
 import type { Operation } from "../gen/collector/operations_pb.ts";
-import { type Clock, systemClock } from "../lib/clock.ts";
-import type { Limits } from "../lib/limits.ts";
-import { type Log, silentLog } from "../lib/log.ts";
+import { systemClock } from "../lib/clock.ts";
+import { silentLog } from "../lib/log.ts";
 import type { OperationResumer, OperationStore } from "../operations/operation-store.ts";
 import { systemNamespace } from "../registry/names.ts";
-import type { TypeSource } from "../registry/type-snapshot.ts";
 import type { TypeUsage } from "../registry/type-usage.ts";
-import type { StorageEngine, StoreLocation } from "../storage/record-store.ts";
-import { CatalogEntry } from "./catalog-entry.ts";
-import { CatalogIndex, type DiscoverQuery } from "./catalog-index.ts";
-import {
-  changedDefinition,
-  checkDefinition,
-  checkEtag,
-  layoutOf,
-  locationOf,
-  newDefinition,
-} from "./definitions.ts";
+import type { CatalogEntry } from "./catalog-entry.ts";
+import type { DiscoverQuery } from "./catalog-index.ts";
+import { DefinitionTable, type DefinitionTableOptions } from "./definition-table.ts";
+import { checkDefinition, checkEtag, locationOf, newDefinition } from "./definitions.ts";
 import { describeCollection } from "./describe.ts";
-import { KeyedLock } from "./keyed-lock.ts";
-import { type ModifyPlan, planModify } from "./modify.ts";
+import { type ModifyCollection, type ModifyWaiting, modifyCollection } from "./modify.ts";
 import { checkCollectionName, refuseSystemWrite } from "./names.ts";
 import { type RecordCollection, typeNameOf } from "./record-collection.ts";
-import { systemLocation, systemStorePrefix } from "./system-collections.ts";
-import type { SystemRecords } from "./system-records.ts";
 import { typeSignature } from "./type-signature.ts";
 import { indexBuildKind, typeUpgradeKind, Upkeep } from "./upkeep.ts";
 
-export interface CollectionCatalogOptions {
-  readonly engine: StorageEngine;
-  /** Collection `collections` of namespace `system`. */
-  readonly definitions: SystemRecords<Collection>;
+export interface CollectionCatalogOptions
+  extends Omit<DefinitionTableOptions, "clock" | "log">,
+    Partial<Pick<DefinitionTableOptions, "clock" | "log">> {
   /** The collections of namespace `system`, by name, with the types of their records. */
   readonly systemCollections: Readonly<Record<string, DescMessage>>;
-  readonly types: TypeSource;
   readonly operations: OperationStore;
-  readonly limits: Limits;
   /** Where this server is reached, as `http://host:port`. Asked for each answer. */
   readonly endpoint: () => string;
   /** Makes sure that a namespace is known before a collection is made in it. */
   readonly ensureNamespace?: (namespace: string) => Promise<void>;
-  readonly clock?: Clock;
-  readonly log?: Log;
 }
 
 export interface DiscoveredCollections {
@@ -67,53 +50,38 @@ export interface ModifiedCollection {
   readonly operation?: Operation;
 }
 
-/**
- * All collections: their definitions, in memory and as records of collection `system/collections`,
- * and the way to their records.
- *
- * A collection is made store first and definition second, and goes the other way round. What a crash
- * leaves between the two is a store that no definition names; it is dropped at the next start.
- */
+/** All collections: their definitions, and the way to their records. */
 export class CollectionCatalog implements TypeUsage {
-  readonly #options: Required<CollectionCatalogOptions>;
-  readonly #index = new CatalogIndex();
+  readonly #options: CollectionCatalogOptions & DefinitionTableOptions;
+  readonly #table: DefinitionTable;
   readonly #upkeep: Upkeep;
-  /** By full names and by ids of collections whose definitions change. */
-  readonly #locks = new KeyedLock();
   /** Collections on the way into the catalog, by id: their types count as used. */
-  readonly #creating = new Map<string, { namespace: string; typeName: string }>();
+  readonly #creating = new Map<string, { readonly namespace: string; readonly typeName: string }>();
 
-  private constructor(options: Required<CollectionCatalogOptions>) {
-    this.#options = options;
+  private constructor(
+    options: CollectionCatalogOptions & DefinitionTableOptions,
+    table: DefinitionTable,
+  ) {
     const { operations, types, limits } = options;
+    this.#options = options;
+    this.#table = table;
     this.#upkeep = new Upkeep({
       operations,
       types,
       limits,
       change: (entry, changes) =>
-        this.#locked(entry, () => this.#replace(entry, changes(entry.definition))),
+        table.changing(entry, () => table.replace(entry, changes(entry.definition))),
       answer: (entry) => this.#answer(entry),
     });
+    const signatureOf = this.#signatures();
+    for (const entry of table.index.all) entry.typeSignature = signatureOf(entry);
   }
 
-  /**
-   * Reads all definitions and drops stores that none of them names. Costs one list, whatever the
-   * number of collections: their stores are opened when they are used.
-   */
-  static async open(options: CollectionCatalogOptions): Promise<CollectionCatalog> {
-    const catalog = new CollectionCatalog({
-      ensureNamespace: () => Promise.resolve(),
-      clock: systemClock,
-      log: silentLog,
-      ...options,
-    });
-    for (const [name, schema] of Object.entries(options.systemCollections)) {
-      catalog.#add(systemDefinition(name, schema), systemLocation(name));
-    }
-    await catalog.#load();
-    catalog.#noteSignatures();
-    await catalog.#dropOrphans();
-    return catalog;
+  /** Costs one list of all definitions. The types have to be there already. */
+  static async open(given: CollectionCatalogOptions): Promise<CollectionCatalog> {
+    const options = { clock: systemClock, log: silentLog, ...given };
+    const table = await DefinitionTable.open(options, options.systemCollections);
+    return new CollectionCatalog(options, table);
   }
 
   /**
@@ -134,19 +102,20 @@ export class CollectionCatalog implements TypeUsage {
   }
 
   /**
-   * To be called when types of a namespace have changed, and for each namespace once at start, after
-   * the operations were resumed: collections follow the newest version of their types. What was
-   * derived by an older one is derived anew behind, as operations.
+   * To be called when types of a namespace have changed, and once at start, after the operations
+   * were resumed: collections follow the newest version of their types. What was derived by an older
+   * one is derived anew behind, as operations.
    *
    * @param namespace every one if undefined
+   * @returns the operations that it began
    */
   async followTypes(namespace?: string): Promise<Operation[]> {
-    const entries =
-      namespace === undefined ? this.#index.all : [...this.#index.inNamespace(namespace)];
+    const { index } = this.#table;
+    const entries = namespace === undefined ? index.all : [...index.inNamespace(namespace)];
     const signatureOf = this.#signatures();
     const started: Operation[] = [];
     for (const entry of entries) {
-      if (entry.definition.namespace === systemNamespace) continue;
+      if (entry.definition.namespace === systemNamespace || entry.isDeleted) continue;
       const operation = await this.#upkeep.followType(entry, signatureOf(entry));
       if (operation !== undefined) started.push(operation);
     }
@@ -162,32 +131,22 @@ export class CollectionCatalog implements TypeUsage {
     collection: Collection | undefined,
     { validateOnly = false }: { readonly validateOnly?: boolean } = {},
   ): Promise<Collection> {
-    const { types, limits, clock, engine, definitions } = this.#options;
+    const { types, limits, clock, ensureNamespace, endpoint } = this.#options;
     const checked = checkDefinition(collection, types, limits);
     const { namespace, name } = checked;
     if (validateOnly) {
       this.#refuseTaken(namespace, name, "collection.name");
-      return {
-        ...newDefinition(checked, "", clock.nowUs()),
-        serverEndpoint: this.#options.endpoint(),
-      };
+      return { ...newDefinition(checked, "", clock.nowUs()), serverEndpoint: endpoint() };
     }
     const id = randomUUIDv7();
     this.#creating.set(id, { namespace, typeName: checked.desc.typeName });
     try {
-      return await this.#locks.run([`${namespace}/${name}`], async () => {
+      return await this.#table.underNames(namespace, [name], async () => {
         this.#refuseTaken(namespace, name, "collection.name");
-        await this.#options.ensureNamespace(namespace);
-        const definition = newDefinition(checked, id, clock.nowUs());
-        const location = locationOf(definition);
-        await engine.create(location, layoutOf(definition));
-        try {
-          await definitions.write([{ kind: "put", id, value: definition }]);
-        } catch (error) {
-          await this.#dropUnnamed(location, error);
-          throw error;
-        }
-        return this.#answer(this.#add(definition, location, this.#signatures()));
+        await ensureNamespace?.(namespace);
+        const entry = await this.#table.create(newDefinition(checked, id, clock.nowUs()));
+        entry.typeSignature = this.#signatures()(entry);
+        return this.#answer(entry);
       });
     } finally {
       this.#creating.delete(id);
@@ -196,23 +155,24 @@ export class CollectionCatalog implements TypeUsage {
 
   /** The records of a collection. Costs two look-ups. @throws {CollectorError} COLLECTION_NOT_FOUND */
   open(namespace: string, name: string): RecordCollection {
-    return this.#index.get(namespace, name).records;
+    return this.#table.index.get(namespace, name).records;
   }
 
   /** @throws {CollectorError} ARGUMENT_MISSING, COLLECTION_NOT_FOUND */
   get(reference: Pick<NamespacedName, "namespace" | "name"> | undefined): Collection {
-    return this.#answer(this.#named(reference));
+    const { namespace, name } = checkReference(reference);
+    return this.#answer(this.#table.index.get(namespace, name));
   }
 
   /** By namespace and name. @throws {CollectorError} PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID */
   discover(query: DiscoverQuery): DiscoveredCollections {
-    const { entries, nextPageToken } = this.#index.discover(query, this.#options.limits);
+    const { entries, nextPageToken } = this.#table.index.discover(query, this.#options.limits);
     return { collections: entries.map((entry) => this.#answer(entry)), nextPageToken };
   }
 
   /** @throws {CollectorError} COLLECTION_NOT_FOUND, and the storage's failures */
   async describe(namespace: string, name: string): Promise<Omit<DescribeResponse, "status">> {
-    const entry = this.#index.get(namespace, name);
+    const entry = this.#table.index.get(namespace, name);
     return describeCollection(entry, this.#answer(entry));
   }
 
@@ -228,19 +188,18 @@ export class CollectionCatalog implements TypeUsage {
     >,
   ): Promise<void> {
     const { namespace, name } = checkReference(request.collection);
+    const table = this.#table;
     refuseSystemWrite(namespace);
-    await this.#locks.run([`${namespace}/${name}`], async () => {
-      if (request.allowMissing && this.#index.find(namespace, name) === undefined) return;
-      const entry = this.#index.get(namespace, name);
-      await this.#locked(entry, async () => {
+    await table.underNames(namespace, [name], async () => {
+      if (request.allowMissing && table.index.find(namespace, name) === undefined) return;
+      const entry = table.index.get(namespace, name);
+      await table.changing(entry, async () => {
         checkEtag(entry.definition, request.ifMatch);
-        if (request.validateOnly) return;
-        const { definitions } = this.#options;
-        await definitions.write([{ kind: "delete", id: entry.definition.collectionId }]);
-        entry.isDeleted = true;
-        this.#index.remove(entry);
+        if (!request.validateOnly) await table.remove(entry);
       });
-      if (entry.isDeleted) await this.#dropStore(entry);
+      if (!entry.isDeleted) return;
+      await this.#upkeep.cancelAll(entry);
+      await table.dropStore(locationOf(entry.definition));
     });
   }
 
@@ -255,17 +214,17 @@ export class CollectionCatalog implements TypeUsage {
   ): Promise<Collection> {
     const { namespace, name } = checkReference(request.collection);
     const { newName } = request;
+    const table = this.#table;
     refuseSystemWrite(namespace);
     checkCollectionName(newName, "new_name");
-    const keys = [...new Set([`${namespace}/${name}`, `${namespace}/${newName}`])];
-    return this.#locks.run(keys, async () => {
-      const entry = this.#index.get(namespace, name);
-      return this.#locked(entry, async () => {
+    return table.underNames(namespace, [name, newName], async () => {
+      const entry = table.index.get(namespace, name);
+      return table.changing(entry, async () => {
         checkEtag(entry.definition, request.ifMatch);
         if (newName === name) return this.#answer(entry);
         this.#refuseTaken(namespace, newName, "new_name");
         if (request.validateOnly) return { ...this.#answer(entry), name: newName };
-        await this.#replace(entry, { name: newName });
+        await table.replace(entry, { name: newName });
         return this.#answer(entry);
       });
     });
@@ -275,59 +234,23 @@ export class CollectionCatalog implements TypeUsage {
    * Changes indexed fields and labels. Indexes are built and dropped by an operation, which goes on
    * whether or not somebody waits.
    *
-   * @param waiting how long to wait for it; not at all if `returnImmediately` is set.
+   * @param waiting how long to wait for it; not at all if the request says so.
    * @throws {CollectorError} COLLECTION_NOT_FOUND, FIELD_UNKNOWN, ARGUMENT_INVALID, LABEL_INVALID,
    * VERSION_MISMATCH, SYSTEM_READ_ONLY; OPERATION_RUNNING while other indexes are being built; what
    * the work failed with, if it failed while it was waited for.
    */
-  async modify(
-    request: Omit<ModifyRequest, "$typeName" | "$unknown">,
-    waiting: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined },
-  ): Promise<ModifiedCollection> {
+  async modify(request: ModifyCollection, waiting: ModifyWaiting): Promise<ModifiedCollection> {
     refuseSystemWrite(request.namespace);
-    const entry = this.#index.get(request.namespace, request.collectionName);
-    const failure: { error?: unknown } = {};
-    const operation = await this.#locked(entry, async () => {
-      const plan = await planModify(entry, request, this.#upkeep, this.#options.limits);
-      if (request.validateOnly) return undefined;
-      return this.#applyModify(entry, plan, failure);
-    });
-    if (operation === undefined) return { collection: this.#answer(entry) };
-    if (request.returnImmediately) return { collection: this.#answer(entry), operation };
-    const seen = await this.#options.operations.wait(operation.name, waiting);
-    if (seen.done && seen.result.case === "error" && failure.error !== undefined)
-      throw failure.error;
-    return { collection: this.#answer(entry), operation: seen };
-  }
-
-  async #applyModify(
-    entry: CatalogEntry,
-    plan: ModifyPlan,
-    failure: { error?: unknown },
-  ): Promise<Operation | undefined> {
-    const { changes, changesIndexes, joins } = plan;
-    if (!changesIndexes) {
-      if (changes !== undefined) await this.#replace(entry, changes);
-      return joins;
-    }
-    // The operation is durable before the definition is: after a crash it makes the two agree.
-    const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
-    const operation = await this.#upkeep.startIndexBuild(entry, ready, (error) => {
-      failure.error = error;
-    });
-    try {
-      if (changes !== undefined) await this.#replace(entry, changes);
-      resolve();
-    } catch (error) {
-      reject(error);
-      throw error;
-    }
-    return operation;
+    const entry = this.#table.index.get(request.namespace, request.collectionName);
+    const { operations, limits } = this.#options;
+    const parts = { table: this.#table, upkeep: this.#upkeep, operations, limits };
+    const operation = await modifyCollection(entry, request, waiting, parts);
+    return { collection: this.#answer(entry), ...(operation === undefined ? {} : { operation }) };
   }
 
   collectionsUsing(namespace: string, typeNames: ReadonlySet<string>): readonly string[] {
     const names: string[] = [];
-    for (const { definition } of this.#index.inNamespace(namespace)) {
+    for (const { definition } of this.#table.index.inNamespace(namespace)) {
       if (typeNames.has(typeNameOf(definition))) names.push(definition.name);
     }
     for (const creating of this.#creating.values()) {
@@ -339,49 +262,8 @@ export class CollectionCatalog implements TypeUsage {
   }
 
   hasCollections(namespace: string): boolean {
-    if (this.#index.hasNamespace(namespace)) return true;
+    if (this.#table.index.hasNamespace(namespace)) return true;
     return [...this.#creating.values()].some((creating) => creating.namespace === namespace);
-  }
-
-  #named(reference: Pick<NamespacedName, "namespace" | "name"> | undefined): CatalogEntry {
-    const { namespace, name } = checkReference(reference);
-    return this.#index.get(namespace, name);
-  }
-
-  #add(
-    definition: Collection,
-    location: StoreLocation,
-    signatureOf?: (entry: CatalogEntry) => bigint,
-  ): CatalogEntry {
-    const { engine, types, limits } = this.#options;
-    const shared = { types, limits, locks: new KeyedLock() };
-    const entry = new CatalogEntry(definition, engine.store(location), shared);
-    if (signatureOf !== undefined) entry.typeSignature = signatureOf(entry);
-    this.#index.add(entry);
-    return entry;
-  }
-
-  /** Runs work that changes a definition, after other such work on it. */
-  #locked<T>(entry: CatalogEntry, work: () => Promise<T>): Promise<T> {
-    return this.#locks.run([entry.definition.collectionId], async () => {
-      if (!entry.isDeleted) return work();
-      throw new CollectorError("COLLECTION_NOT_FOUND", `collection ${entry.fullName} was deleted`, {
-        subject: { namespace: entry.definition.namespace, collection: entry.definition.name },
-      });
-    });
-  }
-
-  /** Writes a changed definition and puts it in force. */
-  async #replace(
-    entry: CatalogEntry,
-    changes: Parameters<typeof changedDefinition>[1],
-  ): Promise<void> {
-    const definition = changedDefinition(entry.definition, changes, this.#options.clock.nowUs());
-    const id = definition.collectionId;
-    await this.#options.definitions.write([{ kind: "put", id, value: definition }]);
-    this.#index.remove(entry);
-    entry.definition = definition;
-    this.#index.add(entry);
   }
 
   #answer({ definition }: CatalogEntry): Collection {
@@ -389,7 +271,7 @@ export class CollectionCatalog implements TypeUsage {
   }
 
   #refuseTaken(namespace: string, name: string, field: string): void {
-    if (this.#index.find(namespace, name) === undefined) return;
+    if (this.#table.index.find(namespace, name) === undefined) return;
     const description = `a collection of this name is in namespace ${namespace} already`;
     throw new CollectorError("COLLECTION_EXISTS", `${field}: ${description}`, {
       subject: { namespace, collection: name },
@@ -397,15 +279,17 @@ export class CollectionCatalog implements TypeUsage {
     });
   }
 
+  /** The collection that an operation of an earlier run works on, whatever it is called now. */
   #subjectOf(operation: Operation): CatalogEntry | undefined {
     const { metadata, name } = operation;
     const collection = metadata === undefined ? undefined : anyUnpack(metadata, CollectionSchema);
     const id = collection?.collectionId;
-    const entry = this.#index.all.find(({ definition }) => definition.collectionId === id);
+    const entry = this.#table.index.all.find(({ definition }) => definition.collectionId === id);
     entry?.operations.add(name);
     return entry;
   }
 
+  /** Signatures of the types in force, each found once. */
   #signatures(): (entry: CatalogEntry) => bigint {
     const known = new Map<string, bigint>();
     return ({ definition }) => {
@@ -417,82 +301,12 @@ export class CollectionCatalog implements TypeUsage {
       return signature;
     };
   }
-
-  #noteSignatures(): void {
-    const signatureOf = this.#signatures();
-    for (const entry of this.#index.all) entry.typeSignature = signatureOf(entry);
-  }
-
-  async #dropStore(entry: CatalogEntry): Promise<void> {
-    try {
-      await this.#upkeep.cancelAll(entry);
-      await this.#options.engine.drop(locationOf(entry.definition));
-    } catch (error) {
-      // The collection is gone all the same; the next start drops what is left.
-      const { collectionId } = entry.definition;
-      this.#options.log.warn({ store: collectionId, err: error }, "store could not be dropped");
-    }
-  }
-
-  /** Takes back a store whose definition could not be written. */
-  async #dropUnnamed(location: StoreLocation, failure: unknown): Promise<void> {
-    // Then the definition may be on the disk all the same; the next start finds out.
-    const isUnknown =
-      failure instanceof CollectorError && failure.reason === "WRITE_OUTCOME_UNKNOWN";
-    if (isUnknown) return;
-    try {
-      await this.#options.engine.drop(location);
-    } catch (error) {
-      const { storeId } = location;
-      this.#options.log.warn({ store: storeId, err: error }, "store could not be dropped");
-    }
-  }
-
-  async #load(): Promise<void> {
-    const { definitions, log } = this.#options;
-    const replaced: string[] = [];
-    for await (const { value } of definitions.all()) {
-      // Only a create whose outcome nobody knew, sent again, leaves two; the later was acknowledged.
-      const earlier = this.#index.find(value.namespace, value.name);
-      if (earlier !== undefined) replaced.push(earlier.definition.collectionId);
-      this.#add(value, locationOf(value));
-    }
-    if (replaced.length === 0) return;
-    log.warn({ collections: replaced }, "removing definitions whose creation was never answered");
-    await definitions.write(replaced.map((id) => ({ kind: "delete", id })));
-  }
-
-  async #dropOrphans(): Promise<void> {
-    const { engine, log } = this.#options;
-    const named = new Set(this.#index.all.map(({ definition }) => keyOf(locationOf(definition))));
-    for (const location of await engine.list()) {
-      if (location.storeId.startsWith(systemStorePrefix) || named.has(keyOf(location))) continue;
-      log.info({ store: location.storeId }, "dropping a store that no collection names");
-      await engine.drop(location);
-    }
-  }
 }
 
-function keyOf({ storeId, generation }: StoreLocation): string {
-  return `${storeId}/${generation}`;
-}
-
+/** @throws {CollectorError} ARGUMENT_MISSING */
 function checkReference(
   reference: Pick<NamespacedName, "namespace" | "name"> | undefined,
 ): Pick<NamespacedName, "namespace" | "name"> {
   if (reference !== undefined && reference.name !== "") return reference;
   throw invalidField("ARGUMENT_MISSING", "collection.name", "names no collection");
-}
-
-function systemDefinition(name: string, schema: DescMessage): Collection {
-  return create(CollectionSchema, {
-    namespace: systemNamespace,
-    name,
-    messageType: { namespace: systemNamespace, messageName: schema.typeName },
-    metadata: {},
-    collectionId: systemStorePrefix + name,
-    generation: 1n,
-    durability: Durability.FULL,
-    etag: "1",
-  });
 }

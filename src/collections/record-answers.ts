@@ -1,6 +1,43 @@
 import type { Any, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { SearchResult } from "../gen/collector/collection_server_pb.ts";
 import type { RecordMeta } from "../gen/collector/common_pb.ts";
 import type { StepOutcome, StoredRecord } from "../storage/record-store.ts";
+
+export interface CreatedRecord {
+  /** Empty if only checked, and no id was given. */
+  readonly id: string;
+  readonly meta?: RecordMeta;
+}
+
+export interface UpdatedRecord {
+  readonly meta?: RecordMeta;
+  readonly created: boolean;
+}
+
+export interface DeletedRecord {
+  /** The record before the delete; undefined if there was none. */
+  readonly meta?: RecordMeta;
+}
+
+export interface FoundRecord {
+  readonly item: Any;
+  readonly meta: RecordMeta;
+}
+
+export interface ListedRecords {
+  readonly items: Any[];
+  readonly metas: RecordMeta[];
+  /** Empty on the last page. */
+  readonly nextPageToken: string;
+  readonly totalCount: bigint;
+  readonly totalCountCapped: boolean;
+}
+
+export interface FoundRecords {
+  readonly results: SearchResult[];
+  readonly totalCount: bigint;
+  readonly totalCountCapped: boolean;
+}
 
 const microsPerSecond = 1_000_000n;
 

@@ -21,9 +21,9 @@ import type {
   CreatedRecord,
   DeletedRecord,
   ListedRecords,
-  RecordCollection,
   UpdatedRecord,
-} from "./record-collection.ts";
+} from "./record-answers.ts";
+import type { RecordCollection } from "./record-collection.ts";
 import { wireBytes } from "./testing/arbitraries.ts";
 import { anyOfBytes, anyOfJson, CatalogFixture, product, testTypes } from "./testing/fixture.ts";
 

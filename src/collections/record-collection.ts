@@ -1,5 +1,3 @@
-import type { DescMessage } from "@bufbuild/protobuf";
-import type { Any } from "@bufbuild/protobuf/wkt";
 import { CollectorError, invalidField } from "../errors.ts";
 import type { Collection } from "../gen/collector/collection_pb.ts";
 import type {
@@ -9,9 +7,7 @@ import type {
   RecordResult,
   ResponseOp,
   SearchRequest,
-  SearchResult,
 } from "../gen/collector/collection_server_pb.ts";
-import type { RecordMeta } from "../gen/collector/common_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import { encodePageToken, type PageQuery, readPage } from "../lib/page-token.ts";
 import type { TypeSource } from "../registry/type-snapshot.ts";
@@ -27,7 +23,17 @@ import { type BatchScope, batchParts, checkBatch, responseOps } from "./batch.ts
 import { typeUrlOf } from "./items.ts";
 import type { KeyedLock } from "./keyed-lock.ts";
 import { refuseSystemWrite } from "./names.ts";
-import { anyOf, recordMeta } from "./record-answers.ts";
+import {
+  anyOf,
+  type CreatedRecord,
+  type DeletedRecord,
+  type FoundRecord,
+  type FoundRecords,
+  type ListedRecords,
+  recordMeta,
+  type UpdatedRecord,
+} from "./record-answers.ts";
+import { aboutRecord, deletedCollection, missingRecord, missingType } from "./record-failures.ts";
 import {
   type CollectionType,
   type CreateRecord,
@@ -62,42 +68,6 @@ export interface RecordCollectionOptions {
   readonly types: TypeSource;
   readonly limits: Limits;
   readonly locks: KeyedLock;
-}
-
-export interface CreatedRecord {
-  /** Empty if only checked, and no id was given. */
-  readonly id: string;
-  readonly meta?: RecordMeta;
-}
-
-export interface UpdatedRecord {
-  readonly meta?: RecordMeta;
-  readonly created: boolean;
-}
-
-export interface DeletedRecord {
-  /** The record before the delete; undefined if there was none. */
-  readonly meta?: RecordMeta;
-}
-
-export interface FoundRecord {
-  readonly item: Any;
-  readonly meta: RecordMeta;
-}
-
-export interface ListedRecords {
-  readonly items: Any[];
-  readonly metas: RecordMeta[];
-  /** Empty on the last page. */
-  readonly nextPageToken: string;
-  readonly totalCount: bigint;
-  readonly totalCountCapped: boolean;
-}
-
-export interface FoundRecords {
-  readonly results: SearchResult[];
-  readonly totalCount: bigint;
-  readonly totalCountCapped: boolean;
 }
 
 /** Ids that one Get reads before it looks at the size of the answer. */
@@ -148,7 +118,7 @@ export class RecordCollection {
     if (this.#type?.snapshot === snapshot) return this.#type;
     const typeName = typeNameOf(this.definition);
     const desc = snapshot.types.getMessage(typeName);
-    if (desc === undefined) throw this.#typeMissing(typeName);
+    if (desc === undefined) throw missingType(this.definition, typeName);
     this.#type = { desc, snapshot };
     return this.#type;
   }
@@ -178,7 +148,7 @@ export class RecordCollection {
       throw invalidField("ARGUMENT_MISSING", "id", "names no record; send it or several in ids");
     }
     const [record] = await this.#store.get([id]);
-    if (record === undefined) throw this.#missing(id);
+    if (record === undefined) throw missingRecord(this.definition, id);
     return { item: anyOf(this.#typeUrl, record.data), meta: recordMeta(record) };
   }
 
@@ -285,7 +255,7 @@ export class RecordCollection {
       const { outcomes } = await this.#writer.batch(batch, once);
       return responseOps(operations, outcomes);
     } catch (error) {
-      throw this.#about(error, operations);
+      throw aboutRecord(error, this.definition, operations);
     }
   }
 
@@ -348,20 +318,12 @@ export class RecordCollection {
       if (outcome === undefined) throw new Error("a write has no outcome");
       return outcome;
     } catch (error) {
-      throw this.#about(error);
+      throw aboutRecord(error, this.definition);
     }
   }
 
   #beforeRead(): void {
-    if (!this.#state.isDeleted) return;
-    const { namespace, name } = this.definition;
-    throw new CollectorError(
-      "COLLECTION_NOT_FOUND",
-      `collection ${namespace}/${name} was deleted`,
-      {
-        subject: { namespace, collection: name },
-      },
-    );
+    if (this.#state.isDeleted) throw deletedCollection(this.definition);
   }
 
   #beforeWrite({ signal }: CallOptions): void {
@@ -411,59 +373,11 @@ export class RecordCollection {
     try {
       rehearse(writes, new Map(ids.map((id, index) => [id, found[index]])));
     } catch (error) {
-      throw this.#about(error, operations);
+      throw aboutRecord(error, this.definition, operations);
     }
-  }
-
-  #missing(id: string): CollectorError {
-    const { namespace, name } = this.definition;
-    return new CollectorError(
-      "RECORD_NOT_FOUND",
-      `there is no record with this id in ${namespace}/${name}`,
-      {
-        subject: { namespace, collection: name, id },
-      },
-    );
-  }
-
-  #typeMissing(typeName: string): CollectorError {
-    const { namespace, name } = this.definition;
-    return new CollectorError(
-      "TYPE_NOT_REGISTERED",
-      `the type ${typeName} of collection ${namespace}/${name} is not registered any more; register it again`,
-      { subject: { namespace, collection: name, type: typeName } },
-    );
-  }
-
-  /** A failure of the storage, told in terms of the collection and of the caller's request. */
-  #about(error: unknown, operations?: BatchRequest["operations"]): unknown {
-    if (!(error instanceof CollectorError)) return error;
-    const { namespace, name } = this.definition;
-    const { step, ...subject } = error.subject;
-    const violations = [...error.violations];
-    const kind = operations?.[Number(step)]?.operation.case;
-    if (step !== undefined && kind !== undefined) {
-      const field = `operations[${step}].${kind}.${error.reason === "VERSION_MISMATCH" ? "if_match" : "id"}`;
-      violations.push({ field, description: error.message });
-    }
-    return new CollectorError(
-      error.reason,
-      kind === undefined ? error.message : `operations[${step}]: ${error.message}`,
-      {
-        cause: error,
-        subject: { namespace, collection: name, ...subject },
-        violations,
-        ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
-      },
-    );
   }
 }
 
 export function typeNameOf(definition: Collection): string {
   return definition.messageType?.messageName ?? "";
-}
-
-/** A type's descriptor in a namespace, for those who hold no collection of it. */
-export function findType(types: TypeSource, definition: Collection): DescMessage | undefined {
-  return types.snapshot(definition.namespace).types.getMessage(typeNameOf(definition));
 }

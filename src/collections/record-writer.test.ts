@@ -9,7 +9,8 @@ import {
   type ResponseOp,
   UpdateRequestSchema,
 } from "../gen/collector/collection_server_pb.ts";
-import type { RecordCollection, UpdatedRecord } from "./record-collection.ts";
+import type { UpdatedRecord } from "./record-answers.ts";
+import type { RecordCollection } from "./record-collection.ts";
 import { anyOfJson, CatalogFixture, product, testTypes } from "./testing/fixture.ts";
 
 const kinds = "kinds.v1.Kinds";
