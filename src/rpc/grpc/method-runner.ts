@@ -117,10 +117,14 @@ async function sendAll<T>(
 ): Promise<void> {
   const { call } = options;
   const iterator = messages[Symbol.asyncIterator]();
-  const close = (): void => {
-    iterator.return?.().catch((error: unknown) => call.logLateFailure(error));
+  const close = async (): Promise<void> => {
+    try {
+      await iterator.return?.();
+    } catch (error) {
+      call.logLateFailure(error);
+    }
   };
-  call.onInterrupt(close);
+  call.onInterrupt(() => void close());
   try {
     while (!call.isOver) {
       const result = await iterator.next();
@@ -134,8 +138,8 @@ async function sendAll<T>(
     }
   } catch (error) {
     call.fail(error);
-    close();
   }
+  await close();
 }
 
 function toFrame(bytes: Uint8Array, options: RunOptions): Uint8Array | Promise<Uint8Array> {

@@ -54,28 +54,31 @@ export class NodeHttp2Stream implements ServerStream {
   }
 
   respond(headers: HeaderList): void {
+    if (this.#isGone) return;
     const stream = this.#stream;
-    if (stream.destroyed || stream.closed) return;
     stream.on("wantTrailers", () => this.#sendTrailers());
     stream.respond(headers, withTrailers);
   }
 
-  write(chunk: Uint8Array): void {
+  write(chunk: Uint8Array): boolean {
     const stream = this.#stream;
-    if (stream.destroyed || stream.closed) return;
+    if (this.#isGone || stream.write(chunk)) return false;
     // A unary answer never gets here, so it does not pay for the listener.
-    if (!stream.write(chunk) && stream.listenerCount("drain") === 0) {
+    if (stream.listenerCount("drain") === 0) {
       stream.once("drain", () => this.#listener?.onDrain());
     }
+    return true;
   }
 
   end(trailers: HeaderList): void {
+    if (this.#isGone) return;
     this.#trailers = trailers;
     this.#stream.end();
     this.#discardInput();
   }
 
   respondWith(headers: HeaderList, body: Uint8Array, trailers: HeaderList): void {
+    if (this.#isGone) return;
     this.#trailers = trailers;
     this.respond(headers);
     this.#stream.end(body);
@@ -83,8 +86,8 @@ export class NodeHttp2Stream implements ServerStream {
   }
 
   respondOnly(headers: HeaderList): void {
+    if (this.#isGone) return;
     const stream = this.#stream;
-    if (stream.destroyed || stream.closed) return;
     stream.respond(headers, withoutBody);
     this.#discardInput();
     if (!this.#inputEnded) this.#stopPeer();
@@ -95,9 +98,13 @@ export class NodeHttp2Stream implements ServerStream {
     this.#stream.close(constants.NGHTTP2_CANCEL);
   }
 
+  get #isGone(): boolean {
+    return this.#stream.destroyed || this.#stream.closed;
+  }
+
   #sendTrailers(): void {
+    if (this.#isGone) return;
     const stream = this.#stream;
-    if (stream.destroyed || stream.closed) return;
     stream.sendTrailers(toObject(this.#trailers));
     if (!this.#inputEnded) this.#stopPeer();
   }
