@@ -1,3 +1,4 @@
+import { Durability } from "../../gen/collector/collection_pb.ts";
 import { confirmOrRefuse } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { parseLabels } from "../labels.ts";
@@ -10,9 +11,6 @@ interface CreateOptions {
   readonly label?: readonly string[];
   readonly relaxed?: boolean;
 }
-
-/** As in the contract's enum `Durability`. */
-const durability = { unspecified: 0, full: 1, relaxed: 2 } as const;
 
 /** `collector collection …` */
 export const define: DefineCommands = (command, context, environment) => {
@@ -37,7 +35,7 @@ export const define: DefineCommands = (command, context, environment) => {
             name,
             messageType: { messageName: options.type },
             indexedFields: [...(options.index ?? [])],
-            durability: options.relaxed === true ? durability.relaxed : durability.unspecified,
+            durability: options.relaxed === true ? Durability.RELAXED : Durability.UNSPECIFIED,
             metadata: { labels: parseLabels(options.label ?? []) },
           },
         },
@@ -113,7 +111,7 @@ export const define: DefineCommands = (command, context, environment) => {
           ["Records", recordCount.toLocaleString("en")],
           ["Size", formatBytes(storageSizeBytes)],
           ["Revision", String(described.revision)],
-          ["Durability", definition?.durability === durability.relaxed ? "relaxed" : "full"],
+          ["Durability", definition?.durability === Durability.RELAXED ? "relaxed" : "full"],
         ],
         {},
       );

@@ -1,3 +1,4 @@
+import { CompatibilityMode } from "../../gen/collector/namespaces_pb.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import type { Column } from "../output.ts";
 import { allPages } from "../paging.ts";
@@ -9,9 +10,6 @@ const columns: readonly Column<NamespaceRow>[] = [
   { header: "COMPATIBILITY", text: ({ mode }) => mode },
   { header: "DISABLED SERVICES", text: ({ disabled }) => disabled },
 ];
-
-/** Names of the compatibility modes by their numbers. */
-const modes = ["wire_json", "wire_json", "none"];
 
 /** `collector namespace …` */
 export const define: DefineCommands = (command, context) => {
@@ -27,7 +25,7 @@ export const define: DefineCommands = (command, context) => {
       });
       const rows = namespaces.map(({ name, compatibilityMode, disabledServices }) => ({
         name,
-        mode: modes[compatibilityMode] ?? String(compatibilityMode),
+        mode: compatibilityMode === CompatibilityMode.NONE ? "none" : "wire_json",
         disabled: disabledServices.join(", "),
       }));
       output.list(rows, columns, ({ name, mode, disabled }) => ({

@@ -1,4 +1,5 @@
 import type { JsonValue } from "@bufbuild/protobuf";
+import { RegisteredType_Kind } from "../../gen/collector/type_registry_pb.ts";
 import { addSchema, type SchemaReport } from "../add-schema.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { count } from "../output.ts";
@@ -18,9 +19,12 @@ interface ListOptions {
   readonly files?: boolean;
 }
 
-/** As in the contract's enum `RegisteredType.Kind`. */
-const kinds = { any: 0, message: 1, enum: 2, service: 3 } as const;
-const kindNames = ["", "message", "enum", "service"];
+const kindNames: Readonly<Record<RegisteredType_Kind, string>> = {
+  [RegisteredType_Kind.KIND_UNSPECIFIED]: "",
+  [RegisteredType_Kind.MESSAGE]: "message",
+  [RegisteredType_Kind.ENUM]: "enum",
+  [RegisteredType_Kind.SERVICE]: "service",
+};
 
 /** `collector schema …` */
 export const define: DefineCommands = (command, context) => {
@@ -74,10 +78,10 @@ export const define: DefineCommands = (command, context) => {
       }
       const kind =
         options.services === true
-          ? kinds.service
+          ? RegisteredType_Kind.SERVICE
           : options.messages === true
-            ? kinds.message
-            : kinds.any;
+            ? RegisteredType_Kind.MESSAGE
+            : RegisteredType_Kind.KIND_UNSPECIFIED;
       const found = await allPages(async (pageToken) => {
         const request = { namespace, query: query ?? "", kind, pageToken };
         const page = await types.listTypes(request, { signal });
@@ -85,7 +89,7 @@ export const define: DefineCommands = (command, context) => {
       });
       const rows = found.map(({ name, kind: number, fileName, version }) => ({
         name,
-        kind: kindNames[number] ?? "",
+        kind: kindNames[number],
         file: fileName,
         version: String(version),
       }));

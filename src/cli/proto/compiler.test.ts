@@ -22,19 +22,15 @@ import { ProtoCompileError } from "./problem.ts";
 const fixtures = join(import.meta.dirname, "fixtures");
 const repository = join(import.meta.dirname, "../../..");
 
-/** What buf makes of every file in a folder. */
-function buildWithBuf(folder: string): FileDescriptorSet {
+/** What buf makes of the files in a folder, or of those below some paths in it. */
+function buildWithBuf(folder: string, paths: readonly string[]): FileDescriptorSet {
   const out = mkdtempSync(join(tmpdir(), "collector-buf-"));
   try {
     const file = join(out, "set.binpb");
     const buf = join(repository, "node_modules/.bin/buf");
-    execFileSync(
-      buf,
-      ["build", ".", "--as-file-descriptor-set", "--exclude-source-info", "-o", file],
-      {
-        cwd: folder,
-      },
-    );
+    const only = paths.flatMap((path) => ["--path", path]);
+    const how = ["--as-file-descriptor-set", "--exclude-source-info"];
+    execFileSync(buf, ["build", ".", ...only, ...how, "-o", file], { cwd: folder });
     return fromBinary(FileDescriptorSetSchema, readFileSync(file));
   } finally {
     rmSync(out, { recursive: true });
@@ -80,8 +76,8 @@ function roundDefaults(file: FileDescriptorProto): void {
 }
 
 /** Compares as JSON, with custom options resolved, for buf orders those as they come. */
-async function assertSameAsBuf(folder: string): Promise<number> {
-  const expected = buildWithBuf(folder);
+async function assertSameAsBuf(folder: string, paths: readonly string[] = []): Promise<number> {
+  const expected = buildWithBuf(folder, paths);
   const registry = createFileRegistry(expected);
   const names = expected.file
     .map(({ name }) => name)
@@ -123,6 +119,18 @@ describe("compileProtos", () => {
 
   it("makes the same descriptors as buf of the contract", async () => {
     assert.ok((await assertSameAsBuf(join(repository, "proto"))) >= 14);
+  });
+
+  it("makes the same descriptors as buf of several hundred files of Google's APIs", async () => {
+    const apis = join(repository, "node_modules/google-proto-files");
+    const paths = [
+      "google/pubsub",
+      "google/bigtable",
+      "google/spanner",
+      "google/maps",
+      "google/iam",
+    ];
+    assert.ok((await assertSameAsBuf(apis, paths)) >= 200);
   });
 
   it("returns each file once, behind what it imports", async () => {

@@ -28,7 +28,7 @@ export class MessageValue {
     this.#fields.set(field.number, entry);
   }
 
-  /** Fields in the order of their numbers. */
+  /** Fields in the order of their numbers, as protoc has them; buf puts those of oneofs last. */
   toBinary(): Uint8Array<ArrayBuffer> {
     const writer = new BinaryWriter();
     const entries = [...this.#fields.entries()].sort(([a], [b]) => a - b);
