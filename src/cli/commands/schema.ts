@@ -89,7 +89,7 @@ export const define: DefineCommands = (command, context) => {
       });
       const rows = found.map(({ name, kind: number, fileName, version }) => ({
         name,
-        kind: kindNames[number],
+        kind: kindNames[number] ?? "",
         file: fileName,
         version: String(version),
       }));

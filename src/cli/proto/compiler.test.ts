@@ -228,6 +228,11 @@ describe("compileProtos", () => {
     assert.equal(problems, "a.proto:2:8 imports in a circle: shop.proto → a.proto → shop.proto");
   });
 
+  it("knows no types by the names that every JavaScript object has", async () => {
+    const text = 'syntax = "proto3"; message A { toString a = 1; constructor b = 2; }';
+    assert.match(await problemsOf(text), /cannot find `toString`[^]*cannot find `constructor`/);
+  });
+
   it("reports several problems at once", async () => {
     const problems = await problemsOf('syntax = "proto3"; message A { X x = 1; Y y = 2; }');
     assert.equal(problems.split("\n").length, 2);

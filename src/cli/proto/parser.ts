@@ -33,10 +33,10 @@ import {
 import type { Position } from "./problem.ts";
 import { TokenReader } from "./token-reader.ts";
 
-const editions: Readonly<Record<string, Edition>> = {
-  2023: Edition.EDITION_2023,
-  2024: Edition.EDITION_2024,
-};
+const editions: ReadonlyMap<string, Edition> = new Map([
+  ["2023", Edition.EDITION_2023],
+  ["2024", Edition.EDITION_2024],
+]);
 const topStatements = [
   "syntax",
   "import",
@@ -142,9 +142,9 @@ class FileParser implements ParseContext {
       reader.expect("=", "`edition`");
       const position = reader.peek();
       const text = reader.text("an edition");
-      const edition = editions[text];
+      const edition = editions.get(text);
       if (edition === undefined) {
-        const known = Object.keys(editions).join(", ");
+        const known = [...editions.keys()].join(", ");
         throw reader.error(
           `uses edition "${text}", this compiler knows ${known}; for others, pass a descriptor set that buf or protoc made`,
           position,
