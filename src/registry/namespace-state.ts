@@ -1,5 +1,6 @@
 import type { RegisteredService } from "../gen/collector/registry_pb.ts";
 import type { BuiltIns } from "./built-ins.ts";
+import { ForkableMap } from "./forkable-map.ts";
 import { type LinkedFile, prefixes, publicImports } from "./schema/linked-file.ts";
 import type { SchemaSize } from "./schema/measure.ts";
 import { TypeTable } from "./type-table.ts";
@@ -35,14 +36,14 @@ export interface ServiceState {
 export interface NamespaceState {
   readonly namespace: string;
   readonly revision: bigint;
-  readonly files: ReadonlyMap<string, FileState>;
+  readonly files: ForkableMap<string, FileState>;
   /** By full name. */
-  readonly services: ReadonlyMap<string, ServiceState>;
+  readonly services: ForkableMap<string, ServiceState>;
   readonly types: TypeTable;
   /** The file of each name that is declared outside of messages. */
-  readonly symbols: ReadonlyMap<string, string>;
+  readonly symbols: ForkableMap<string, string>;
   /** Packages with the packages that hold them, and how many files are in each. */
-  readonly packages: ReadonlyMap<string, number>;
+  readonly packages: ForkableMap<string, number>;
   readonly size: SchemaSize;
 }
 
@@ -50,11 +51,11 @@ export function emptyState(namespace: string): NamespaceState {
   return {
     namespace,
     revision: 0n,
-    files: new Map(),
-    services: new Map(),
+    files: ForkableMap.empty(),
+    services: ForkableMap.empty(),
     types: new TypeTable(),
-    symbols: new Map(),
-    packages: new Map(),
+    symbols: ForkableMap.empty(),
+    packages: ForkableMap.empty(),
     size: { types: 0, fields: 0 },
   };
 }
@@ -71,11 +72,11 @@ export interface Conflict {
 export class NamespaceDraft {
   readonly namespace: string;
   readonly #builtIns: BuiltIns;
-  readonly #files: Map<string, FileState>;
-  readonly #services: Map<string, ServiceState>;
+  readonly #files: ForkableMap<string, FileState>;
+  readonly #services: ForkableMap<string, ServiceState>;
   readonly #types: TypeTable;
-  readonly #symbols: Map<string, string>;
-  readonly #packages: Map<string, number>;
+  readonly #symbols: ForkableMap<string, string>;
+  readonly #packages: ForkableMap<string, number>;
   #size: SchemaSize;
   readonly #placed = new Set<string>();
   readonly #claims: Conflict[] = [];
@@ -83,11 +84,11 @@ export class NamespaceDraft {
   constructor(base: NamespaceState, builtIns: BuiltIns) {
     this.namespace = base.namespace;
     this.#builtIns = builtIns;
-    this.#files = new Map(base.files);
-    this.#services = new Map(base.services);
+    this.#files = base.files.fork();
+    this.#services = base.services.fork();
     this.#types = new TypeTable(base.types);
-    this.#symbols = new Map(base.symbols);
-    this.#packages = new Map(base.packages);
+    this.#symbols = base.symbols.fork();
+    this.#packages = base.packages.fork();
     this.#size = base.size;
   }
 
@@ -222,11 +223,18 @@ function sizeOf({ index }: LinkedFile): SchemaSize {
   return { types, fields };
 }
 
-/** Files that import one of `changed`, directly or not, and these themselves. */
+/**
+ * Files that import one of `changed`, directly or not, and these themselves.
+ *
+ * @param isKnown whether a file of this name was there before, so that others may import it
+ */
 export function affectedFiles(
   files: ReadonlyMap<string, FileState>,
-  changed: Iterable<string>,
+  changed: readonly string[],
+  isKnown: (name: string) => boolean,
 ): Set<string> {
+  // The usual case, and the one that must not cost more with every file of the namespace.
+  if (!changed.some(isKnown)) return new Set(changed);
   const importers = new Map<string, string[]>();
   for (const [name, { linked }] of files) {
     for (const dependency of linked.index.file.dependency) {

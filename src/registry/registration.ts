@@ -13,6 +13,7 @@ import {
   type NamespaceState,
   visibleFiles,
 } from "./namespace-state.ts";
+import { Pace } from "./pace.ts";
 import { fileRecordId } from "./record-ids.ts";
 import { type FileIndex, indexFile } from "./schema/file-index.ts";
 import { linkFile } from "./schema/link-file.ts";
@@ -34,6 +35,9 @@ import { Problems, type Report } from "./validation/problems.ts";
 
 /** Versions that one file may have. */
 export const fileVersionsMax = 1000;
+
+/** Hints that one call may get. */
+const hintsMax = 4;
 
 /** A file as a call sends it, and the field of the request it came in. */
 export interface IncomingFile {
@@ -92,10 +96,10 @@ interface Candidate {
  * @throws {CollectorError} DESCRIPTOR_INVALID, SYMBOL_EXISTS, SCHEMA_LIMIT_EXCEEDED,
  * SCHEMA_INCOMPATIBLE, TYPE_IN_USE
  */
-export function planRegistration(
+export async function planRegistration(
   incoming: readonly IncomingFile[],
   options: RegistrationOptions,
-): RegistrationPlan {
+): Promise<RegistrationPlan> {
   measureFiles(
     incoming.map(({ file }) => file),
     options.limits,
@@ -108,7 +112,10 @@ class Registration {
   readonly #state: NamespaceState;
   readonly #builtIns: BuiltIns;
   readonly #draft: NamespaceDraft;
+  readonly #pace = new Pace();
   readonly #problems = new Problems();
+  /** Hints given so far: looking for what a name may have meant is slow. */
+  #hints = 0;
   readonly #candidates = new Map<string, Candidate>();
   readonly #outcomes = new Map<string, FileOutcome>();
   readonly #added: AddedVersion[] = [];
@@ -122,15 +129,18 @@ class Registration {
     this.#draft = new NamespaceDraft(options.state, options.builtIns);
   }
 
-  plan(incoming: readonly IncomingFile[]): RegistrationPlan {
-    this.#accept(incoming);
+  async plan(incoming: readonly IncomingFile[]): Promise<RegistrationPlan> {
+    await this.#accept(incoming);
     this.#problems.throwIfAny();
     this.#checkImports();
     this.#problems.throwIfAny();
-    for (const name of this.#order()) this.#place(name);
+    for (const name of this.#order()) {
+      await this.#pace.step();
+      this.#place(name);
+    }
     this.#checkConflicts();
     checkNamespaceSize(this.#state.namespace, this.#draft.size, this.#options.limits);
-    if (this.#options.compatible) this.#checkCompatibility();
+    if (this.#options.compatible) await this.#checkCompatibility();
     this.#checkUsage();
     const names = new Set(incoming.map(({ file }) => file.name));
     return {
@@ -141,10 +151,11 @@ class Registration {
   }
 
   /** Sorts out what is registered or built in already, and checks each other file by itself. */
-  #accept(incoming: readonly IncomingFile[]): void {
+  async #accept(incoming: readonly IncomingFile[]): Promise<void> {
     const sources = new Map<string, Uint8Array>();
     let bytes = 0;
     for (const { file, field } of incoming) {
+      await this.#pace.step();
       const nameProblem = fileNameProblem(file.name);
       if (nameProblem !== undefined) {
         this.#problems.add(field, `${field}: ${nameProblem}`);
@@ -200,15 +211,15 @@ class Registration {
   }
 
   #checkImports(): void {
-    const known = [...this.#candidates.keys(), ...this.#state.files.keys()];
     for (const [name, { field, index }] of this.#candidates) {
       const report = this.#reportOf(name, field);
       for (const imported of index.file.dependency) {
         if (this.#candidates.has(imported) || this.#draft.file(imported) !== undefined) continue;
+        const known = () => [...this.#candidates.keys(), ...this.#state.files.keys()];
         report(
           `import ${quote(imported)}`,
           `is neither in the request nor registered in namespace ${this.#state.namespace}; ` +
-            `send it in dependencies or register it first${didYouMean(imported, known)}`,
+            `send it in dependencies or register it first${this.#suggest(imported, known)}`,
         );
       }
     }
@@ -216,7 +227,9 @@ class Registration {
 
   /** The files to look at: the candidates and whatever imports them, imports first. */
   #order(): readonly string[] {
-    const affected = affectedFiles(this.#state.files, this.#candidates.keys());
+    const changed = [...this.#candidates.keys()];
+    const isKnown = (name: string) => this.#draft.file(name) !== undefined;
+    const affected = affectedFiles(this.#state.files, changed, isKnown);
     const order = orderByImports(affected, (name) => this.#importsOf(name));
     if (order.kind === "ordered") return order.names;
     const [first = ""] = order.names;
@@ -331,16 +344,25 @@ class Registration {
   }
 
   #hint(name: string, tables: readonly FileIndex[]): string {
-    for (const files of [this.#draft.files, this.#builtIns.files]) {
-      for (const [fileName, value] of files) {
-        const linked = "linked" in value ? value.linked : value;
-        if (linked.index.types.has(name)) return `; import ${quote(fileName)}, which defines it`;
-      }
+    if (this.#hints >= hintsMax) return "";
+    for (const { linked } of this.#draft.files.values()) {
+      if (linked.index.types.has(name)) return this.#importHint(linked.name);
     }
-    return didYouMean(
-      name,
-      tables.flatMap((table) => [...table.types.keys()]),
-    );
+    for (const file of this.#builtIns.files.values()) {
+      if (file.index.types.has(name)) return this.#importHint(file.name);
+    }
+    return this.#suggest(name, () => tables.flatMap((table) => [...table.types.keys()]));
+  }
+
+  #importHint(file: string): string {
+    this.#hints += 1;
+    return `; import ${quote(file)}, which defines it`;
+  }
+
+  #suggest(name: string, known: () => Iterable<string>): string {
+    if (this.#hints >= hintsMax) return "";
+    this.#hints += 1;
+    return didYouMean(name, known());
   }
 
   #checkConflicts(): void {
@@ -359,13 +381,14 @@ class Registration {
     this.#problems.throwIfAny();
   }
 
-  #checkCompatibility(): void {
+  async #checkCompatibility(): Promise<void> {
     for (const { linked } of this.#added) {
-      checkHistory({
+      await checkHistory({
         field: this.#candidates.get(linked.name)?.field ?? "file_descriptor",
         linked,
         versions: this.#state.files.get(linked.name)?.versions ?? [],
         builtIn: this.#builtIns.files.get(linked.name),
+        pace: this.#pace,
         before: (type) => this.#typeBefore(type),
         after: (type) => this.#typeAfter(type),
       });

@@ -128,7 +128,7 @@ export class Registry implements TypeSource {
       for (const [index, dependency] of dependencies.entries()) {
         incoming.push({ file: dependency, field: `dependencies[${index}]` });
       }
-      const plan = this.#plan(namespace, incoming);
+      const plan = await this.#plan(namespace, incoming);
       if (!validateOnly) await this.#carryOut(plan);
       const record = findFile(plan.draft, this.#builtIns, file.name, plan.outcomes[0]?.version);
       return {
@@ -152,7 +152,7 @@ export class Registry implements TypeSource {
       const { namespace, file, validateOnly } = request;
       this.#checkWritable(namespace);
       const incoming = file === undefined ? [] : [{ file, field: "file_descriptor" }];
-      const plan = this.#plan(namespace, incoming);
+      const plan = await this.#plan(namespace, incoming);
       const fileName = request.fileName || (file?.name ?? "");
       const entry = chooseService(plan.draft, this.#builtIns, { ...request, fileName });
       const registered = serviceState(namespace, entry, this.#options.nowMs(), {
@@ -260,7 +260,7 @@ export class Registry implements TypeSource {
     return this.#queue.run(async () => {
       this.#checkWritable(namespace);
       const state = this.#existing(namespace);
-      const plan = planTypeRemoval(this.snapshot(namespace), state, name, (incoming) =>
+      const plan = await planTypeRemoval(this.snapshot(namespace), state, name, (incoming) =>
         this.#plan(namespace, incoming, false),
       );
       if (!validateOnly) await this.#carryOut(plan);
@@ -359,7 +359,7 @@ export class Registry implements TypeSource {
     namespace: string,
     incoming: readonly IncomingFile[],
     reuseVersions = true,
-  ): RegistrationPlan {
+  ): Promise<RegistrationPlan> {
     return planRegistration(incoming, {
       state: this.#stateOf(namespace),
       builtIns: this.#builtIns,

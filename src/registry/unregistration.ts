@@ -63,12 +63,12 @@ export function planFileRemoval(
  * @param plan works out the registration of the file without the type
  * @throws {CollectorError} TYPE_NOT_FOUND, TYPE_AMBIGUOUS, TYPE_IN_USE, ARGUMENT_INVALID
  */
-export function planTypeRemoval(
+export async function planTypeRemoval(
   snapshot: NamespaceSnapshot,
   state: NamespaceState,
   name: string,
-  plan: (incoming: readonly IncomingFile[]) => RegistrationPlan,
-): RegistrationPlan {
+  plan: (incoming: readonly IncomingFile[]) => Promise<RegistrationPlan>,
+): Promise<RegistrationPlan> {
   const plain = name.replace(/^\./, "");
   const desc = snapshot.types.getEnum(plain) ?? snapshot.message(plain);
   const fullName = desc.typeName;
@@ -79,7 +79,7 @@ export function planTypeRemoval(
   const file = fromBinary(FileDescriptorProtoSchema, source);
   takeOut(file, fullName);
   try {
-    return plan([{ file, field: "name" }]);
+    return await plan([{ file, field: "name" }]);
   } catch (error) {
     // The file was valid with the type, so what is wrong now is that something in it needs it.
     if (!(error instanceof CollectorError) || error.reason !== "DESCRIPTOR_INVALID") throw error;

@@ -1,6 +1,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { FileVersion } from "../namespace-state.ts";
+import type { Pace } from "../pace.ts";
 import { type FileIndex, indexFile, type TypeEntry } from "../schema/file-index.ts";
 import type { LinkedFile } from "../schema/linked-file.ts";
 import { ViolationList } from "../validation/problems.ts";
@@ -14,6 +15,7 @@ export interface HistoryCheck {
   readonly versions: readonly FileVersion[];
   /** The built-in file that the first version takes the place of. */
   readonly builtIn: LinkedFile | undefined;
+  readonly pace: Pace;
   /** A type of the namespace as it was before the call. */
   readonly before: (fullName: string) => TypeEntry | undefined;
   /** A type of the namespace as it would be after the call. */
@@ -27,11 +29,12 @@ export interface HistoryCheck {
  *
  * @throws {CollectorError} SCHEMA_INCOMPATIBLE naming rule, file and element
  */
-export function checkHistory(check: HistoryCheck): void {
+export async function checkHistory(check: HistoryCheck): Promise<void> {
   const { linked, field } = check;
   const found = new ViolationList();
   const seen = new Set<string>();
   for (const { index, label } of earlierVersions(check)) {
+    await check.pace.step();
     const changes = breakingChanges(index, linked.index, {
       before: (name) => index.types.get(name) ?? check.before(name),
       after: (name) => linked.index.types.get(name) ?? check.after(name),
