@@ -21,6 +21,13 @@ export function encodeFrame(payload: Uint8Array, compressed = false): Uint8Array
   return frame;
 }
 
+/** Makes a frame of an uncompressed message that stands behind room for its prefix. */
+export function writePrefix(bytes: Buffer): Buffer {
+  bytes[0] = 0;
+  bytes.writeUInt32BE(bytes.byteLength - framePrefixBytes, 1);
+  return bytes;
+}
+
 /**
  * Cuts a stream of bytes into frames, for the server's side and the client's alike.
  *

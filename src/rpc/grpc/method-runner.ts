@@ -1,8 +1,15 @@
-import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { type DescMessage, fromBinary, type Message } from "@bufbuild/protobuf";
 import { CollectorError } from "../../errors.ts";
 import type { BoundMethod, Payload, RawInvocation } from "../call.ts";
+import { encodeMessage } from "../encoding/message-encoder.ts";
 import { pack, unpack } from "./compression.ts";
-import { encodeFrame, type Frame, messageTooLarge } from "./frame.ts";
+import {
+  encodeFrame,
+  type Frame,
+  framePrefixBytes,
+  messageTooLarge,
+  writePrefix,
+} from "./frame.ts";
 import type { GrpcCall } from "./grpc-call.ts";
 import { type Inbound, SingleInbound, StreamInbound } from "./inbound.ts";
 
@@ -18,13 +25,14 @@ export interface RunOptions {
 export function runMethod(method: BoundMethod, options: RunOptions): Inbound {
   const { call } = options;
   const { input, output, methodKind } = method.desc;
+  const encode = (message: Message): Buffer => encodeMessage(output, message, framePrefixBytes);
   const answer = async (request: Payload): Promise<void> => {
     try {
       const result = await method.invoke(request, call);
       if (Symbol.asyncIterator in result) {
-        await sendAll(result, (message) => toBinary(output, message), options);
+        await sendAll(result, encode, options);
       } else {
-        const frame = toFrame(toBinary(output, result), options);
+        const frame = toFrame(encode(result), options);
         call.answer(frame instanceof Promise ? await frame : frame);
       }
     } catch (error) {
@@ -49,7 +57,7 @@ export function runRaw(invoke: RawInvocation, options: RunOptions): Inbound {
   const requests = streamInbound(options, false, (bytes) => bytes);
   const answer = async (): Promise<void> => {
     try {
-      await sendAll(invoke(requests, options.call), (bytes) => bytes, options);
+      await sendAll(invoke(requests, options.call), behindPrefix, options);
     } catch (error) {
       options.call.fail(error);
     }
@@ -112,7 +120,7 @@ function decode(desc: DescMessage, bytes: Uint8Array): Message {
 /** Sends each message as it comes; the next one is asked for when the peer keeps up. */
 async function sendAll<T>(
   messages: AsyncIterable<T>,
-  encode: (message: T) => Uint8Array,
+  encode: (message: T) => Buffer,
   options: RunOptions,
 ): Promise<void> {
   const { call } = options;
@@ -142,14 +150,21 @@ async function sendAll<T>(
   await close();
 }
 
-function toFrame(bytes: Uint8Array, options: RunOptions): Uint8Array | Promise<Uint8Array> {
-  if (bytes.byteLength > options.messageBytesMax) {
-    throw messageTooLarge(bytes.byteLength, options.messageBytesMax);
-  }
-  return options.call.answerEncoding === "gzip" ? packedFrame(bytes) : encodeFrame(bytes);
+/** @param bytes a message behind the room for its prefix */
+function toFrame(bytes: Buffer, options: RunOptions): Uint8Array | Promise<Uint8Array> {
+  const length = bytes.byteLength - framePrefixBytes;
+  if (length > options.messageBytesMax) throw messageTooLarge(length, options.messageBytesMax);
+  if (options.call.answerEncoding === "gzip") return packedFrame(bytes);
+  return writePrefix(bytes);
 }
 
-async function packedFrame(bytes: Uint8Array): Promise<Uint8Array> {
-  const packed = await pack(bytes);
-  return packed === undefined ? encodeFrame(bytes) : encodeFrame(packed, true);
+async function packedFrame(bytes: Buffer): Promise<Uint8Array> {
+  const packed = await pack(bytes.subarray(framePrefixBytes));
+  return packed === undefined ? writePrefix(bytes) : encodeFrame(packed, true);
+}
+
+function behindPrefix(message: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(framePrefixBytes + message.byteLength);
+  bytes.set(message, framePrefixBytes);
+  return bytes;
 }
