@@ -7,7 +7,7 @@ import { integerOf, openForReading, textOf } from "./connection.ts";
 import { checkSchemaVersion, readMeta, readSchemaVersion, schemaVersion } from "./schema.ts";
 import { dataFileName } from "./store-paths.ts";
 import { recordColumns, toStoredRecord } from "./stored-record.ts";
-import { isCannotOpen, translateError } from "./translate-error.ts";
+import { isCannotOpen } from "./translate-error.ts";
 
 /** How many handles to give up when the process has none left. */
 const handlesToFree = 16;
@@ -45,6 +45,7 @@ export class PointReads {
    *
    * @throws {CollectorError} STORAGE_CORRUPT if the file is missing or damaged.
    * @throws {OutdatedStoreError}
+   * @throws what SQLite throws
    */
   use(key: string): ReadHandle {
     if (this.#latest?.key === key) return this.#latest.handle;
@@ -69,22 +70,17 @@ export class PointReads {
 
   #open(key: string): ReadHandle {
     this.#closeDownTo(this.#handlesMax - 1);
-    try {
-      return openHandle(join(this.#storesFolder, key, dataFileName));
-    } catch (error) {
-      if (error instanceof OutdatedStoreError) throw error;
-      if (!isCannotOpen(error)) throw translateError(error);
-    }
     const path = join(this.#storesFolder, key, dataFileName);
+    try {
+      return openHandle(path);
+    } catch (error) {
+      if (!isCannotOpen(error)) throw error;
+    }
     if (!existsSync(path)) {
       throw new CollectorError("STORAGE_CORRUPT", "the data of this collection is missing");
     }
     this.#closeDownTo(this.#handles.size - handlesToFree);
-    try {
-      return openHandle(path);
-    } catch (error) {
-      throw translateError(error);
-    }
+    return openHandle(path);
   }
 
   #closeDownTo(size: number): void {

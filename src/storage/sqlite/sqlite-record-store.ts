@@ -33,7 +33,7 @@ import type { ReaderPool } from "./reader/reader-pool.ts";
 import { unpackRecords } from "./reader/record-codec.ts";
 import type { StoreGate } from "./store-gate.ts";
 import { dataFileName } from "./store-paths.ts";
-import { isBusy, translateError } from "./translate-error.ts";
+import { isBusy, isFatal, translateError } from "./translate-error.ts";
 import type { WriterTask } from "./writer/messages.ts";
 import type { WriterPool } from "./writer/writer-pool.ts";
 
@@ -179,6 +179,7 @@ export class SqliteRecordStore implements RecordStore {
   async #read<T>(read: (handle: ReadHandle) => T): Promise<T> {
     this.#gate.check();
     const { pointReads, writers } = this.#parts;
+    let failed = false;
     for (let attempt = 1; ; attempt++) {
       try {
         return read(pointReads.use(this.#key));
@@ -189,9 +190,10 @@ export class SqliteRecordStore implements RecordStore {
         } else if (isBusy(error) && attempt < busyRetries) {
           await setTimeout(busyRetryMs);
         } else {
-          // The next read starts with a new connection.
+          // A new connection may do better: what it reads is not in its cache.
           pointReads.close(this.#key);
-          throw translateError(error);
+          if (failed || !isFatal(error)) throw translateError(error);
+          failed = true;
         }
       }
       this.#gate.check();

@@ -268,6 +268,16 @@ export function describeRecordStore(engineName: string, open: OpenHarness): void
       await assert.rejects(store.write({ steps, request }), { reason: "RECORD_EXISTS" });
     });
 
+    it("answers a repeated write with the ids of the first", async () => {
+      await using opened = await openPeople();
+      const { store } = opened;
+      const request = { id: "r1", fingerprint: "f1" };
+      await store.write({ steps: [createStep("made-first", {}, { k: "v" })], request });
+      const { outcomes } = await store.write({ steps: [createStep("made-again")], request });
+      const [outcome] = outcomes;
+      assert.deepEqual([outcome?.id, outcome?.labels], ["made-first", { k: "v" }]);
+    });
+
     it("does not remember the request id of a refused write", async () => {
       await using opened = await openPeople();
       const { store } = opened;

@@ -3,6 +3,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { CollectorError } from "../../../errors.ts";
 import { openForReading } from "../connection.ts";
 import { dataFileName } from "../store-paths.ts";
+import { isFatal } from "../translate-error.ts";
 import { type ReaderThreadOptions, stopFlag } from "./messages.ts";
 import { type ReaderQuery, type ReaderResult, runQuery } from "./queries.ts";
 
@@ -23,6 +24,14 @@ export class QueryRunner {
 
   /** @throws {CollectorError} CANCELLED, QUERY_TIMEOUT. @throws what SQLite throws */
   run(storeKey: string, query: ReaderQuery): ReaderResult {
+    try {
+      return runQuery(this.#use(storeKey), query);
+    } catch (error) {
+      this.#checkStop();
+      this.release(storeKey);
+      if (!isFatal(error)) throw error;
+    }
+    // A new connection may do better: what it reads is not in its cache.
     try {
       return runQuery(this.#use(storeKey), query);
     } catch (error) {

@@ -1,6 +1,7 @@
 import { statfsSync } from "node:fs";
 
-const checkEveryMs = 1000;
+/** Often enough for a fast disk not to fill up its reserve in between. */
+const checkEveryMs = 2;
 
 /** Knows whether the disk has less free space than is to be kept in reserve. */
 export class DiskReserve {
@@ -14,7 +15,7 @@ export class DiskReserve {
     this.#reserveBytes = reserveBytes;
   }
 
-  /** Looks at the disk once a second at most, and takes a few microseconds then. */
+  /** Looks at the disk now and then, which takes a few microseconds. @throws what the system throws */
   get low(): boolean {
     const nowMs = performance.now();
     if (nowMs - this.#checkedMs >= checkEveryMs) {

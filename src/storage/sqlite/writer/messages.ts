@@ -1,7 +1,8 @@
 import type { Limits } from "../../../lib/limits.ts";
 import type { LogLevel } from "../../../lib/log.ts";
-import type { BuildProgress, StepOutcome, StoreLayout } from "../../record-store.ts";
+import type { BuildProgress, StoreLayout } from "../../record-store.ts";
 import type { Failure } from "../failure.ts";
+import type { PackedAnswers } from "./answer-codec.ts";
 import type { PackedWrites } from "./write-codec.ts";
 
 /** What a writer thread is started with. */
@@ -35,7 +36,7 @@ export type WriterRequest =
 
 /** From a writer thread to the main thread. */
 export type WriterReport =
-  | { readonly kind: "answers"; readonly answers: readonly Answer[] }
+  | ({ readonly kind: "answers" } & PackedAnswers)
   | { readonly kind: "done"; readonly call: number }
   | { readonly kind: "failed"; readonly call: number; readonly failure: Failure }
   | { readonly kind: "progress"; readonly call: number; readonly progress: BuildProgress }
@@ -47,23 +48,3 @@ export type WriterReport =
       readonly fields: object;
       readonly message: string;
     };
-
-/** What became of one write. */
-export type Answer =
-  | {
-      readonly call: number;
-      readonly revision: bigint;
-      readonly replayed: boolean;
-      readonly outcomes: readonly PackedOutcome[];
-    }
-  | { readonly call: number; readonly failure: Failure };
-
-/** A step's outcome; labels and id are undefined if they are those of the step. */
-export type PackedOutcome = readonly [
-  version: bigint,
-  createdUs: bigint,
-  updatedUs: bigint,
-  change: StepOutcome["change"],
-  labels: string | undefined,
-  id?: string,
-];

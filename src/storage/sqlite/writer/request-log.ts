@@ -1,6 +1,6 @@
 import { CollectorError } from "../../../errors.ts";
 import { integerOf, textOf } from "../connection.ts";
-import type { Answer, PackedOutcome } from "./messages.ts";
+import type { Applied, PackedOutcome } from "./answer-codec.ts";
 import type { IncomingWrite } from "./write-codec.ts";
 import type { WriteStatements } from "./write-statements.ts";
 
@@ -16,7 +16,7 @@ export function findAnswer(
   statements: WriteStatements,
   write: IncomingWrite,
   ttlUs: bigint,
-): Answer | undefined {
+): Applied | undefined {
   const { request, call } = write;
   if (request === undefined) return undefined;
   const row = statements.findRequest.get(request.id);

@@ -10,8 +10,8 @@ import { contentOf, createStep, peopleLayout, updateStep } from "../../testing/e
 import { createStoreFolder } from "../create-store.ts";
 import { compileIndexKeys } from "../index-keys.ts";
 import { dataFileName } from "../store-paths.ts";
+import type { Answer } from "./answer-codec.ts";
 import { IndexBuild, IndexRemoval, registerIndex, retireIndex } from "./index-tasks.ts";
-import type { Answer } from "./messages.ts";
 import { StoreWriter } from "./store-writer.ts";
 import { packWrites, unpackWrites } from "./write-codec.ts";
 

@@ -3,8 +3,8 @@ import type { CollectorError } from "../../../errors.ts";
 import { integerOf, type Row, textOf } from "../connection.ts";
 import { packFailure } from "../failure.ts";
 import { diskFull, isFatal, translateError } from "../translate-error.ts";
+import type { Answer } from "./answer-codec.ts";
 import type { FieldIndexes } from "./field-indexes.ts";
-import type { Answer } from "./messages.ts";
 import { findAnswer, rememberAnswer } from "./request-log.ts";
 import type { IncomingWrite } from "./write-codec.ts";
 import {

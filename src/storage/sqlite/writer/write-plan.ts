@@ -1,5 +1,5 @@
 import { CollectorError, type ErrorReason } from "../../../errors.ts";
-import type { PackedOutcome } from "./messages.ts";
+import type { PackedOutcome } from "./answer-codec.ts";
 import type { IncomingStep, IncomingWrite } from "./write-codec.ts";
 
 /** A record as far as a write needs to know it. */
@@ -91,16 +91,19 @@ class Planner implements WritePlan {
   readonly #nowUs: bigint;
   readonly #find: FindRecord;
   /** What the steps so far leave behind. */
-  readonly #seen = new Map<string, RecordState | undefined>();
+  readonly #seen: Map<string, RecordState | undefined> | undefined;
 
   constructor(write: IncomingWrite, revision: bigint, find: FindRecord) {
     this.revision = revision;
     this.#nowUs = write.nowUs;
     this.#find = find;
+    // Of a single step, nothing is seen again.
+    this.#seen = write.steps.length > 1 ? new Map() : undefined;
   }
 
   add(step: IncomingStep, position: number): void {
-    const before = this.#seen.has(step.id) ? this.#seen.get(step.id) : this.#find(step.id);
+    const before =
+      this.#seen?.has(step.id) === true ? this.#seen.get(step.id) : this.#find(step.id);
     switch (step.kind) {
       case "create":
         if (before !== undefined) throw recordExists(position, step.id);
@@ -127,7 +130,7 @@ class Planner implements WritePlan {
       labels: step.labels ?? "{}",
     };
     this.steps.push({ action: "insert", step: withContent(step), after });
-    this.#seen.set(step.id, after);
+    this.#seen?.set(step.id, after);
     this.outcomes.push(outcomeOf(after, "created", step.labels === undefined));
   }
 
@@ -148,7 +151,7 @@ class Planner implements WritePlan {
     };
     if (step.data === undefined) this.steps.push({ action: "relabel", after });
     else this.steps.push({ action: "replace", step: withContent(step), after });
-    this.#seen.set(step.id, after);
+    this.#seen?.set(step.id, after);
     this.outcomes.push(outcomeOf(after, "updated", step.labels === undefined));
   }
 
@@ -161,7 +164,7 @@ class Planner implements WritePlan {
     checkVersion(step, position, before);
     const revision = ++this.revision;
     this.steps.push({ action: "remove", id: step.id, seq: before.seq, revision });
-    this.#seen.set(step.id, undefined);
+    this.#seen?.set(step.id, undefined);
     this.outcomes.push(outcomeOf(before, "deleted", true));
   }
 
@@ -195,11 +198,12 @@ function outcomeOf(
 }
 
 function withContent(step: IncomingStep): ContentStep {
-  const { document, data } = step;
-  if (document === undefined || data === undefined) {
-    throw new CollectorError("INTERNAL", "a write that needs content has none");
-  }
-  return { ...step, document, data };
+  if (hasContent(step)) return step;
+  throw new CollectorError("INTERNAL", "a write that needs content has none");
+}
+
+function hasContent(step: IncomingStep): step is ContentStep {
+  return step.document !== undefined && step.data !== undefined;
 }
 
 function checkVersion(step: IncomingStep, position: number, before: RecordState): void {

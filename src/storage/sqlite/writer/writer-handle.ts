@@ -5,14 +5,8 @@ import { siblingModule } from "../../../lib/sibling-module.ts";
 import type { BuildProgress, StepOutcome, Write, WriteOutcome } from "../../record-store.ts";
 import { unpackFailure } from "../failure.ts";
 import { parseLabels } from "../labels.ts";
-import type {
-  Answer,
-  PackedOutcome,
-  WriterOptions,
-  WriterReport,
-  WriterRequest,
-  WriterTask,
-} from "./messages.ts";
+import { type Answer, type PackedOutcome, unpackAnswers } from "./answer-codec.ts";
+import type { WriterOptions, WriterReport, WriterRequest, WriterTask } from "./messages.ts";
 import { type OutgoingWrite, packWrites } from "./write-codec.ts";
 
 export interface WriterHandleOptions {
@@ -129,7 +123,7 @@ export class WriterHandle {
   #receive(report: WriterReport): void {
     switch (report.kind) {
       case "answers":
-        for (const answer of report.answers) this.#answer(answer);
+        unpackAnswers(report, (answer) => this.#answer(answer));
         return;
       case "done":
         this.#takeTask(report.call)?.resolve();

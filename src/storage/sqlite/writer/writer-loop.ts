@@ -3,6 +3,7 @@ import { CollectorError } from "../../../errors.ts";
 import { createStoreFolder } from "../create-store.ts";
 import { packFailure } from "../failure.ts";
 import { translateError } from "../translate-error.ts";
+import { type Answer, packAnswers } from "./answer-codec.ts";
 import { DiskReserve } from "./disk-reserve.ts";
 import {
   IndexBuild,
@@ -11,7 +12,7 @@ import {
   retireIndex,
   type StepTask,
 } from "./index-tasks.ts";
-import type { Answer, WriterOptions, WriterReport, WriterRequest, WriterTask } from "./messages.ts";
+import type { WriterOptions, WriterReport, WriterRequest, WriterTask } from "./messages.ts";
 import { OpenStores } from "./open-stores.ts";
 import type { StoreWriter } from "./store-writer.ts";
 import { type IncomingWrite, unpackWrites } from "./write-codec.ts";
@@ -129,7 +130,7 @@ export class WriterLoop {
       return write;
     };
     const { answers, failure } = store.runGroup(next, diskLow);
-    this.#report({ kind: "answers", answers });
+    this.#answer(answers);
     // To the end of the turns, or out if nothing is left.
     this.#waiting.delete(key);
     if (!queue.empty) this.#waiting.set(key, queue);
@@ -157,7 +158,7 @@ export class WriterLoop {
     for (let write = queue.shift(); write !== undefined; write = queue.shift()) {
       answers.push({ call: write.call, failure });
     }
-    this.#report({ kind: "answers", answers });
+    this.#answer(answers);
   }
 
   #startTask(call: number, task: WriterTask): void {
@@ -249,6 +250,10 @@ export class WriterLoop {
 
   #failTask(call: number, error: CollectorError): void {
     this.#report({ kind: "failed", call, failure: packFailure(error) });
+  }
+
+  #answer(answers: readonly Answer[]): void {
+    this.#report({ kind: "answers", ...packAnswers(answers) });
   }
 
   #report(report: WriterReport): void {

@@ -1,0 +1,104 @@
+import type { StepOutcome } from "../../record-store.ts";
+import type { Failure } from "../failure.ts";
+
+/** What became of one write. */
+export type Answer = Applied | Refused;
+
+export interface Applied {
+  readonly call: number;
+  readonly revision: bigint;
+  readonly replayed: boolean;
+  readonly outcomes: readonly PackedOutcome[];
+}
+
+export interface Refused {
+  readonly call: number;
+  readonly failure: Failure;
+}
+
+/** A step's outcome; labels and id are undefined if they are those of the step. */
+export type PackedOutcome = readonly [
+  version: bigint,
+  createdUs: bigint,
+  updatedUs: bigint,
+  change: StepOutcome["change"],
+  labels: string | undefined,
+  id?: string,
+];
+
+/**
+ * The answers of a group on their way to the main thread. The numbers of all that went well are in
+ * one array, which is copied as a block: twenty times cheaper than as objects.
+ */
+export interface PackedAnswers {
+  readonly numbers: BigInt64Array;
+  readonly texts: readonly string[];
+  readonly refused: readonly Refused[];
+}
+
+const changes: readonly StepOutcome["change"][] = ["created", "updated", "deleted", "none"];
+const changeCodes = { created: 0, updated: 1, deleted: 2, none: 3 } as const;
+const withLabels = 4;
+const withId = 8;
+
+export function packAnswers(answers: readonly Answer[]): PackedAnswers {
+  const refused: Refused[] = [];
+  const texts: string[] = [];
+  let size = 0;
+  for (const answer of answers) {
+    if ("failure" in answer) refused.push(answer);
+    else size += 4 + 4 * answer.outcomes.length;
+  }
+  const numbers = new BigInt64Array(size);
+  let at = 0;
+  for (const answer of answers) {
+    if ("failure" in answer) continue;
+    numbers[at++] = BigInt(answer.call);
+    numbers[at++] = answer.revision;
+    numbers[at++] = answer.replayed ? 1n : 0n;
+    numbers[at++] = BigInt(answer.outcomes.length);
+    for (const [version, createdUs, updatedUs, change, labels, id] of answer.outcomes) {
+      numbers[at++] = version;
+      numbers[at++] = createdUs;
+      numbers[at++] = updatedUs;
+      let code: number = changeCodes[change];
+      if (labels !== undefined) {
+        code |= withLabels;
+        texts.push(labels);
+      }
+      if (id !== undefined) {
+        code |= withId;
+        texts.push(id);
+      }
+      numbers[at++] = BigInt(code);
+    }
+  }
+  return { numbers, texts, refused };
+}
+
+/** Gives each answer to `receive`, the refusals last. */
+export function unpackAnswers(packed: PackedAnswers, receive: (answer: Answer) => void): void {
+  const { numbers, texts, refused } = packed;
+  let at = 0;
+  let text = 0;
+  const next = (): bigint => numbers[at++] ?? 0n;
+  while (at < numbers.length) {
+    const call = Number(next());
+    const revision = next();
+    const replayed = next() === 1n;
+    const outcomes: PackedOutcome[] = [];
+    for (let left = next(); left > 0n; left--) {
+      const version = next();
+      const createdUs = next();
+      const updatedUs = next();
+      const code = Number(next());
+      const change = changes[code % 4] ?? "none";
+      const labels = (code & withLabels) === 0 ? undefined : texts[text++];
+      const id = (code & withId) === 0 ? undefined : texts[text++];
+      const outcome = [version, createdUs, updatedUs, change, labels] as const;
+      outcomes.push(id === undefined ? outcome : [...outcome, id]);
+    }
+    receive({ call, revision, replayed, outcomes });
+  }
+  for (const refusal of refused) receive(refusal);
+}
