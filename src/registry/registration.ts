@@ -1,10 +1,16 @@
-import { type DescFile, toBinary } from "@bufbuild/protobuf";
-import { type FileDescriptorProto, FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import type { DescFile } from "@bufbuild/protobuf";
 import { CollectorError } from "../errors.ts";
 import { didYouMean } from "../lib/suggest.ts";
 import { type BuiltIns, isReservedPackage } from "./built-ins.ts";
 import { checkHistory } from "./compatibility/check-history.ts";
 import { describeCycle, orderByImports } from "./import-order.ts";
+import {
+  type Candidate,
+  equalBytes,
+  type FileOutcome,
+  type IncomingFile,
+  Intake,
+} from "./intake.ts";
 import { quote } from "./names.ts";
 import {
   affectedFiles,
@@ -17,20 +23,13 @@ import { Pace } from "./pace.ts";
 import { fileRecordId } from "./record-ids.ts";
 import { type FileIndex, indexFile } from "./schema/file-index.ts";
 import { linkFile } from "./schema/link-file.ts";
-import { builtInVersion, type LinkedFile, prefixes } from "./schema/linked-file.ts";
-import {
-  checkDescriptorBytes,
-  checkNamespaceSize,
-  measureFiles,
-  type SchemaLimits,
-} from "./schema/measure.ts";
+import { type LinkedFile, prefixes } from "./schema/linked-file.ts";
+import { checkNamespaceSize, measureFiles, type SchemaLimits } from "./schema/measure.ts";
 import { canonicalBytes, canonicalCopy } from "./schema/normalize.ts";
 import type { TypeUsage } from "./type-usage.ts";
+import { checkUnused, notLinking } from "./usage-check.ts";
 import { checkDefaults } from "./validation/check-defaults.ts";
-import { checkFile } from "./validation/check-file.ts";
 import { checkReferences, type Scope } from "./validation/check-references.ts";
-import { differenceFromBuiltIn } from "./validation/equivalence.ts";
-import { fileNameProblem } from "./validation/identifiers.ts";
 import { Problems, type Report } from "./validation/problems.ts";
 
 /** Versions that one file may have. */
@@ -38,21 +37,6 @@ export const fileVersionsMax = 1000;
 
 /** Hints that one call may get. */
 const hintsMax = 4;
-
-/** A file as a call sends it, and the field of the request it came in. */
-export interface IncomingFile {
-  readonly file: FileDescriptorProto;
-  readonly field: string;
-}
-
-/** What became of a file of the call. */
-export interface FileOutcome {
-  readonly name: string;
-  /** The version that has this content. */
-  readonly version: bigint;
-  /** True if that version was there before. */
-  readonly unchanged: boolean;
-}
 
 /** A registration that would succeed: what to store, and the state after it. */
 export interface RegistrationPlan {
@@ -82,13 +66,6 @@ export interface RegistrationOptions {
   readonly nowMs: number;
 }
 
-/** A file that is neither built in nor byte for byte what is registered. */
-interface Candidate {
-  readonly field: string;
-  readonly source: Uint8Array;
-  readonly index: FileIndex;
-}
-
 /**
  * Works out what the registration of some files would do. It changes nothing: the outcome is a plan
  * or an error.
@@ -116,8 +93,9 @@ class Registration {
   readonly #problems = new Problems();
   /** Hints given so far: looking for what a name may have meant is slow. */
   #hints = 0;
-  readonly #candidates = new Map<string, Candidate>();
-  readonly #outcomes = new Map<string, FileOutcome>();
+  readonly #intake: Intake;
+  readonly #candidates: ReadonlyMap<string, Candidate>;
+  readonly #outcomes: Map<string, FileOutcome>;
   readonly #added: AddedVersion[] = [];
   /** Files whose descriptors are new, so that those of their importers must be made anew. */
   readonly #relinked = new Set<string>();
@@ -127,10 +105,13 @@ class Registration {
     this.#state = options.state;
     this.#builtIns = options.builtIns;
     this.#draft = new NamespaceDraft(options.state, options.builtIns);
+    this.#intake = new Intake({ ...options, pace: this.#pace, problems: this.#problems });
+    this.#candidates = this.#intake.candidates;
+    this.#outcomes = this.#intake.outcomes;
   }
 
   async plan(incoming: readonly IncomingFile[]): Promise<RegistrationPlan> {
-    await this.#accept(incoming);
+    await this.#intake.accept(incoming);
     this.#problems.throwIfAny();
     this.#checkImports();
     this.#problems.throwIfAny();
@@ -148,62 +129,6 @@ class Registration {
       added: this.#added,
       draft: this.#draft,
     };
-  }
-
-  /** Sorts out what is registered or built in already, and checks each other file by itself. */
-  async #accept(incoming: readonly IncomingFile[]): Promise<void> {
-    const sources = new Map<string, Uint8Array>();
-    let bytes = 0;
-    for (const { file, field } of incoming) {
-      await this.#pace.step();
-      const nameProblem = fileNameProblem(file.name);
-      if (nameProblem !== undefined) {
-        this.#problems.add(field, `${field}: ${nameProblem}`);
-        continue;
-      }
-      const source = toBinary(FileDescriptorProtoSchema, file);
-      bytes += source.length;
-      checkDescriptorBytes(bytes, this.#options.limits);
-      const twin = sources.get(file.name);
-      sources.set(file.name, source);
-      if (twin === undefined) this.#acceptOne(file.name, source, field);
-      else if (!equalBytes(twin, source)) {
-        this.#problems.add(field, `${file.name}: is in the request twice, with different content`);
-      }
-    }
-  }
-
-  #acceptOne(name: string, source: Uint8Array, field: string): void {
-    const current = this.#state.files.get(name)?.versions.at(-1);
-    if (current !== undefined && equalBytes(current.source, source)) {
-      this.#outcomes.set(name, { name, version: current.version, unchanged: true });
-      return;
-    }
-    const report = this.#reportOf(name, field);
-    const file = canonicalCopy(source);
-    const index = indexFile(file);
-    const builtIn = current === undefined ? this.#builtIns.files.get(name) : undefined;
-    if (builtIn !== undefined) {
-      const difference = differenceFromBuiltIn(index, builtIn.index);
-      if (difference === undefined) {
-        this.#outcomes.set(name, { name, version: builtInVersion, unchanged: true });
-        return;
-      }
-      if (isReservedPackage(builtIn.index.file.package)) {
-        report(
-          difference,
-          "differs from the built-in file of this name, which cannot be redefined",
-        );
-        return;
-      }
-    } else if (file.package === "collector" || file.package.startsWith("collector.")) {
-      report(`package ${file.package}`, "is reserved; its files are built in");
-      return;
-    }
-    checkFile(file, report, (element, problem) => {
-      this.#problems.addDuplicate(field, `${name}: ${element} ${problem}`);
-    });
-    this.#candidates.set(name, { field, source, index });
   }
 
   #reportOf(name: string, field: string): Report {
@@ -425,47 +350,7 @@ class Registration {
   }
 }
 
-/** @throws {CollectorError} TYPE_IN_USE if a collection or a registered service needs a type */
-export function checkUnused(
-  state: NamespaceState,
-  types: ReadonlySet<string>,
-  usage: TypeUsage,
-): void {
-  if (types.size === 0) return;
-  const { namespace } = state;
-  const collections = usage.collectionsUsing(namespace, types).toSorted();
-  const [collection] = collections;
-  if (collection !== undefined) {
-    const more = collections.length === 1 ? "" : ` and ${collections.length - 1} more`;
-    throw new CollectorError(
-      "TYPE_IN_USE",
-      `collection ${collection}${more} in namespace ${namespace} uses a type that would go away; delete it first`,
-      { subject: { namespace, collection } },
-    );
-  }
-  for (const service of state.services.keys()) {
-    if (!types.has(service)) continue;
-    throw new CollectorError(
-      "TYPE_IN_USE",
-      `service ${service} is registered in namespace ${namespace}; unregister it first`,
-      { subject: { namespace, service } },
-    );
-  }
-}
-
-function notLinking(namespace: string, name: string, lost: Problems): CollectorError {
-  return new CollectorError(
-    "TYPE_IN_USE",
-    `${name}, which is registered in namespace ${namespace}, needs what this change takes away: ${lost.first}`,
-    { subject: { namespace, file: name } },
-  );
-}
-
 /** One array where two are equal, so that memory holds it once. */
 function shared(bytes: Uint8Array, other: Uint8Array): Uint8Array {
   return equalBytes(bytes, other) ? other : bytes;
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && Buffer.compare(a, b) === 0;
 }

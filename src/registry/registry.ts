@@ -6,6 +6,7 @@ import type { RegisteredProto, RegisteredService } from "../gen/collector/regist
 import type { PageRequest } from "../lib/page-token.ts";
 import { BuiltIns } from "./built-ins.ts";
 import { closureOf } from "./closure.ts";
+import type { IncomingFile } from "./intake.ts";
 import { loadStates } from "./load-state.ts";
 import { checkNamespaceName, quote } from "./names.ts";
 import {
@@ -28,7 +29,7 @@ import {
 } from "./queries.ts";
 import { Queue } from "./queue.ts";
 import { toRegisteredProto } from "./records.ts";
-import { type IncomingFile, planRegistration, type RegistrationPlan } from "./registration.ts";
+import { planRegistration, type RegistrationPlan } from "./registration.ts";
 import type {
   NamespacesPage,
   RegisterFileRequest,

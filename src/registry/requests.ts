@@ -4,7 +4,7 @@ import type { SystemRecords } from "../collections/system-records.ts";
 import type { Namespace } from "../gen/collector/namespaces_pb.ts";
 import type { RegisteredProto, RegisteredService } from "../gen/collector/registry_pb.ts";
 import type { Limits } from "../lib/limits.ts";
-import type { FileOutcome } from "./registration.ts";
+import type { FileOutcome } from "./intake.ts";
 import type { SchemaLimits } from "./schema/measure.ts";
 import type { ServiceChoice } from "./services.ts";
 import type { TypeUsage } from "./type-usage.ts";

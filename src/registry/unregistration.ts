@@ -7,12 +7,14 @@ import {
 import { CollectorError, invalidField } from "../errors.ts";
 import { didYouMean } from "../lib/suggest.ts";
 import type { BuiltIns } from "./built-ins.ts";
+import type { IncomingFile } from "./intake.ts";
 import { quote } from "./names.ts";
 import { NamespaceDraft, type NamespaceState } from "./namespace-state.ts";
-import { checkUnused, type IncomingFile, type RegistrationPlan } from "./registration.ts";
+import type { RegistrationPlan } from "./registration.ts";
 import { prefixes } from "./schema/linked-file.ts";
 import type { NamespaceSnapshot } from "./snapshot.ts";
 import type { TypeUsage } from "./type-usage.ts";
+import { checkUnused } from "./usage-check.ts";
 
 export interface FileRemoval {
   /** Records of all its versions. */
