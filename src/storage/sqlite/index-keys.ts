@@ -5,15 +5,24 @@ export type IndexKey = bigint | number | string;
 export type IndexKeyReader = (document: string) => readonly (readonly IndexKey[])[];
 
 interface PathNode {
-  readonly children: Map<string, PathNode>;
+  readonly names: string[];
+  /** Where the names lead to, in their order. */
+  readonly children: PathNode[];
   /** The paths that end here, by their position. */
   readonly slots: number[];
 }
 
 const quote = 0x22;
 const backslash = 0x5c;
+const comma = 0x2c;
+const openBrace = 0x7b;
+const closeBrace = 0x7d;
+const openBracket = 0x5b;
+const closeBracket = 0x5d;
+
 const int64Min = -(2n ** 63n);
 const int64Max = 2n ** 63n - 1n;
+const integerPattern = /^-?\d+$/;
 
 /**
  * Makes a reader that takes all values in one pass over the text. An array along a path stands for
@@ -21,20 +30,13 @@ const int64Max = 2n ** 63n - 1n;
  * Integers are exact up to 64 bits, which they would not be by way of `JSON.parse`.
  */
 export function compileIndexKeys(paths: readonly string[]): IndexKeyReader {
+  if (paths.length === 0) return () => [];
   const root = newNode();
   for (const [slot, path] of paths.entries()) {
     let node = root;
-    for (const name of path.split(".")) {
-      let child = node.children.get(name);
-      if (child === undefined) {
-        child = newNode();
-        node.children.set(name, child);
-      }
-      node = child;
-    }
+    for (const name of path.split(".")) node = childOf(node, name);
     node.slots.push(slot);
   }
-  if (paths.length === 0) return () => [];
   return (document) => {
     const found: IndexKey[][] = paths.map(() => []);
     new Scanner(document, found).value(root);
@@ -43,10 +45,22 @@ export function compileIndexKeys(paths: readonly string[]): IndexKeyReader {
 }
 
 function newNode(): PathNode {
-  return { children: new Map(), slots: [] };
+  return { names: [], children: [], slots: [] };
 }
 
-/** Walks over one JSON text that is known to be valid. */
+function childOf(node: PathNode, name: string): PathNode {
+  const known = node.children[node.names.indexOf(name)];
+  if (known !== undefined) return known;
+  const child = newNode();
+  node.names.push(name);
+  node.children.push(child);
+  return child;
+}
+
+/**
+ * Walks over one JSON text that is known to be valid. It runs for each write, so what is not looked
+ * for is skipped without making strings of it.
+ */
 class Scanner {
   readonly #text: string;
   readonly #found: IndexKey[][];
@@ -58,93 +72,134 @@ class Scanner {
   }
 
   /** Reads the value at the position, looking for what `node` leads to. */
-  value(node: PathNode | undefined): void {
-    this.#skipSpace();
-    const start = this.#at;
-    switch (this.#text.charAt(start)) {
-      case "{":
-        this.#object(node);
-        return;
-      case "[":
-        this.#array(node);
-        return;
-      case '"': {
-        const value = this.#string();
-        if (node !== undefined) this.#keep(node, value);
-        return;
-      }
-      default: {
-        while (this.#at < this.#text.length && !isEnd(this.#text.charCodeAt(this.#at))) this.#at++;
-        if (node !== undefined && node.slots.length > 0) {
-          const value = scalarOf(this.#text.slice(start, this.#at));
-          if (value !== undefined) this.#keep(node, value);
-        }
-      }
-    }
+  value(node: PathNode): void {
+    const char = this.#skipSpace();
+    if (char === openBrace) this.#object(node);
+    else if (char === openBracket) this.#array(node);
+    else if (node.slots.length === 0) this.#skipValue();
+    else this.#keep(node, char === quote ? this.#string() : this.#scalar());
   }
 
-  #object(node: PathNode | undefined): void {
+  #object(node: PathNode): void {
     this.#at++;
-    this.#skipSpace();
-    while (this.#at < this.#text.length && this.#text[this.#at] !== "}") {
-      const name = this.#string();
+    while (this.#skipSpace() === quote) {
+      const child = this.#member(node);
       this.#skipSpace();
       this.#at++;
-      this.value(node?.children.get(name));
-      this.#skipSeparator();
+      if (child === undefined) this.#skipValue();
+      else this.value(child);
+      if (this.#skipSpace() === comma) this.#at++;
     }
     this.#at++;
   }
 
-  #array(node: PathNode | undefined): void {
+  #array(node: PathNode): void {
     this.#at++;
-    this.#skipSpace();
-    while (this.#at < this.#text.length && this.#text[this.#at] !== "]") {
+    while (this.#at < this.#text.length && this.#skipSpace() !== closeBracket) {
       this.value(node);
-      this.#skipSeparator();
+      if (this.#skipSpace() === comma) this.#at++;
     }
     this.#at++;
+  }
+
+  /** Reads a member's name. */
+  #member({ names, children }: PathNode): PathNode | undefined {
+    const start = this.#at + 1;
+    if (this.#skipString()) {
+      const length = this.#at - 1 - start;
+      for (let position = 0; position < names.length; position++) {
+        const name = names[position];
+        if (name?.length === length && this.#text.startsWith(name, start)) {
+          return children[position];
+        }
+      }
+      return undefined;
+    }
+    return children[names.indexOf(this.#unescape(start - 1))];
   }
 
   #string(): string {
     const start = this.#at;
-    let plain = true;
-    let at = start + 1;
-    for (;;) {
-      const char = this.#text.charCodeAt(at);
-      // Past the end, the code is NaN: the text was cut.
-      if (char === quote || Number.isNaN(char)) break;
-      if (char === backslash) {
-        plain = false;
-        at++;
-      }
-      at++;
-    }
-    this.#at = at + 1;
-    if (plain) return this.#text.slice(start + 1, at);
-    return String(JSON.parse(this.#text.slice(start, at + 1)));
+    if (this.#skipString()) return this.#text.slice(start + 1, this.#at - 1);
+    return this.#unescape(start);
   }
 
-  #keep(node: PathNode, value: IndexKey): void {
+  #unescape(start: number): string {
+    return String(JSON.parse(this.#text.slice(start, this.#at)));
+  }
+
+  #scalar(): IndexKey | undefined {
+    const start = this.#at;
+    this.#skipScalar();
+    return scalarOf(this.#text.slice(start, this.#at));
+  }
+
+  #keep(node: PathNode, value: IndexKey | undefined): void {
+    if (value === undefined) return;
     for (const slot of node.slots) this.#found[slot]?.push(value);
   }
 
-  #skipSeparator(): void {
-    this.#skipSpace();
-    if (this.#text[this.#at] === ",") this.#at++;
-    this.#skipSpace();
+  #skipValue(): void {
+    let depth = 0;
+    do {
+      const char = this.#skipSpace();
+      if (char === quote) {
+        this.#skipString();
+      } else if (char === openBrace || char === openBracket) {
+        depth++;
+        this.#at++;
+      } else if (char === closeBrace || char === closeBracket) {
+        depth--;
+        this.#at++;
+      } else if (depth > 0 && (char === comma || char === 0x3a)) {
+        this.#at++;
+      } else {
+        this.#skipScalar();
+      }
+    } while (depth > 0 && this.#at < this.#text.length);
   }
 
-  #skipSpace(): void {
-    while (isSpace(this.#text.charCodeAt(this.#at))) this.#at++;
+  /** @returns true if the string is written without escapes. */
+  #skipString(): boolean {
+    const text = this.#text;
+    const end = text.indexOf('"', this.#at + 1);
+    // A quote after a backslash is mostly part of the string.
+    if (end > 0 && text.charCodeAt(end - 1) !== backslash) {
+      const plain = isPlain(text, this.#at + 1, end);
+      this.#at = end + 1;
+      return plain;
+    }
+    let at = this.#at + 1;
+    while (at < text.length && text.charCodeAt(at) !== quote) {
+      at += text.charCodeAt(at) === backslash ? 2 : 1;
+    }
+    this.#at = at + 1;
+    return false;
   }
+
+  #skipScalar(): void {
+    const text = this.#text;
+    while (this.#at < text.length && !isEnd(text.charCodeAt(this.#at))) this.#at++;
+  }
+
+  /** @returns the character after the space; NaN at the end. */
+  #skipSpace(): number {
+    let char = this.#text.charCodeAt(this.#at);
+    while (isSpace(char)) char = this.#text.charCodeAt(++this.#at);
+    return char;
+  }
+}
+
+function isPlain(text: string, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) if (text.charCodeAt(at) === backslash) return false;
+  return true;
 }
 
 function scalarOf(token: string): IndexKey | undefined {
   if (token === "true") return 1n;
   if (token === "false") return 0n;
   if (token === "null") return undefined;
-  if (/^-?\d+$/.test(token)) {
+  if (integerPattern.test(token)) {
     const integer = BigInt(token);
     return integer >= int64Min && integer <= int64Max ? integer : Number(token);
   }
@@ -156,5 +211,5 @@ function isSpace(char: number): boolean {
 }
 
 function isEnd(char: number): boolean {
-  return char === 0x2c || char === 0x7d || char === 0x5d || isSpace(char);
+  return char === comma || char === closeBrace || char === closeBracket || isSpace(char);
 }

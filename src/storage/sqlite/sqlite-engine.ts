@@ -62,6 +62,7 @@ export class SqliteEngine implements StorageEngine {
         limits,
         openStoresMax: Math.max(Math.floor(limits.openStoresMax / threads), 1),
       },
+      beforeAnswers: () => pointReads.endTurn(),
       release: async (storeKey) => {
         pointReads.close(storeKey);
         await readers.release(storeKey);

@@ -26,7 +26,6 @@ import {
   type PointReads,
   type ReadHandle,
   readPageBytes,
-  readRecord,
   readStats,
 } from "./point-reads.ts";
 import type { ReaderPool } from "./reader/reader-pool.ts";
@@ -172,7 +171,8 @@ export class SqliteRecordStore implements RecordStore {
   }
 
   #getSome(ids: readonly string[]): Promise<readonly (StoredRecord | undefined)[]> {
-    return this.#read((handle) => ids.map((id) => readRecord(handle, id)));
+    const { pointReads } = this.#parts;
+    return this.#read((handle) => ids.map((id) => pointReads.read(handle, id)));
   }
 
   /** Reads, if need be after waiting for a lock or for the store's upgrade. */

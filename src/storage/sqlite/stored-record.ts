@@ -1,13 +1,14 @@
+import type { SQLOutputValue } from "node:sqlite";
 import type { StoredRecord } from "../record-store.ts";
-import { malformedRow, type Row } from "./connection.ts";
+import { malformedRow } from "./connection.ts";
 import { parseLabels } from "./labels.ts";
 
-/** What {@link toStoredRecord} reads, of a table named `record`. */
+/** What {@link toStoredRecord} reads, in this order, of a table named `record`. */
 export const recordColumns = "id, version, created_us, updated_us, labels, data";
 
 /** Checks a row as it leaves the database, so that no caller has to. */
-export function toStoredRecord(row: Row): StoredRecord {
-  const { id, version, created_us: createdUs, updated_us: updatedUs, labels, data } = row;
+export function toStoredRecord(row: readonly SQLOutputValue[]): StoredRecord {
+  const [id, version, createdUs, updatedUs, labels, data] = row;
   if (
     typeof id === "string" &&
     typeof version === "bigint" &&

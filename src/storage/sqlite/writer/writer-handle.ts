@@ -14,6 +14,8 @@ export interface WriterHandleOptions {
   readonly log: Log;
   /** Closes the connections to a store that are not the writer's. */
   readonly release: (storeKey: string) => Promise<void>;
+  /** Told before writes are acknowledged. */
+  readonly beforeAnswers: () => void;
 }
 
 interface PendingWrite {
@@ -123,6 +125,7 @@ export class WriterHandle {
   #receive(report: WriterReport): void {
     switch (report.kind) {
       case "answers":
+        this.#options.beforeAnswers();
         unpackAnswers(report, (answer) => this.#answer(answer));
         return;
       case "done":
