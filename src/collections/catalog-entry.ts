@@ -10,6 +10,8 @@ export class CatalogEntry {
   readonly operations: Set<string> = new Set();
   /** Sum of the versions of all the types that its records are read by. */
   typeSignature: bigint = 0n;
+  /** Its records are being derived anew, for whatever version is the newest when that ends. */
+  isUpgrading: boolean = false;
   readonly store: RecordStore;
   readonly #shared: Omit<RecordCollectionOptions, "state" | "store">;
   #records: RecordCollection | undefined;

@@ -151,7 +151,7 @@ export class DefinitionTable {
     for (const location of await engine.list()) {
       if (location.storeId.startsWith(systemStorePrefix) || named.has(keyOf(location))) continue;
       log.info({ store: location.storeId }, "dropping a store that no collection names");
-      await engine.drop(location);
+      await this.dropStore(location);
     }
   }
 }

@@ -130,39 +130,42 @@ export class Upkeep {
     const { definition } = entry;
     const version = this.#versionOf(definition);
     const isCurrent = definition.typeVersion === version && entry.typeSignature === signature;
+    if (isCurrent || entry.isUpgrading) {
+      entry.typeSignature = signature;
+      return undefined;
+    }
+    const operation = await this.#start(entry, typeUpgradeKind, this.typeUpgrade(entry));
     entry.typeSignature = signature;
-    if (isCurrent || this.#isUpgrading(entry)) return undefined;
-    return this.#start(entry, typeUpgradeKind, this.typeUpgrade(entry));
+    return operation;
   }
 
   /** The work of a type upgrade, also after a restart. */
   typeUpgrade(entry: CatalogEntry): OperationWork {
-    return (run) => {
+    entry.isUpgrading = true;
+    return async (run) => {
       run.report({ phase: "waiting for its turn" });
-      return this.#turns.run([typeUpgradeKind], async () => {
-        await this.#upgrade(entry, run);
-        return anyPack(CollectionSchema, this.#options.answer(entry));
-      });
+      try {
+        await this.#turns.run([typeUpgradeKind], () => this.#upgrade(entry, run));
+      } finally {
+        entry.isUpgrading = false;
+      }
+      return anyPack(CollectionSchema, this.#options.answer(entry));
     };
   }
 
   async #upgrade(entry: CatalogEntry, run: OperationRun): Promise<void> {
-    for (;;) {
+    while (entry.isUpgrading) {
       run.signal.throwIfAborted();
       const signature = this.#signatureOf(entry.definition);
       const version = this.#versionOf(entry.definition);
       const type = entry.records.type();
       await rederive({ store: entry.store, requests: this.#requests, type, run });
-      if (signature !== this.#signatureOf(entry.definition)) continue;
       if (entry.definition.typeVersion !== version) {
         await this.#options.change(entry, () => ({ typeVersion: version }));
       }
-      return;
+      // From the look to the note nothing else runs, so no newer version is missed.
+      entry.isUpgrading = signature !== this.#signatureOf(entry.definition);
     }
-  }
-
-  #isUpgrading(entry: CatalogEntry): boolean {
-    return this.runningOn(entry).some(({ kind }) => kind === typeUpgradeKind);
   }
 
   /** The operations on a collection that have not ended. */

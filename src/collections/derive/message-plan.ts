@@ -10,6 +10,8 @@ interface FieldPlan {
   readonly field: DescField;
   /** The field's key in the document, quoted, with colon. */
   readonly key: string;
+  /** The same after another field: with a comma before it. */
+  readonly nextKey: string;
   readonly slot: number;
   readonly item: ItemPlan;
   /** Reads what follows a tag into the field's slot. */
@@ -45,9 +47,8 @@ export class MessagePlan {
     const known = plans.get(desc);
     if (known !== undefined) return known;
     const plan = new MessagePlan(desc);
-    // Before its fields, for types that hold themselves.
-    plans.set(desc, plan);
     plan.#compile();
+    plans.set(desc, plan);
     return plan;
   }
 
@@ -119,10 +120,12 @@ export class MessagePlan {
   }
 
   #members(slots: readonly Slot[], sink: Sink): string {
+    const fields = this.#fields;
     let json = "";
-    for (const plan of this.#fields) {
-      const value = plan.write(slots[plan.slot], sink);
-      if (value !== undefined) json += json === "" ? plan.key + value : `,${plan.key}${value}`;
+    for (let slot = 0; slot < fields.length; slot += 1) {
+      const plan = fields[slot] as FieldPlan;
+      const value = plan.write(slots[slot], sink);
+      if (value !== undefined) json += (json === "" ? plan.key : plan.nextKey) + value;
     }
     return json;
   }
@@ -154,7 +157,8 @@ const plans = new WeakMap<DescMessage, MessagePlan>();
 
 function compileField(field: DescField, slot: number): FieldPlan {
   const item = itemOf(field);
-  const common = { field, key: `${JSON.stringify(field.name)}:`, slot, item };
+  const key = `${JSON.stringify(field.name)}:`;
+  const common = { field, key, nextKey: `,${key}`, slot, item };
   if (field.fieldKind === "list") return { ...common, ...compileList(field, item, slot) };
   if (field.fieldKind === "map") return { ...common, ...compileMap(field, item, slot) };
   return { ...common, ...compileSingular(field, item, slot) };
@@ -170,12 +174,15 @@ function itemOf(field: DescField): ItemPlan {
 }
 
 function messageItem(field: DescField & { message: DescMessage }): ItemPlan {
-  const plan = MessagePlan.of(field.message);
   const { name, number } = field;
+  // Compiled when first met: types can refer to each other in chains of any length.
+  let compiled: MessagePlan | undefined;
+  const planOf = (): MessagePlan => (compiled ??= MessagePlan.of(field.message));
   const isGroup = field.fieldKind !== "map" && field.delimitedEncoding;
   return {
     wireType: isGroup ? wireTypes.startGroup : wireTypes.lengthDelimited,
     read: (reader, existing) => {
+      const plan = planOf();
       const message = existing instanceof Slots ? existing : plan.newSlots();
       if (isGroup) {
         reader.path.push(name);
@@ -188,8 +195,8 @@ function messageItem(field: DescField & { message: DescMessage }): ItemPlan {
       reader.path.pop();
       return message;
     },
-    write: (value, sink) => plan.write(value as Slots, sink),
-    zero: () => plan.newSlots(),
+    write: (value, sink) => planOf().write(value as Slots, sink),
+    zero: () => planOf().newSlots(),
   };
 }
 
@@ -212,7 +219,7 @@ function compileSingular(
       slots[slot] = value;
     },
     write: isImplicit
-      ? (value, sink) => write(value ?? item.zero(), sink)
+      ? (value, sink) => (value === undefined ? write(item.zero(), sink) : write(value, sink))
       : (value, sink) => (value === undefined ? undefined : write(value, sink)),
   };
 }
