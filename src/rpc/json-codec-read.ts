@@ -13,6 +13,7 @@ import { base64Decode } from "@bufbuild/protobuf/wire";
 import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
 import { type CollectorError, invalidField } from "../errors.ts";
 import { didYouMean } from "../lib/suggest.ts";
+import { unsetRequiredField } from "../lib/unset-field.ts";
 import { hasOwnJsonForm, join, namesOf, plain, unknownField } from "./json-codec-fields.ts";
 import { isJsonObject, type JsonObject, type JsonTree } from "./json-codec-text.ts";
 
@@ -119,7 +120,18 @@ function fillAny(any: Any, json: JsonTree, path: string, types: JsonTypes): void
     const { "@type": _type, ...fields } = json;
     fill({ desc, message, json: fields, path }, types);
   }
-  any.value = toBinary(desc, message);
+  any.value = encoded(desc, message, path);
+}
+
+/** @throws {CollectorError} JSON_INVALID if a field that proto2 requires is not there */
+function encoded(desc: DescMessage, message: Message, path: string): Uint8Array {
+  try {
+    return toBinary(desc, message);
+  } catch (error) {
+    const unset = unsetRequiredField(desc, message);
+    if (unset === undefined) throw error;
+    throw invalidField("JSON_INVALID", join(path, unset), `is required by ${desc.typeName}`);
+  }
 }
 
 /** The bytes of an Any whose type is not known here. */

@@ -5,7 +5,7 @@ import {
   type Message,
   type MessageInitShape,
 } from "@bufbuild/protobuf";
-import { StatusSchema } from "../gen/collector/common_pb.ts";
+import { type Status, StatusSchema } from "../gen/collector/common_pb.ts";
 import type {
   BoundMethod,
   Call,
@@ -93,7 +93,12 @@ function completer(desc: DescMethod): (item: object) => Message {
   );
   return (item) => {
     const message = create(desc.output, item as MessageInitShape<typeof desc.output>);
-    if (hasStatus) (message as Message & { status?: unknown }).status ??= create(StatusSchema);
+    if (hasStatus) (message as Message & { status?: Status }).status ??= okStatus();
     return message;
   };
+}
+
+/** Made as a literal: `create` would cost more than the rest of a call's way back. */
+function okStatus(): Status {
+  return { $typeName: "collector.Status", code: 0, message: "", details: {} };
 }

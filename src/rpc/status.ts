@@ -80,7 +80,10 @@ export function toStatus(error: unknown): Status {
 }
 
 /** The details of a failure that fit in `bytesMax`: of more, the last ones are left out. */
-export function packDetails(error: ConnectError, bytesMax: number = Number.POSITIVE_INFINITY): Any[] {
+export function packDetails(
+  error: ConnectError,
+  bytesMax: number = Number.POSITIVE_INFINITY,
+): Any[] {
   const result: Any[] = [];
   let bytes = 0;
   for (const detail of error.details) {
