@@ -40,7 +40,6 @@ export function openForWriting(path: string, durability: StoreLayout["durability
   return open(path, "rw", writerBusyMs, (db) => {
     db.exec(`
       PRAGMA trusted_schema = OFF;
-      PRAGMA cell_size_check = ON;
       PRAGMA temp_store = MEMORY;
       PRAGMA cache_size = -${writerCacheKib};
       PRAGMA wal_autocheckpoint = 0;
@@ -55,7 +54,6 @@ export function openForReading(path: string, busyMs: number = readerBusyMs): Dat
   return open(path, "ro", busyMs, (db) => {
     db.exec(`
       PRAGMA trusted_schema = OFF;
-      PRAGMA cell_size_check = ON;
       PRAGMA temp_store = MEMORY;
       PRAGMA query_only = ON;
     `);

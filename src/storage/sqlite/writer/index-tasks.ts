@@ -5,7 +5,7 @@ import type { FieldIndex } from "./field-indexes.ts";
 import type { StoreWriter } from "./store-writer.ts";
 
 /** How long one step aims to take, in ms: writes wait for it at most. */
-const stepMs = 8;
+const stepMs = 6;
 const rowsAtFirst = 256;
 const rowsMin = 16;
 const rowsMax = 4096;

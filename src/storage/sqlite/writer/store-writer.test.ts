@@ -189,9 +189,16 @@ function toJson(value: unknown): string {
   if (typeof value === "bigint") return String(value);
   if (Array.isArray(value)) return `[${value.map(toJson).join()}]`;
   if (typeof value === "object" && value !== null) {
-    return `{${Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}:${toJson(item)}`)}}`;
+    const members = Object.entries(value).map(
+      ([key, item]) => `${JSON.stringify(key)}:${toJson(item)}`,
+    );
+    return `{${members.join()}}`;
   }
   return JSON.stringify(value);
+}
+
+function entry(value: unknown, seq: unknown): string {
+  return `${typeof value} ${String(value)} ${String(seq)}`;
 }
 
 function assertIndex(store: StoreWriter, path: string): void {
@@ -200,9 +207,9 @@ function assertIndex(store: StoreWriter, path: string): void {
   const read = compileIndexKeys([path]);
   const expected = new Set<string>();
   for (const { seq, document } of rows) {
-    for (const key of read(String(document))[0] ?? []) expected.add(`${typeof key} ${key} ${seq}`);
+    for (const key of read(String(document))[0] ?? []) expected.add(entry(key, seq));
   }
   const entries = store.db.prepare(`SELECT value, seq FROM index_${number}`).all();
-  const found = entries.map(({ value, seq }) => `${typeof value} ${value} ${seq}`);
+  const found = entries.map(({ value, seq }) => entry(value, seq));
   assert.deepEqual(found.toSorted(), [...expected].toSorted());
 }

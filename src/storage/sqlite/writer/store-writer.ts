@@ -28,6 +28,7 @@ export class StoreWriter implements StoreTables {
   readonly indexes: FieldIndexes;
   readonly #limits: Limits;
   readonly #walSize: StatementSync;
+  readonly #checkpoint: StatementSync;
   #counters: StoreCounters;
 
   private constructor(db: DatabaseSync, limits: Limits) {
@@ -37,6 +38,7 @@ export class StoreWriter implements StoreTables {
     this.#limits = limits;
     this.statements = prepareWriteStatements(db, meta.textFields);
     this.indexes = new FieldIndexes(db);
+    this.#checkpoint = db.prepare("PRAGMA wal_checkpoint(PASSIVE)");
     this.#walSize = db.prepare("PRAGMA wal_checkpoint(NOOP)");
     const { revision, recordCount, horizon, tombstones } = meta;
     this.#counters = { revision, recordCount, horizon, tombstones };
@@ -102,13 +104,20 @@ export class StoreWriter implements StoreTables {
     }
   }
 
-  /** Writes the WAL back to the database if it has grown long. For between groups. */
-  tidy(): void {
+  /**
+   * Writes the WAL back to the database if it has grown long. For between groups.
+   *
+   * @returns false if there was nothing to do, or nothing could be done. @throws what SQLite throws
+   */
+  tidy(): boolean {
     const size = this.#walSize.get();
     const log = size?.["log"];
     const done = size?.["checkpointed"];
-    if (typeof log !== "bigint" || typeof done !== "bigint") return;
-    if (log - done >= checkpointPages) this.db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+    if (typeof log !== "bigint" || typeof done !== "bigint") return false;
+    if (log - done < checkpointPages) return false;
+    const after = this.#checkpoint.get()?.["checkpointed"];
+    // A reader may be in the way; then this comes again after the next group.
+    return typeof after === "bigint" && after > done;
   }
 
   /**

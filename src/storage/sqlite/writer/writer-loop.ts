@@ -138,9 +138,10 @@ export class WriterLoop {
     else this.#stores.fail(key, failure);
   }
 
-  #tidy(key: string, store: StoreWriter): void {
+  /** @returns true if there was something to tidy up. */
+  #tidy(key: string, store: StoreWriter): boolean {
     try {
-      store.tidy();
+      return store.tidy();
     } catch (error) {
       const { reason } = translateError(error);
       this.#report({
@@ -149,6 +150,7 @@ export class WriterLoop {
         fields: { store: key, reason },
         message: "a store's log could not be written back; it is tried again after the next writes",
       });
+      return false;
     }
   }
 
@@ -228,9 +230,9 @@ export class WriterLoop {
     const { call, storeKey, work } = running;
     try {
       const store = this.#stores.use(storeKey);
-      if (work.step(store)) this.#report({ kind: "done", call });
-      else this.#running.push(running);
-      this.#tidy(storeKey, store);
+      // Tidying up is a step of its own, so that no write waits for both.
+      if (this.#tidy(storeKey, store) || !work.step(store)) this.#running.push(running);
+      else this.#report({ kind: "done", call });
     } catch (error) {
       this.#failTask(call, translateError(error));
     }
