@@ -26,7 +26,7 @@ import { defaultLimits, type Limits } from "./lib/limits.ts";
 import { OperationStore } from "./operations/operation-store.ts";
 import { Registry } from "./registry/registry.ts";
 import { chainOf } from "./rpc/chain.ts";
-import { createGrpcHandler, type GrpcHandler } from "./rpc/grpc/grpc-handler.ts";
+import { createGrpcHandler } from "./rpc/grpc/grpc-handler.ts";
 import { HealthState, healthHandlers } from "./rpc/health.ts";
 import { openPort, type Port } from "./rpc/http/port.ts";
 import { ReceiveBudget } from "./rpc/http/receive-budget.ts";
@@ -215,11 +215,15 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     metrics,
     newRequestId,
     log,
-    allowedHosts: config.allowedHosts,
+    // Its callers dial what it tells them to.
+    allowedHosts:
+      config.advertise === undefined
+        ? config.allowedHosts
+        : [...config.allowedHosts, config.advertise],
     allowedOrigins: config.allowedOrigins,
   });
   listening.port = port;
-  parts.defer(() => drain(port, grpc, limits.drainMs));
+  parts.defer(() => port.close({ drainMs: limits.drainMs }));
 
   const startedInMs = performance.now() - startMs;
   log.info({ url: port.url, dataFolder: folder.path, version, startedInMs }, "ready");
@@ -236,15 +240,6 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     close,
     [Symbol.asyncDispose]: close,
   };
-}
-
-/** Lets calls in flight end; those that have not after `drainMs` are told so. */
-async function drain(port: Port, grpc: GrpcHandler, drainMs: number): Promise<void> {
-  const drained = grpc.drain();
-  const closed = port.close({ drainMs });
-  const timer = setTimeout(() => grpc.abort(), drainMs);
-  await Promise.all([drained, closed]);
-  clearTimeout(timer);
 }
 
 /** The version of this server, from its package. */

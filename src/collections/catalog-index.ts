@@ -4,7 +4,7 @@ import type { MessageTypeRef } from "../gen/collector/common_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import { encodePageToken, type PageRequest, readPage } from "../lib/page-token.ts";
 import { didYouMean } from "../lib/suggest.ts";
-import { quote } from "../registry/names.ts";
+import { quote, refuseEmpty } from "../registry/names.ts";
 import type { CatalogEntry } from "./catalog-entry.ts";
 import { typeNameOf } from "./record-collection.ts";
 
@@ -25,10 +25,14 @@ export class CatalogIndex {
     return this.#namespaces.get(namespace)?.get(name);
   }
 
-  /** @throws {CollectorError} COLLECTION_NOT_FOUND with the nearest names */
-  get(namespace: string, name: string): CatalogEntry {
+  /**
+   * @param field of the request that names the collection
+   * @throws {CollectorError} ARGUMENT_MISSING; COLLECTION_NOT_FOUND with the nearest names
+   */
+  get(namespace: string, name: string, field = "collection_name"): CatalogEntry {
     const entry = this.find(namespace, name);
     if (entry !== undefined) return entry;
+    refuseEmpty(name, field, "collection");
     const known = this.#namespaces.get(namespace)?.keys() ?? [];
     throw new CollectorError(
       "COLLECTION_NOT_FOUND",

@@ -18,11 +18,18 @@ import type { TypeUsage } from "../registry/type-usage.ts";
 import type { CatalogEntry } from "./catalog-entry.ts";
 import type { DiscoverQuery } from "./catalog-index.ts";
 import { DefinitionTable, type DefinitionTableOptions } from "./definition-table.ts";
-import { checkDefinition, checkEtag, locationOf, newDefinition } from "./definitions.ts";
+import {
+  type CheckedDefinition,
+  checkDefinition,
+  checkEtag,
+  locationOf,
+  newDefinition,
+} from "./definitions.ts";
 import { describeCollection } from "./describe.ts";
 import { type ModifyCollection, type ModifyWaiting, modifyCollection } from "./modify.ts";
 import { checkCollectionName, refuseSystemWrite } from "./names.ts";
 import { type RecordCollection, typeNameOf } from "./record-collection.ts";
+import { missingType } from "./record-failures.ts";
 import { typeSignature } from "./type-signature.ts";
 import { indexBuildKind, typeUpgradeKind, Upkeep } from "./upkeep.ts";
 
@@ -34,7 +41,10 @@ export interface CollectionCatalogOptions
   readonly operations: OperationStore;
   /** Where this server is reached, as `http://host:port`. Asked for each answer. */
   readonly endpoint: () => string;
-  /** Makes sure that a namespace is known before a collection is made in it. */
+  /**
+   * Makes sure that a namespace is known before a collection is made in it, and waits for changes of
+   * the registry that are under way: they may have found no use of a type or namespace before.
+   */
   readonly ensureNamespace?: (namespace: string) => Promise<void>;
 }
 
@@ -125,13 +135,14 @@ export class CollectionCatalog implements TypeUsage {
   /**
    * Makes a collection. It is durable, and empty, when the promise resolves.
    *
-   * @throws {CollectorError} COLLECTION_EXISTS, and what {@link checkDefinition} throws
+   * @throws {CollectorError} COLLECTION_EXISTS, and what {@link checkDefinition} throws, also if the
+   * type is taken away while the collection waits for its turn
    */
   async create(
     collection: Collection | undefined,
     { validateOnly = false }: { readonly validateOnly?: boolean } = {},
   ): Promise<Collection> {
-    const { types, limits, clock, ensureNamespace, endpoint } = this.#options;
+    const { types, limits, clock, endpoint } = this.#options;
     const checked = checkDefinition(collection, types, limits);
     const { namespace, name } = checked;
     if (validateOnly) {
@@ -143,8 +154,8 @@ export class CollectionCatalog implements TypeUsage {
     try {
       return await this.#table.underNames(namespace, [name], async () => {
         this.#refuseTaken(namespace, name, "collection.name");
-        await ensureNamespace?.(namespace);
-        const entry = await this.#table.create(newDefinition(checked, id, clock.nowUs()));
+        const settled = await this.#settle(collection, checked);
+        const entry = await this.#table.create(newDefinition(settled, id, clock.nowUs()));
         entry.typeSignature = this.#signatures()(entry);
         return this.#answer(entry);
       });
@@ -264,6 +275,22 @@ export class CollectionCatalog implements TypeUsage {
   hasCollections(namespace: string): boolean {
     if (this.#table.index.hasNamespace(namespace)) return true;
     return [...this.#creating.values()].some((creating) => creating.namespace === namespace);
+  }
+
+  /**
+   * Checks a definition again when what was under way in the registry has ended. From its first check
+   * on its type counts as used, so what the registry takes up later leaves the type alone.
+   */
+  async #settle(
+    collection: Collection | undefined,
+    checked: CheckedDefinition,
+  ): Promise<CheckedDefinition> {
+    const { types, limits, ensureNamespace } = this.#options;
+    await ensureNamespace?.(checked.namespace);
+    const settled = checkDefinition(collection, types, limits);
+    if (settled.desc.typeName === checked.desc.typeName) return settled;
+    // A short name that means another type by now, and that one may be about to go.
+    throw missingType(checked, checked.desc.typeName);
   }
 
   #answer({ definition }: CatalogEntry): Collection {

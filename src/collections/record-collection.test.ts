@@ -179,6 +179,14 @@ describe("RecordCollection", () => {
         })),
       });
     }
+    await assert.rejects(records.get("\ud800"), {
+      reason: "ID_INVALID",
+      violations: [{ field: "id", description: idFault("\ud800") }],
+    });
+    await assert.rejects(records.getMany(["1", "a\0b"]), {
+      reason: "ID_INVALID",
+      violations: [{ field: "ids[1]", description: idFault("a\0b") }],
+    });
     await assert.rejects(add(records, { item: product({}), labels: { ["k".repeat(129)]: "" } }), {
       reason: "LABEL_INVALID",
     });

@@ -22,7 +22,7 @@ import type {
 import { type BatchScope, batchParts, checkBatch, responseOps } from "./batch.ts";
 import { typeUrlOf } from "./items.ts";
 import type { KeyedLock } from "./keyed-lock.ts";
-import { refuseSystemWrite } from "./names.ts";
+import { checkRecordId, refuseSystemWrite } from "./names.ts";
 import {
   anyOf,
   type CreatedRecord,
@@ -141,12 +141,13 @@ export class RecordCollection {
     return { id, meta: recordMeta({ id, ...state }) };
   }
 
-  /** @throws {CollectorError} RECORD_NOT_FOUND */
+  /** @throws {CollectorError} RECORD_NOT_FOUND, ID_INVALID, ARGUMENT_MISSING */
   async get(id: string): Promise<FoundRecord> {
     this.#beforeRead();
     if (id === "") {
       throw invalidField("ARGUMENT_MISSING", "id", "names no record; send it or several in ids");
     }
+    checkRecordId(id, this.#limits);
     const [record] = await this.#store.get([id]);
     if (record === undefined) throw missingRecord(this.definition, id);
     return { item: anyOf(this.#typeUrl, record.data), meta: recordMeta(record) };
@@ -155,8 +156,8 @@ export class RecordCollection {
   /**
    * Reads records by their ids: one result each, in their order.
    *
-   * @throws {CollectorError} ARGUMENT_INVALID for more ids than a page may hold, MESSAGE_TOO_LARGE
-   * if together they do not fit in an answer.
+   * @throws {CollectorError} ARGUMENT_INVALID for more ids than a page may hold, ID_INVALID and
+   * ARGUMENT_MISSING about one of them, MESSAGE_TOO_LARGE if together they do not fit in an answer.
    */
   async getMany(ids: readonly string[], options: CallOptions = {}): Promise<RecordResult[]> {
     this.#beforeRead();
@@ -168,8 +169,7 @@ export class RecordCollection {
         `has ${ids.length} ids, the limit is ${pageSizeMax}`,
       );
     }
-    const empty = ids.indexOf("");
-    if (empty !== -1) throw invalidField("ARGUMENT_MISSING", `ids[${empty}]`, "names no record");
+    for (const [index, id] of ids.entries()) checkRecordId(id, this.#limits, `ids[${index}]`);
     const results: RecordResult[] = [];
     let bytes = 0;
     for (let start = 0; start < ids.length; start += readTogetherMax) {

@@ -43,7 +43,10 @@ export function deletedCollection({ namespace, name }: Collection): CollectorErr
   });
 }
 
-export function missingType({ namespace, name }: Collection, typeName: string): CollectorError {
+export function missingType(
+  { namespace, name }: Pick<Collection, "namespace" | "name">,
+  typeName: string,
+): CollectorError {
   return new CollectorError(
     "TYPE_NOT_REGISTERED",
     `the type ${typeName} of collection ${namespace}/${name} is not registered any more; register it again`,

@@ -12,6 +12,15 @@ describe("nearest", () => {
     assert.equal(nearest("shop.v1.order", names)[0], "shop.v1.Order");
   });
 
+  it("counts two letters that were swapped as one mistake", () => {
+    assert.deepEqual(nearest("titel", ["title", "author"]), ["title"]);
+    assert.deepEqual(nearest("prot", ["port", "host"]), ["port"]);
+    assert.deepEqual(nearest("otp", ["pot"]), []);
+    // Two pairs are two mistakes, one too many for a short name.
+    assert.deepEqual(nearest("opts", ["post"]), []);
+    assert.deepEqual(nearest("psot", ["post"]), ["post"]);
+  });
+
   it("offers nothing when nothing is near", () => {
     assert.deepEqual(nearest("completely.Different", names), []);
     assert.deepEqual(nearest("", names), []);

@@ -46,26 +46,45 @@ function lastSegment(name: string): string {
   return name.slice(name.lastIndexOf(".") + 1);
 }
 
-/** Levenshtein distance, or infinity as soon as it is known to be over `max`. */
+/**
+ * How many letters to add, take out, replace, or swap with the next one: the optimal string
+ * alignment distance. Infinity as soon as it is known to be over `max`.
+ */
 function editDistance(a: string, b: string, max: number): number {
   if (Math.abs(a.length - b.length) > max) return Number.POSITIVE_INFINITY;
+  let beforePrevious: readonly number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
+  let previousBest = 0;
   for (let i = 1; i <= a.length; i += 1) {
     const current = [i];
     let best = i;
     for (let j = 1; j <= b.length; j += 1) {
       const cost = a.charCodeAt(i - 1) === b.charCodeAt(j - 1) ? 0 : 1;
-      const value = Math.min(
+      let value = Math.min(
         (previous[j] ?? 0) + 1,
         (current[j - 1] ?? 0) + 1,
         (previous[j - 1] ?? 0) + cost,
       );
+      if (isSwap(a, i, b, j)) value = Math.min(value, (beforePrevious[j - 2] ?? 0) + 1);
       current.push(value);
       best = Math.min(best, value);
     }
-    if (best > max) return Number.POSITIVE_INFINITY;
+    // The next row may go on from this one, or by a swap from the one before.
+    if (Math.min(best, previousBest + 1) > max) return Number.POSITIVE_INFINITY;
+    beforePrevious = previous;
     previous = current;
+    previousBest = best;
   }
   const distance = previous[b.length] ?? 0;
   return distance > max ? Number.POSITIVE_INFINITY : distance;
+}
+
+/** Whether the two letters that end at `i` in `a` end at `j` in `b` the other way round. */
+function isSwap(a: string, i: number, b: string, j: number): boolean {
+  return (
+    i > 1 &&
+    j > 1 &&
+    a.charCodeAt(i - 1) === b.charCodeAt(j - 2) &&
+    a.charCodeAt(i - 2) === b.charCodeAt(j - 1)
+  );
 }

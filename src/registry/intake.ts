@@ -1,5 +1,6 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { type FileDescriptorProto, FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { unsetRequiredField } from "../lib/unset-field.ts";
 import { type BuiltIns, isReservedPackage } from "./built-ins.ts";
 import type { NamespaceState } from "./namespace-state.ts";
 import type { Pace } from "./pace.ts";
@@ -66,7 +67,8 @@ export class Intake {
         this.#options.problems.add(field, `${field}: ${nameProblem}`);
         continue;
       }
-      const source = toBinary(FileDescriptorProtoSchema, file);
+      const source = this.#encode(file, field);
+      if (source === undefined) continue;
       bytes += source.length;
       checkDescriptorBytes(bytes, this.#options.limits);
       const twin = sources.get(file.name);
@@ -78,6 +80,19 @@ export class Intake {
           `${file.name}: is in the request twice, with different content`,
         );
       }
+    }
+  }
+
+  /** The bytes of a file; undefined, and a problem, if it has no wire form. */
+  #encode(file: FileDescriptorProto, field: string): Uint8Array | undefined {
+    try {
+      return toBinary(FileDescriptorProtoSchema, file);
+    } catch (error) {
+      // What was decoded can lack what may not be encoded without.
+      const unset = unsetRequiredField(FileDescriptorProtoSchema, file);
+      if (unset === undefined) throw error;
+      this.#options.problems.add(field, `${file.name}: ${unset} is required, and is not set`);
+      return undefined;
     }
   }
 

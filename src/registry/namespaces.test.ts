@@ -22,10 +22,9 @@ describe("namespaces", () => {
       { reason: "NAMESPACE_EXISTS" },
     );
     for (const name of ["", "-a", "a/b", "a".repeat(129), "a\u0000"]) {
-      await assert.rejects(registry.ensureNamespace(name), { reason: "NAME_INVALID" });
-      await assert.rejects(register(registry, common, [], { namespace: name }), {
-        reason: "NAME_INVALID",
-      });
+      const reason = name === "" ? "ARGUMENT_MISSING" : "NAME_INVALID";
+      await assert.rejects(registry.ensureNamespace(name), { reason });
+      await assert.rejects(register(registry, common, [], { namespace: name }), { reason });
     }
   });
 

@@ -8,7 +8,7 @@ import {
   NamespaceSchema,
 } from "../gen/collector/namespaces_pb.ts";
 import { didYouMean } from "../lib/suggest.ts";
-import { checkNamespaceName, quote, systemNamespace } from "./names.ts";
+import { checkNamespaceName, quote, refuseEmpty, systemNamespace } from "./names.ts";
 import { writtenAt } from "./records.ts";
 
 export interface NamespaceTableOptions {
@@ -54,7 +54,7 @@ export class NamespaceTable {
     return [...this.#byName.keys()].sort();
   }
 
-  /** @throws {CollectorError} NAMESPACE_NOT_FOUND */
+  /** @throws {CollectorError} ARGUMENT_MISSING, NAMESPACE_NOT_FOUND */
   get(name: string): Namespace {
     return answer(this.#find(name));
   }
@@ -109,7 +109,7 @@ export class NamespaceTable {
     validateOnly: boolean,
   ): Promise<Namespace> {
     const name = namespace?.name ?? "";
-    const current = this.#find(name);
+    const current = this.#find(name, "namespace.name");
     this.checkWritable(name);
     checkEtag(current, namespace?.etag ?? "");
     const unknown = mask.find((path) => path !== "*" && !maskPaths.some((known) => known === path));
@@ -163,9 +163,11 @@ export class NamespaceTable {
     );
   }
 
-  #find(name: string): Namespace {
+  /** @param field of the request that names it */
+  #find(name: string, field = "name"): Namespace {
     const found = this.#byName.get(name);
     if (found !== undefined) return found;
+    refuseEmpty(name, field, "namespace");
     throw new CollectorError(
       "NAMESPACE_NOT_FOUND",
       `there is no namespace ${quote(name)}${didYouMean(name, this.#byName.keys())}`,

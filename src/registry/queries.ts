@@ -11,7 +11,7 @@ import type { Limits } from "../lib/limits.ts";
 import { encodePageToken, type PageQuery, type PageRequest, readPage } from "../lib/page-token.ts";
 import { didYouMean } from "../lib/suggest.ts";
 import type { BuiltIns } from "./built-ins.ts";
-import { quote } from "./names.ts";
+import { quote, refuseEmpty } from "./names.ts";
 import type { FileState, NamespaceState } from "./namespace-state.ts";
 import { builtInProto, toRegisteredProto } from "./records.ts";
 import { builtInVersion } from "./schema/linked-file.ts";
@@ -76,7 +76,7 @@ interface Files {
 
 /**
  * @param version 0 for a built-in file, undefined for what is in force
- * @throws {CollectorError} FILE_NOT_FOUND
+ * @throws {CollectorError} ARGUMENT_MISSING, FILE_NOT_FOUND
  */
 export function findFile(
   { namespace, files }: Files,
@@ -90,6 +90,7 @@ export function findFile(
   if (wanted === builtInVersion && builtIn !== undefined) return builtInProto(namespace, builtIn);
   const found = state?.versions.find((candidate) => candidate.version === wanted);
   if (found !== undefined) return toRegisteredProto(namespace, found);
+  refuseEmpty(name, "name", "file");
   const newest = state?.linked.version;
   throw new CollectorError(
     "FILE_NOT_FOUND",
@@ -135,7 +136,7 @@ function fileName({ linked }: FileState): string {
   return linked.name;
 }
 
-/** Versions of one file, the newest first. */
+/** Versions of one file, the newest first. @throws {CollectorError} ARGUMENT_MISSING, FILE_NOT_FOUND */
 export function listFileVersions(
   state: NamespaceState,
   name: string,
@@ -144,6 +145,7 @@ export function listFileVersions(
 ): FilesPage {
   const file = state.files.get(name);
   if (file === undefined) {
+    refuseEmpty(name, "name", "file");
     throw new CollectorError(
       "FILE_NOT_FOUND",
       `there is no file ${quote(name)} in namespace ${state.namespace}${didYouMean(name, state.files.keys())}`,

@@ -11,6 +11,11 @@ export class Queue {
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
 
+  /** Whether nothing runs or waits. */
+  get isIdle(): boolean {
+    return this.#waiting === 0;
+  }
+
   /**
    * @returns what `work` returns or throws; a failure does not hold up what comes after it
    * @throws {CollectorError} OVERLOADED if too many wait already

@@ -8,7 +8,7 @@ import { BuiltIns } from "./built-ins.ts";
 import { closureOf } from "./closure.ts";
 import type { IncomingFile } from "./intake.ts";
 import { loadStates } from "./load-state.ts";
-import { checkNamespaceName, quote } from "./names.ts";
+import { checkNamespaceName, quote, refuseEmpty } from "./names.ts";
 import {
   emptyState,
   NamespaceDraft,
@@ -167,8 +167,9 @@ export class Registry implements TypeSource {
     });
   }
 
-  /** @throws {CollectorError} SERVICE_NOT_FOUND, TYPE_AMBIGUOUS */
+  /** @throws {CollectorError} ARGUMENT_MISSING, SERVICE_NOT_FOUND, TYPE_AMBIGUOUS */
   lookupService(namespace: string, name: string): RegisteredService {
+    refuseEmpty(name, "service_name", "service");
     const snapshot = this.snapshot(namespace);
     return lookUpService(snapshot, this.#stateOf(namespace), snapshot.service(name));
   }
@@ -270,10 +271,14 @@ export class Registry implements TypeSource {
     });
   }
 
-  /** @throws {CollectorError} SERVICE_NOT_FOUND, TYPE_AMBIGUOUS, ARGUMENT_INVALID if it is built in */
+  /**
+   * @throws {CollectorError} ARGUMENT_MISSING, SERVICE_NOT_FOUND, TYPE_AMBIGUOUS; ARGUMENT_INVALID if
+   * it is built in
+   */
   unregisterService(namespace: string, name: string, validateOnly: boolean): Promise<void> {
     return this.#queue.run(async () => {
       this.#checkWritable(namespace);
+      refuseEmpty(name, "name", "service");
       const { typeName } = this.snapshot(namespace).service(name);
       const registered = this.#stateOf(namespace).services.get(typeName);
       if (registered === undefined) {
@@ -312,9 +317,13 @@ export class Registry implements TypeSource {
     });
   }
 
-  /** Makes a namespace exist from its first use on; one that exists is left as it is. */
+  /**
+   * Makes a namespace exist from its first use on; one that exists is left as it is. Comes after
+   * every change under way, so one that is being deleted is made anew, and types that are being
+   * taken away are gone when the promise resolves.
+   */
   ensureNamespace(name: string): Promise<void> {
-    if (this.#namespaces.has(name)) return Promise.resolve();
+    if (this.#queue.isIdle && this.#namespaces.has(name)) return Promise.resolve();
     return this.#queue.run(() => this.#namespaces.ensure(name));
   }
 

@@ -8,7 +8,7 @@ import { CollectorError, invalidField } from "../errors.ts";
 import { didYouMean } from "../lib/suggest.ts";
 import type { BuiltIns } from "./built-ins.ts";
 import type { IncomingFile } from "./intake.ts";
-import { quote } from "./names.ts";
+import { quote, refuseEmpty } from "./names.ts";
 import { NamespaceDraft, type NamespaceState } from "./namespace-state.ts";
 import type { RegistrationPlan } from "./registration.ts";
 import { prefixes } from "./schema/linked-file.ts";
@@ -24,7 +24,7 @@ export interface FileRemoval {
   readonly draft: NamespaceDraft;
 }
 
-/** @throws {CollectorError} FILE_NOT_FOUND, FILE_IN_USE, TYPE_IN_USE, ARGUMENT_INVALID */
+/** @throws {CollectorError} ARGUMENT_MISSING, FILE_NOT_FOUND, FILE_IN_USE, TYPE_IN_USE, ARGUMENT_INVALID */
 export function planFileRemoval(
   state: NamespaceState,
   builtIns: BuiltIns,
@@ -34,6 +34,7 @@ export function planFileRemoval(
   const { namespace } = state;
   const file = state.files.get(name);
   if (file === undefined) {
+    refuseEmpty(name, "name", "file");
     if (builtIns.files.has(name)) {
       throw invalidField("ARGUMENT_INVALID", "name", `${quote(name)} is built in and stays`);
     }
@@ -63,7 +64,8 @@ export function planFileRemoval(
 
 /**
  * @param plan works out the registration of the file without the type
- * @throws {CollectorError} TYPE_NOT_FOUND, TYPE_AMBIGUOUS, TYPE_IN_USE, ARGUMENT_INVALID
+ * @throws {CollectorError} ARGUMENT_MISSING, TYPE_NOT_FOUND, TYPE_AMBIGUOUS, TYPE_IN_USE,
+ * ARGUMENT_INVALID
  */
 export async function planTypeRemoval(
   snapshot: NamespaceSnapshot,
@@ -72,6 +74,7 @@ export async function planTypeRemoval(
   plan: (incoming: readonly IncomingFile[]) => Promise<RegistrationPlan>,
 ): Promise<RegistrationPlan> {
   const plain = name.replace(/^\./, "");
+  refuseEmpty(plain, "name", "type");
   const desc = snapshot.types.getEnum(plain) ?? snapshot.message(plain);
   const fullName = desc.typeName;
   const source = state.files.get(desc.file.proto.name)?.versions.at(-1)?.source;

@@ -180,7 +180,7 @@ describe("JsonCodec.read", () => {
       { item: { "@type": shopUrl, titel: "x" } },
       "FIELD_UNKNOWN",
       "item.titel",
-      /it has title/,
+      /did you mean title/,
     );
     refuses({ items: [{}, { "@type": shopUrl, x: 1 }] }, "FIELD_UNKNOWN", "items[1].x");
     refuses('{"__proto__":{"text":"x"}}', "FIELD_UNKNOWN", "__proto__");

@@ -30,6 +30,20 @@ describeRefusals("registerFile refuses a file with", [
     file: fileOf({ package: "collector" }),
     says: "reserved",
   },
+  {
+    name: "an option that lacks what its own type requires",
+    file: fileOf({
+      messageType: [{ name: "A", options: { uninterpretedOption: [{ name: [{}, {}] }] } }],
+    }),
+    says: "shop.proto: message_type[0].options.uninterpreted_option[0].name[0].name_part is required",
+  },
+  {
+    name: "an option whose last part is incomplete",
+    file: fileOf({
+      options: { uninterpretedOption: [{ name: [{ namePart: "a" }] }] },
+    }),
+    says: "options.uninterpreted_option[0].name[0].is_extension is required",
+  },
   { name: "a message without a name", file: fileOf({ messageType: [{}] }), says: "has no name" },
   {
     name: "two messages of one name",
