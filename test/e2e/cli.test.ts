@@ -102,6 +102,19 @@ describe("collector, the command", () => {
       assert.match(await fail(["schema", "show", "dry.v1.Dry"], 3), /there is no/);
     });
 
+    it("says that it has made a namespace", async () => {
+      const add = ["schema", "add", "shop.proto", "-n", "fresh"];
+      const [dry, first, second] = [
+        await collector([...add, "--dry-run"]),
+        await collector(add),
+        await collector(add),
+      ];
+      assert.deepEqual(
+        [dry.stderr, first.stderr, second.stderr],
+        ["", "created namespace fresh\n", ""],
+      );
+    });
+
     it("points at the place that is wrong", async () => {
       await writeFile(
         join(folder.path, "bad.proto"),

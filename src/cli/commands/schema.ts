@@ -1,4 +1,6 @@
 import type { JsonValue } from "@bufbuild/protobuf";
+import type { Client } from "../../client/client.ts";
+import { ClientError } from "../../client/client-error.ts";
 import { RegisteredType_Kind } from "../../gen/collector/type_registry_pb.ts";
 import { addSchema, type SchemaReport } from "../add-schema.ts";
 import type { DefineCommands } from "../define-commands.ts";
@@ -38,7 +40,10 @@ export const define: DefineCommands = (command, context) => {
       const sources = await findSchemaSources(paths, options.import ?? []);
       await using client = await connect();
       const dryRun = options.dryRun === true;
+      const isNew = !dryRun && (await isNewNamespace(client, signal));
       const report = await addSchema({ client, sources, namespace, dryRun, signal });
+      // Namespaces are made by their first use, so a misspelt one has to show.
+      if (isNew) output.note(`created namespace ${client.namespace}`);
       output.result(sentenceOf(report, dryRun), toJson(report, dryRun));
     });
 
@@ -128,6 +133,21 @@ export const define: DefineCommands = (command, context) => {
       });
     });
 };
+
+/** Whether the namespace that the client is for is not known to the server yet. */
+async function isNewNamespace(
+  { namespace, services }: Client,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (namespace === "") return false;
+  try {
+    await services.namespaces.getNamespace({ name: namespace }, { signal });
+    return false;
+  } catch (error) {
+    if (error instanceof ClientError && error.status === "NotFound") return true;
+    throw error;
+  }
+}
 
 /** As in `+1 message, +1 service, version 1`. */
 function sentenceOf(report: SchemaReport, dryRun: boolean): string {
