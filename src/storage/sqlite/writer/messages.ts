@@ -13,12 +13,6 @@ export interface WriterOptions {
   readonly openStoresMax: number;
 }
 
-/** The same, with what the main thread shares with the thread. */
-export interface WriterThreadOptions extends WriterOptions {
-  /** One number, which grows when something was posted to the thread. */
-  readonly posted: Int32Array;
-}
-
 /** A task for a writer thread other than a write. */
 export type WriterTask =
   /** Makes the tables of a new store at an absolute path, and puts them on disk. */

@@ -6,13 +6,7 @@ import type { BuildProgress, StepOutcome, Write, WriteOutcome } from "../../reco
 import { unpackFailure } from "../failure.ts";
 import { parseLabels } from "../labels.ts";
 import { type Answer, type PackedOutcome, unpackAnswers } from "./answer-codec.ts";
-import type {
-  WriterOptions,
-  WriterReport,
-  WriterRequest,
-  WriterTask,
-  WriterThreadOptions,
-} from "./messages.ts";
+import type { WriterOptions, WriterReport, WriterRequest, WriterTask } from "./messages.ts";
 import { type OutgoingWrite, packWrites } from "./write-codec.ts";
 
 export interface WriterHandleOptions {
@@ -47,8 +41,6 @@ export class WriterHandle {
   readonly #writes = new Map<number, PendingWrite>();
   readonly #tasks = new Map<number, PendingTask>();
   #outgoing: OutgoingWrite[] = [];
-  /** Shared with the thread, which may wait for it to grow. */
-  readonly #posted = new Int32Array(new SharedArrayBuffer(4));
 
   constructor(options: WriterHandleOptions) {
     this.#options = options;
@@ -116,13 +108,11 @@ export class WriterHandle {
   #post(request: WriterRequest, transfer: readonly ArrayBuffer[] = []): void {
     this.#worker ??= this.#start();
     this.#worker.postMessage(request, transfer);
-    Atomics.add(this.#posted, 0, 1);
-    Atomics.notify(this.#posted, 0);
   }
 
   #start(): Worker {
     const worker = new Worker(siblingModule(import.meta.url, "writer-thread"), {
-      workerData: { ...this.#options.writer, posted: this.#posted } satisfies WriterThreadOptions,
+      workerData: this.#options.writer,
       execArgv: [],
       name: "collector-writer",
     });

@@ -5,7 +5,6 @@ import { packFailure } from "../failure.ts";
 import { translateError } from "../translate-error.ts";
 import { type Answer, packAnswers } from "./answer-codec.ts";
 import { DiskReserve } from "./disk-reserve.ts";
-import { GroupLinger } from "./group-linger.ts";
 import {
   IndexBuild,
   IndexRemoval,
@@ -13,7 +12,7 @@ import {
   retireIndex,
   type StepTask,
 } from "./index-tasks.ts";
-import type { WriterReport, WriterRequest, WriterTask, WriterThreadOptions } from "./messages.ts";
+import type { WriterOptions, WriterReport, WriterRequest, WriterTask } from "./messages.ts";
 import { OpenStores } from "./open-stores.ts";
 import type { StoreWriter } from "./store-writer.ts";
 import { type IncomingWrite, unpackWrites } from "./write-codec.ts";
@@ -40,16 +39,14 @@ export class WriterLoop {
   readonly #port: MessagePort;
   readonly #stores: OpenStores;
   readonly #reserve: DiskReserve;
-  readonly #linger: GroupLinger;
   /** Writes in order of arrival, by store; the stores take turns. */
   readonly #waiting = new Map<string, WriteQueue>();
   readonly #tasks: { readonly call: number; readonly task: WriterTask }[] = [];
   #running: RunningTask[] = [];
   #stepScheduled = false;
 
-  constructor(port: MessagePort, options: WriterThreadOptions) {
+  constructor(port: MessagePort, options: WriterOptions) {
     this.#port = port;
-    this.#linger = new GroupLinger(options.posted);
     this.#reserve = new DiskReserve(options.storesFolder, options.limits.diskReserveBytes);
     this.#stores = new OpenStores(
       options,
@@ -123,27 +120,16 @@ export class WriterLoop {
     let writes = 0;
     let bytes = 0;
     const next = (): IncomingWrite | undefined => {
-      if (writes >= groupWritesMax || bytes >= groupBytesMax) {
-        this.#linger.close();
-        return undefined;
-      }
-      let write = queue.shift();
-      while (write === undefined) {
-        this.#linger.look();
-        this.#drain();
-        write = queue.shift();
-        if (write === undefined && !this.#linger.wait(writes)) break;
-      }
+      if (writes >= groupWritesMax || bytes >= groupBytesMax) return undefined;
+      if (queue.empty) this.#drain();
+      const write = queue.shift();
       if (write !== undefined) {
         writes++;
         bytes += write.byteLength;
       }
       return write;
     };
-    this.#linger.begin(key);
     const { answers, failure } = store.runGroup(next, diskLow);
-    this.#drain();
-    this.#linger.end(writes, queue.length);
     this.#answer(answers);
     // To the end of the turns, or out if nothing is left.
     this.#waiting.delete(key);
@@ -283,11 +269,7 @@ class WriteQueue {
   #head = 0;
 
   get empty(): boolean {
-    return this.length === 0;
-  }
-
-  get length(): number {
-    return this.#items.length - this.#head;
+    return this.#head === this.#items.length;
   }
 
   push(write: IncomingWrite): void {
