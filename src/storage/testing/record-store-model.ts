@@ -100,7 +100,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
 
 /** Random histories, compared with a model after every turn. */
 export function describeRecordStoreModel(engineName: string, open: OpenHarness): void {
-  describe(`RecordStore on ${engineName}: any history`, () => {
+  describe(`RecordStore on ${engineName}, whatever its history`, () => {
     it("ends as the model says, reopened or not", async () => {
       await using harness = await open();
       let generation = 0n;

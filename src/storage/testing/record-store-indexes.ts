@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import {
+  createStep,
+  type OpenHarness,
+  people,
+  peopleLayout,
+  updateStep,
+} from "./engine-harness.ts";
+
+/** What every engine must do while it builds and drops indexes. */
+export function describeRecordStoreIndexes(engineName: string, open: OpenHarness): void {
+  describe(`RecordStore on ${engineName}: indexes`, () => {
+    it("adds an index while writes go on, and drops it", async () => {
+      await using harness = await open();
+      await harness.engine.create(people, peopleLayout);
+      const store = harness.engine.store(people);
+      const steps = Array.from({ length: 1000 }, (_, number) =>
+        createStep(`${number}`, { number }),
+      );
+      await store.write({ steps });
+      const progress: bigint[] = [];
+      const built = store.addIndex(
+        { path: "number" },
+        { onProgress: (at) => progress.push(at.done) },
+      );
+      const joined = store.addIndex({ path: "number" });
+      for (let number = 0; number < 50; number++) {
+        await store.write({ steps: [updateStep(`${number * 20}`, { number: -number })] });
+      }
+      await Promise.all([built, joined]);
+      assert.deepEqual((await store.stats()).indexes, [
+        { path: "age", state: "ready" },
+        { path: "number", state: "ready" },
+      ]);
+      assert(progress.length > 0);
+      await store.addIndex({ path: "number" });
+      await store.dropIndex("number");
+      await store.dropIndex("number");
+      assert.deepEqual((await store.stats()).indexes, [{ path: "age", state: "ready" }]);
+    });
+
+    it("leaves an index half-built when it is told to stop, and goes on later", async () => {
+      await using harness = await open();
+      await harness.engine.create(people, peopleLayout);
+      const store = harness.engine.store(people);
+      for (let from = 0; from < 20_000; from += 1000) {
+        const ids = Array.from({ length: 1000 }, (_, number) => from + number);
+        await store.write({ steps: ids.map((number) => createStep(`${number}`, { number })) });
+      }
+      const abort = new AbortController();
+      const stopped = store.addIndex(
+        { path: "number" },
+        { signal: abort.signal, onProgress: () => abort.abort() },
+      );
+      await assert.rejects(stopped, { reason: "CANCELLED" });
+      assert.deepEqual((await store.stats()).indexes.at(1), { path: "number", state: "building" });
+      await harness.reopen();
+      const again = harness.engine.store(people);
+      assert.deepEqual((await again.stats()).indexes.at(1), { path: "number", state: "building" });
+      let first: bigint | undefined;
+      await again.addIndex({ path: "number" }, { onProgress: ({ done }) => (first ??= done) });
+      assert((first ?? 0n) > 256n, "it went on where it had stopped");
+      assert.deepEqual((await again.stats()).indexes.at(1), { path: "number", state: "ready" });
+    });
+  });
+}
