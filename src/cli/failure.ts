@@ -80,6 +80,7 @@ export function toFailure(error: unknown): Failure {
     return { code, message, field, hint, retryable: false, exitCode };
   }
   if (error instanceof ClientError) {
+    if (isUntrusted(error)) return untrusted(error);
     return {
       code: error.reason,
       message: withId(error),
@@ -105,6 +106,29 @@ export function toFailure(error: unknown): Failure {
   }
   const text = error instanceof Error ? error.message : String(error);
   return { code: "INTERNAL", message: text, retryable: false, exitCode: exitCodes.failed };
+}
+
+/** What OpenSSL says of a certificate that no known authority has signed. */
+const untrustedCodes: ReadonlySet<string | undefined> = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+]);
+
+function isUntrusted(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return untrustedCodes.has(codeOf(error)) || isUntrusted(error.cause);
+}
+
+function untrusted({ message }: ClientError): Failure {
+  return {
+    code: "CERTIFICATE_UNTRUSTED",
+    message: `the server's certificate is not trusted: ${message.split(";")[0]}`,
+    hint: "name the certificate, or its authority's, in NODE_EXTRA_CA_CERTS",
+    retryable: false,
+    exitCode: exitCodes.unavailable,
+  };
 }
 
 /** Exit codes of a server that does not start. */

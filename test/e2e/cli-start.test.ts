@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { runCli } from "../support/run-cli.ts";
 import { ServerProcess } from "../support/server-process.ts";
 import { tempFolder } from "../support/temp-folder.ts";
+import { selfSignedCertificate } from "../support/tls.ts";
 
 describe("collector start", () => {
   it("says where it listens, where the data is, and what to try next", async () => {
@@ -73,6 +75,27 @@ describe("collector start", () => {
     assert.match(server.stdout, /\/flag \(persistent\)/);
     const { stdout } = await runCli(["status", "--url", server.url, "-o", "json"]);
     assert.equal(JSON.parse(stdout).defaultNamespace, "team");
+  });
+
+  it("is reached over TLS by who trusts its certificate, and who does not is told how", async () => {
+    await using folder = await tempFolder("start");
+    const { cert, key } = selfSignedCertificate();
+    const [certFile, keyFile] = [join(folder.path, "cert.pem"), join(folder.path, "key.pem")];
+    await writeFile(certFile, cert);
+    await writeFile(keyFile, key);
+    await using server = await ServerProcess.start({
+      dataFolder: join(folder.path, "data"),
+      args: ["--tls-cert", certFile, "--tls-key", keyFile],
+    });
+    const status = ["status", "--url", server.url];
+    const { exitCode, stderr } = await runCli(status);
+    assert.equal(exitCode, 6);
+    assert.match(
+      stderr,
+      /^error: the server's certificate is not trusted: .*\n.*NODE_EXTRA_CA_CERTS\n$/,
+    );
+    const trusting = await runCli(status, { env: { NODE_EXTRA_CA_CERTS: certFile } });
+    assert.equal(trusting.exitCode, 0, trusting.stderr);
   });
 
   it("refuses what cannot be meant", async () => {
