@@ -17,8 +17,16 @@ function slowKeysAt(path: readonly string[], value: unknown): IndexKey[] {
   }
   if (typeof value === "string") return [value];
   if (typeof value === "boolean") return [value ? 1n : 0n];
-  if (typeof value === "number") return [/^-?\d+$/.test(String(value)) ? BigInt(value) : value];
+  if (typeof value === "number") return [asWritten(value)];
   return [];
+}
+
+/** A number as its digits in the document say: exact if they are those of a 64-bit integer. */
+function asWritten(value: number): IndexKey {
+  const text = JSON.stringify(value);
+  if (!/^-?\d+$/.test(text)) return value;
+  const integer = BigInt(text);
+  return BigInt.asIntN(64, integer) === integer ? integer : value;
 }
 
 describe("compileIndexKeys", () => {
