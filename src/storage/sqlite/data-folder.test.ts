@@ -35,6 +35,12 @@ describe("openDataFolder", () => {
     assert.equal(folder.collectorId, "north");
   });
 
+  it("says so where no folder can be made, and does not go on trying", async () => {
+    for (const path of ["/proc/none", "/dev/null/data"]) {
+      await assert.rejects(openDataFolder(path), { reason: "STORAGE_UNAVAILABLE" });
+    }
+  });
+
   it("refuses a second server in the same process, and says who has the folder", async () => {
     await using temporary = await temporaryFolder();
     await using _first = await openDataFolder(temporary.path);

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -74,7 +74,7 @@ export async function openDataFolder(
 ): Promise<DataFolder> {
   const { log = silentLog, migrations = formatMigrations, format = dataFormat } = options;
   try {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
   } catch (error) {
     throw unusable(path, error);
   }
@@ -182,4 +182,20 @@ function unusable(path: string, error: unknown): CollectorError {
   return new CollectorError(reason, `the data folder ${path} cannot be used: ${why}`, {
     cause: error,
   });
+}
+
+/**
+ * Makes a folder with those above it. The runtime's own `recursive` never ends where a folder exists
+ * and takes no others, as in `/proc`.
+ */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (hasCode(error, "EEXIST") && (await stat(path)).isDirectory()) return;
+    const above = dirname(path);
+    if (!hasCode(error, "ENOENT") || above === path) throw error;
+    await makeFolder(above);
+    await mkdir(path);
+  }
 }
