@@ -1,7 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
-import { type Any, anyPack } from "@bufbuild/protobuf/wkt";
 import type { ConnectError } from "@connectrpc/connect";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
+import { packDetails } from "../status.ts";
 import { encodeBinary, passableHeaders } from "./metadata.ts";
 import type { HeaderList } from "./server-stream.ts";
 
@@ -23,7 +23,7 @@ export function statusTrailers(error: ConnectError): HeaderList {
   const message = cut(error.rawMessage);
   const result = ["grpc-status", String(error.code)];
   if (message !== "") result.push("grpc-message", percentEncode(message));
-  const details = packDetails(error);
+  const details = packDetails(error, detailsBytesMax);
   if (details.length > 0) {
     const status = create(StatusSchema, { code: error.code, message, details });
     result.push("grpc-status-details-bin", encodeBinary(toBinary(StatusSchema, status)));
@@ -41,21 +41,6 @@ export function percentEncode(text: string): string {
     result += isPlain
       ? String.fromCharCode(byte)
       : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-  }
-  return result;
-}
-
-function packDetails(error: ConnectError): Any[] {
-  const result: Any[] = [];
-  let bytes = 0;
-  for (const detail of error.details) {
-    const any: Pick<Any, "typeUrl" | "value"> =
-      "desc" in detail
-        ? anyPack(detail.desc, create(detail.desc, detail.value))
-        : { typeUrl: `type.googleapis.com/${detail.type}`, value: detail.value };
-    bytes += any.typeUrl.length + any.value.byteLength;
-    if (bytes > detailsBytesMax) break;
-    result.push(any as Any);
   }
   return result;
 }
