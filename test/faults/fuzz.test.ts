@@ -10,6 +10,7 @@ import { Namespaces } from "../../src/gen/collector/namespaces_pb.ts";
 import { Operations } from "../../src/gen/collector/operations_pb.ts";
 import { CollectorRegistry } from "../../src/gen/collector/registry_pb.ts";
 import { TypeRegistry } from "../../src/gen/collector/type_registry_pb.ts";
+import { faultSeed } from "../support/fault-seed.ts";
 import { noteItem } from "../support/notes.ts";
 import { Random } from "../support/random.ts";
 import { mutated, randomBytes, randomMessage } from "../support/random-message.ts";
@@ -21,7 +22,7 @@ import { TestClient } from "../support/test-client.ts";
 
 /** Calls of each kind to each method. */
 const calls = Number(process.env["COLLECTOR_FUZZ_CALLS"] ?? 40);
-const seed = Number(process.env["COLLECTOR_SEED"] ?? Date.now() % 2 ** 31);
+const seed = faultSeed();
 const inFlight = 16;
 
 const services: readonly DescService[] = [

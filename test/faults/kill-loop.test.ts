@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkDatabases } from "../support/data-folder.ts";
+import { faultSeed } from "../support/fault-seed.ts";
 import { Random } from "../support/random.ts";
 import { childrenOf, isRunning, ServerProcess } from "../support/server-process.ts";
 import { tempFolder } from "../support/temp-folder.ts";
@@ -11,7 +12,7 @@ import { CatalogWorkload } from "./catalog-workload.ts";
 import { Workload } from "./workload.ts";
 
 const kills = Number(process.env["COLLECTOR_KILLS"] ?? 50);
-const seed = Number(process.env["COLLECTOR_SEED"] ?? Date.now() % 2 ** 31);
+const seed = faultSeed();
 
 /** A kill, the start and the check after it take about this long at most, in ms. */
 const roundMsMax = 8_000;

@@ -4,13 +4,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Durability } from "../../src/gen/collector/collection_pb.ts";
 import { machineCan } from "../support/capabilities.ts";
 import { checkDatabases } from "../support/data-folder.ts";
+import { faultSeed } from "../support/fault-seed.ts";
 import { mountPowerCutDisk } from "../support/mounts.ts";
 import { ServerProcess } from "../support/server-process.ts";
 import { TestClient } from "../support/test-client.ts";
 import { Workload } from "./workload.ts";
 
 const cuts = Number(process.env["COLLECTOR_POWER_CUTS"] ?? 3);
-const seed = Number(process.env["COLLECTOR_SEED"] ?? Date.now() % 2 ** 31);
+const seed = faultSeed();
 
 it(`loses nothing acknowledged in ${cuts} power cuts`, { timeout: 180_000 }, async (t) => {
   if (!machineCan("loop-mount", t)) return;

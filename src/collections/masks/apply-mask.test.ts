@@ -236,6 +236,16 @@ describe("applyMask", () => {
     );
   });
 
+  it("refuses to change in parts what cannot be written anew as every parser reads it", () => {
+    // A closed enum under the wire type of a double: protobuf-es reads a varint, and keeps it unknown.
+    const stored = Uint8Array.from([10, 1, 97, 25, ...Array<number>(9).fill(255), 1]);
+    const mask = compileMask(legacy, ["name"]);
+    assert.ok(mask !== undefined);
+    assert.throws(() => applyMask(legacy, mask, stored, new Uint8Array(0)), {
+      reason: "ITEM_UNPARSABLE",
+    });
+  });
+
   it("keeps unknown fields, at every level, and the bytes of what it does not touch", () => {
     const unknown = new BinaryWriter().tag(999, WireType.LengthDelimited).string("kept").finish();
     const child = Buffer.concat([encode({ int32Value: 7, tags: ["x"] }), unknown]);

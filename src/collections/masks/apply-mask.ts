@@ -33,16 +33,27 @@ export function applyMask(
 /** Bytes that only protobuf-es reads as it does are first written as every parser reads them. */
 function regular(desc: DescMessage, bytes: Uint8Array): Uint8Array {
   if (isRegular(desc, bytes)) return bytes;
+  const rewritten = rewrite(desc, bytes);
+  // A closed enum under a foreign wire type is kept as an unknown field, and written as it came.
+  if (!isRegular(desc, rewritten)) throw unchangeable(desc);
+  return rewritten;
+}
+
+function rewrite(desc: DescMessage, bytes: Uint8Array): Uint8Array {
   try {
     return toBinary(desc, fromBinary(desc, bytes));
   } catch (error) {
     // proto2: what lacks a required field can be read, but not written anew.
-    throw new CollectorError(
-      "ITEM_UNPARSABLE",
-      `the message was not written as ${desc.typeName} should be and cannot be changed in parts; replace it whole`,
-      { cause: error, subject: { type: desc.typeName } },
-    );
+    throw unchangeable(desc, error);
   }
+}
+
+function unchangeable(desc: DescMessage, cause?: unknown): CollectorError {
+  return new CollectorError(
+    "ITEM_UNPARSABLE",
+    `the message was not written as ${desc.typeName} should be and cannot be changed in parts; replace it whole`,
+    { cause, subject: { type: desc.typeName } },
+  );
 }
 
 function mergeMessage(
