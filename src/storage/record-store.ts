@@ -1,3 +1,23 @@
+import type {
+  ListPage,
+  ListQuery,
+  Passage,
+  PassageQuery,
+  ReadOptions,
+  RecordScan,
+  SearchHits,
+  SearchQuery,
+} from "./record-query.ts";
+import type { StoreFiles } from "./store-files.ts";
+import type {
+  IndexDefinition,
+  IndexState,
+  StoreLayout,
+  StoreShape,
+  TextIndexDefinition,
+  VectorIndexDefinition,
+} from "./store-layout.ts";
+
 /** A record as it is stored. */
 export interface StoredRecord {
   readonly id: string;
@@ -14,8 +34,14 @@ export interface StoredRecord {
 export interface DerivedData {
   /** A JSON object: what filters and indexes read. Integers in it are exact up to 64 bits. */
   readonly document: string;
-  /** The words to find the record by, one item per text field of the layout, in its order. */
-  readonly texts: readonly string[];
+  /** Version of the {@link StoreShape} that this was derived for. */
+  readonly shape: bigint;
+  /** One list per text index of the shape: the text of each of its fields. */
+  readonly texts: readonly (readonly string[])[];
+  /** One per vector index of the shape: undefined for none, `keep` for what the record has. */
+  readonly vectors: readonly (Float32Array | "keep" | undefined)[];
+  /** When the record expires, in microseconds of Unix time; undefined: never. */
+  readonly expiresUs: bigint | undefined;
 }
 
 /** The bytes of a record together with what was derived from them. */
@@ -59,6 +85,11 @@ export type WriteStep =
       readonly id: string;
       readonly ifVersion: bigint;
       readonly derived: DerivedData;
+    }
+  | {
+      /** Deletes a record if its time has come; otherwise does nothing. */
+      readonly kind: "expire";
+      readonly id: string;
     };
 
 export interface Write {
@@ -68,6 +99,18 @@ export interface Write {
    * 24 h answers what the first did; with another fingerprint it is refused.
    */
   readonly request?: { readonly id: string; readonly fingerprint: string } | undefined;
+  /** Asks for {@link StepOutcome.before}; costs a read of each record that changes. */
+  readonly wantsBefore?: boolean | undefined;
+}
+
+/** A record as conditions see it. */
+export interface RecordView {
+  readonly id: string;
+  readonly version: bigint;
+  readonly createdUs: bigint;
+  readonly updatedUs: bigint;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly document: string;
 }
 
 /** What one step did. For a delete, the record's state before it. */
@@ -78,6 +121,8 @@ export interface StepOutcome {
   readonly updatedUs: bigint;
   readonly labels: Readonly<Record<string, string>>;
   readonly change: "created" | "updated" | "deleted" | "none";
+  /** The record as it was, if the write asked and there was one. */
+  readonly before?: RecordView | undefined;
 }
 
 export interface WriteOutcome {
@@ -88,56 +133,14 @@ export interface WriteOutcome {
   readonly replayed: boolean;
 }
 
-export interface ReadOptions {
-  /** Stops the query; what it held is free again soon after. */
-  readonly signal?: AbortSignal | undefined;
-  /** Longest run time in ms; over it the query is stopped with QUERY_TIMEOUT. */
-  readonly budgetMs?: number | undefined;
-}
-
-export interface ListQuery {
-  readonly limit: number;
-  /** The `next` of the page before. */
-  readonly after?: string | undefined;
-}
-
-export interface ListPage {
-  /** In order of creation. */
-  readonly records: readonly StoredRecord[];
-  /** Where the next page starts; undefined on the last page. Opaque; holds no user data. */
-  readonly next: string | undefined;
-  readonly totalCount: bigint;
-}
-
-export interface TextQuery {
-  /** All must occur, in any text field; each is taken literally, whatever is in it. */
-  readonly words: readonly string[];
-  readonly limit: number;
-  readonly offset: number;
-}
-
-export interface TextHit {
-  readonly record: StoredRecord;
-  /** Higher is better. */
-  readonly score: number;
-}
-
-export interface TextHits {
-  readonly hits: readonly TextHit[];
-  /** Exact up to a cap of {@link countCap}. */
-  readonly totalCount: bigint;
-  readonly totalCapped: boolean;
-}
-
-/** Matches are counted exactly up to here. */
-export const countCap = 10_000;
-
 /** One entry of the change history, the latest of its record. */
 export interface Change {
   readonly revision: bigint;
   readonly id: string;
   readonly kind: "written" | "deleted";
   readonly atUs: bigint;
+  /** The record as it is, unless it is deleted. */
+  readonly record: (StoredRecord & { readonly document: string }) | undefined;
 }
 
 export interface ChangePage {
@@ -149,26 +152,6 @@ export interface ChangePage {
   readonly horizon: bigint;
 }
 
-/** A field to index. */
-export interface IndexDefinition {
-  /** The field's path in the document, as in `price.cents`; also the index's name. */
-  readonly path: string;
-}
-
-/** How a store is laid out. It can change later, index by index. */
-export interface StoreLayout {
-  /** `full`: acknowledged means on disk. `relaxed`: the last moments before a power cut may be lost. */
-  readonly durability: "full" | "relaxed";
-  /** Names of the text fields, each `[a-z][a-z0-9_]*`. */
-  readonly textFields: readonly string[];
-  readonly indexes: readonly IndexDefinition[];
-}
-
-export interface IndexState {
-  readonly path: string;
-  readonly state: "building" | "ready";
-}
-
 export interface StoreStats {
   readonly recordCount: bigint;
   readonly sizeBytes: bigint;
@@ -177,6 +160,7 @@ export interface StoreStats {
   readonly incarnation: string;
   readonly indexes: readonly IndexState[];
   readonly durability: StoreLayout["durability"];
+  readonly shape: StoreShape;
 }
 
 export interface BuildProgress {
@@ -205,7 +189,8 @@ export interface RecordStore {
    * calls.
    *
    * @throws {CollectorError} RECORD_EXISTS, RECORD_NOT_FOUND, VERSION_MISMATCH: `subject.step` is
-   * the index of the first step that failed, `subject.id` its record. REQUEST_ID_REUSED. DISK_FULL:
+   * the index of the first step that failed, `subject.id` its record. SHAPE_OUTDATED: content was
+   * derived for another shape. REQUEST_ID_REUSED. DISK_FULL:
    * nothing was written. WRITE_OUTCOME_UNKNOWN: the disk failed and the write may or may not be
    * found later.
    */
@@ -214,8 +199,22 @@ export interface RecordStore {
   /** @throws {CollectorError} PAGE_TOKEN_INVALID, CANCELLED, QUERY_TIMEOUT */
   list(query: ListQuery, options?: ReadOptions): Promise<ListPage>;
 
-  /** @throws {CollectorError} CANCELLED, QUERY_TIMEOUT */
-  searchText(query: TextQuery, options?: ReadOptions): Promise<TextHits>;
+  /** @throws {CollectorError} CANCELLED, QUERY_TIMEOUT; QUERY_INVALID for an index that is not ready */
+  search(query: SearchQuery, options?: ReadOptions): Promise<SearchHits>;
+
+  /** The passages that match, per list of texts; none for texts without a match. */
+  passages(query: PassageQuery, options?: ReadOptions): Promise<readonly (readonly Passage[])[]>;
+
+  /**
+   * Begins to read all records as they are now. The log of writes grows meanwhile, so few scans can
+   * run at a time.
+   *
+   * @throws {CollectorError} OVERLOADED if too many scans run.
+   */
+  scan(options?: { readonly signal?: AbortSignal | undefined }): Promise<RecordScan>;
+
+  /** Ids of records whose time has come, at most `limit`. */
+  expired(limit: number): Promise<readonly string[]>;
 
   /** What changed after `revision`, at most `limit` items. */
   changes(revision: bigint, limit: number, options?: ReadOptions): Promise<ChangePage>;
@@ -237,6 +236,27 @@ export interface RecordStore {
 
   /** Drops an index, ready or not, in small steps; a missing one is a success. */
   dropIndex(path: string): Promise<void>;
+
+  /** What has to be derived for a write. Known without a wait after the first call. */
+  shape(): Promise<StoreShape>;
+
+  /**
+   * Adds empty text and vector indexes in state `building`, to be filled by `derive` steps: from now on
+   * content has to be derived for the new shape. Indexes that were being built and are not asked for
+   * are dropped; one that is being built to the same definition goes on. A vector index of a name that
+   * is not asked for is dropped at once.
+   *
+   * @param text undefined drops the text index at once.
+   */
+  reshape(wanted: {
+    readonly text: TextIndexDefinition | undefined;
+    readonly vectors: readonly VectorIndexDefinition[];
+  }): Promise<StoreShape>;
+
+  /** Puts the indexes that are being built in the place of those that serve, and drops the latter. */
+  completeShape(): Promise<StoreShape>;
+
+  readonly files: StoreFiles;
 }
 
 /** Names a store on disk: made by the server, never from a caller's text. */

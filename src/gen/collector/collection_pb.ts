@@ -8,13 +8,15 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { MessageTypeRef, Metadata } from "./common_pb.ts";
 import { file_collector_common } from "./common_pb.ts";
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file collector/collection.proto.
  */
 export const file_collector_collection: GenFile = /*@__PURE__*/
-  fileDesc("Chpjb2xsZWN0b3IvY29sbGVjdGlvbi5wcm90bxIJY29sbGVjdG9yIkgKDkNvbGxlY3Rpb25EYXRhEgwKBG5hbWUYASABKAkSDgoEZGF0YRgCIAEoDEgAEg0KA3VyaRgDIAEoCUgAQgkKB2NvbnRlbnQinAIKDUNvbGxlY3Rpb25EaXISDAoEbmFtZRgBIAEoCRI2CgdzdWJkaXJzGAIgAygLMiUuY29sbGVjdG9yLkNvbGxlY3Rpb25EaXIuU3ViZGlyc0VudHJ5EjIKBWZpbGVzGAMgAygLMiMuY29sbGVjdG9yLkNvbGxlY3Rpb25EaXIuRmlsZXNFbnRyeRpICgxTdWJkaXJzRW50cnkSCwoDa2V5GAEgASgJEicKBXZhbHVlGAIgASgLMhguY29sbGVjdG9yLkNvbGxlY3Rpb25EaXI6AjgBGkcKCkZpbGVzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuY29sbGVjdG9yLkNvbGxlY3Rpb25EYXRhOgI4ASJrChBDb2xsZWN0aW9uUmVjb3JkEgoKAmlkGAEgASgJEhIKCnByb3RvX2RhdGEYAiABKAwSEAoIZGF0YV91cmkYAyABKAkSJQoIbWV0YWRhdGEYBCABKAsyEy5jb2xsZWN0b3IuTWV0YWRhdGEisAIKCkNvbGxlY3Rpb24SEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSLwoMbWVzc2FnZV90eXBlGAMgASgLMhkuY29sbGVjdG9yLk1lc3NhZ2VUeXBlUmVmEhYKDmluZGV4ZWRfZmllbGRzGAQgAygJEhcKD3NlcnZlcl9lbmRwb2ludBgFIAEoCRIlCghtZXRhZGF0YRgGIAEoCzITLmNvbGxlY3Rvci5NZXRhZGF0YRIVCg1jb2xsZWN0aW9uX2lkGDIgASgJEhIKCmdlbmVyYXRpb24YMyABKAMSFAoMdHlwZV92ZXJzaW9uGDQgASgDEikKCmR1cmFiaWxpdHkYNSABKA4yFS5jb2xsZWN0b3IuRHVyYWJpbGl0eRIMCgRldGFnGDYgASgJKlUKCkR1cmFiaWxpdHkSGgoWRFVSQUJJTElUWV9VTlNQRUNJRklFRBAAEhMKD0RVUkFCSUxJVFlfRlVMTBABEhYKEkRVUkFCSUxJVFlfUkVMQVhFRBACYgZwcm90bzM", [file_collector_common]);
+  fileDesc("Chpjb2xsZWN0b3IvY29sbGVjdGlvbi5wcm90bxIJY29sbGVjdG9yIkgKDkNvbGxlY3Rpb25EYXRhEgwKBG5hbWUYASABKAkSDgoEZGF0YRgCIAEoDEgAEg0KA3VyaRgDIAEoCUgAQgkKB2NvbnRlbnQinAIKDUNvbGxlY3Rpb25EaXISDAoEbmFtZRgBIAEoCRI2CgdzdWJkaXJzGAIgAygLMiUuY29sbGVjdG9yLkNvbGxlY3Rpb25EaXIuU3ViZGlyc0VudHJ5EjIKBWZpbGVzGAMgAygLMiMuY29sbGVjdG9yLkNvbGxlY3Rpb25EaXIuRmlsZXNFbnRyeRpICgxTdWJkaXJzRW50cnkSCwoDa2V5GAEgASgJEicKBXZhbHVlGAIgASgLMhguY29sbGVjdG9yLkNvbGxlY3Rpb25EaXI6AjgBGkcKCkZpbGVzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuY29sbGVjdG9yLkNvbGxlY3Rpb25EYXRhOgI4ASJ8ChBDb2xsZWN0aW9uUmVjb3JkEgoKAmlkGAEgASgJEhIKCnByb3RvX2RhdGEYAiABKAwSEAoIZGF0YV91cmkYAyABKAkSJQoIbWV0YWRhdGEYBCABKAsyEy5jb2xsZWN0b3IuTWV0YWRhdGESDwoHdmVyc2lvbhgyIAEoCSKuAwoKQ29sbGVjdGlvbhIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIvCgxtZXNzYWdlX3R5cGUYAyABKAsyGS5jb2xsZWN0b3IuTWVzc2FnZVR5cGVSZWYSFgoOaW5kZXhlZF9maWVsZHMYBCADKAkSFwoPc2VydmVyX2VuZHBvaW50GAUgASgJEiUKCG1ldGFkYXRhGAYgASgLMhMuY29sbGVjdG9yLk1ldGFkYXRhEhUKDWNvbGxlY3Rpb25faWQYMiABKAkSEgoKZ2VuZXJhdGlvbhgzIAEoAxIUCgx0eXBlX3ZlcnNpb24YNCABKAMSKQoKZHVyYWJpbGl0eRg1IAEoDjIVLmNvbGxlY3Rvci5EdXJhYmlsaXR5EgwKBGV0YWcYNiABKAkSKgoLdGV4dF9zZWFyY2gYNyABKAsyFS5jb2xsZWN0b3IuVGV4dFNlYXJjaBItCg12ZWN0b3JfZmllbGRzGDggAygLMhYuY29sbGVjdG9yLlZlY3RvckZpZWxkEiEKBmV4cGlyeRg5IAEoCzIRLmNvbGxlY3Rvci5FeHBpcnki/wEKClRleHRTZWFyY2gSJAoGZmllbGRzGAEgAygLMhQuY29sbGVjdG9yLlRleHRGaWVsZBIyCgl0b2tlbml6ZXIYAiABKA4yHy5jb2xsZWN0b3IuVGV4dFNlYXJjaC5Ub2tlbml6ZXISEAoIZGlzYWJsZWQYAyABKAgihAEKCVRva2VuaXplchIZChVUT0tFTklaRVJfVU5TUEVDSUZJRUQQABITCg9UT0tFTklaRVJfV09SRFMQARIVChFUT0tFTklaRVJfRU5HTElTSBACEhUKEVRPS0VOSVpFUl9UUklHUkFNEAMSGQoVVE9LRU5JWkVSX0VYQUNUX1dPUkRTEAQiKQoJVGV4dEZpZWxkEgwKBHBhdGgYASABKAkSDgoGd2VpZ2h0GAIgASgBIrABCgtWZWN0b3JGaWVsZBIMCgRuYW1lGAEgASgJEgwKBHBhdGgYAiABKAkSEgoKZGltZW5zaW9ucxgDIAEoBRItCgZtZXRyaWMYBCABKA4yHS5jb2xsZWN0b3IuVmVjdG9yRmllbGQuTWV0cmljIkIKBk1ldHJpYxIWChJNRVRSSUNfVU5TUEVDSUZJRUQQABIRCg1NRVRSSUNfQ09TSU5FEAESDQoJTUVUUklDX0wyEAIiXgoGRXhwaXJ5EhkKD3RpbWVzdGFtcF9maWVsZBgBIAEoCUgAEjEKDHRpbWVfdG9fbGl2ZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAQgYKBHdoZW4qVQoKRHVyYWJpbGl0eRIaChZEVVJBQklMSVRZX1VOU1BFQ0lGSUVEEAASEwoPRFVSQUJJTElUWV9GVUxMEAESFgoSRFVSQUJJTElUWV9SRUxBWEVEEAJiBnByb3RvMw", [file_collector_common, file_google_protobuf_duration]);
 
 /**
  * One attached file: its bytes here, or where they are.
@@ -129,6 +131,13 @@ export type CollectionRecord = Message<"collector.CollectionRecord"> & {
    * @generated from field: collector.Metadata metadata = 4;
    */
   metadata?: Metadata | undefined;
+
+  /**
+   * Version of the record, as in RecordMeta.
+   *
+   * @generated from field: string version = 50;
+   */
+  version: string;
 };
 
 /**
@@ -228,6 +237,27 @@ export type Collection = Message<"collector.Collection"> & {
    * @generated from field: string etag = 54;
    */
   etag: string;
+
+  /**
+   * What full-text search finds records by. Absent: the text of all string fields, `TOKENIZER_WORDS`.
+   *
+   * @generated from field: collector.TextSearch text_search = 55;
+   */
+  textSearch?: TextSearch | undefined;
+
+  /**
+   * What vector search finds records by; at most 8, with different names.
+   *
+   * @generated from field: repeated collector.VectorField vector_fields = 56;
+   */
+  vectorFields: VectorField[];
+
+  /**
+   * When records vanish by themselves. Absent: never.
+   *
+   * @generated from field: collector.Expiry expiry = 57;
+   */
+  expiry?: Expiry | undefined;
 };
 
 /**
@@ -236,6 +266,250 @@ export type Collection = Message<"collector.Collection"> & {
  */
 export const CollectionSchema: GenMessage<Collection> = /*@__PURE__*/
   messageDesc(file_collector_collection, 3);
+
+/**
+ * What full-text search of a collection looks at, and how it cuts text into words.
+ *
+ * @generated from message collector.TextSearch
+ */
+export type TextSearch = Message<"collector.TextSearch"> & {
+  /**
+   * The fields, at most 16. Empty: every string field, nested ones too, as one.
+   *
+   * @generated from field: repeated collector.TextField fields = 1;
+   */
+  fields: TextField[];
+
+  /**
+   * How text becomes words.
+   *
+   * @generated from field: collector.TextSearch.Tokenizer tokenizer = 2;
+   */
+  tokenizer: TextSearch_Tokenizer;
+
+  /**
+   * Nothing is indexed, and full-text search is refused. Saves about half of a write's time.
+   *
+   * @generated from field: bool disabled = 3;
+   */
+  disabled: boolean;
+};
+
+/**
+ * Describes the message collector.TextSearch.
+ * Use `create(TextSearchSchema)` to create a new message.
+ */
+export const TextSearchSchema: GenMessage<TextSearch> = /*@__PURE__*/
+  messageDesc(file_collector_collection, 4);
+
+/**
+ * How text becomes words. Letters match whatever their case.
+ *
+ * @generated from enum collector.TextSearch.Tokenizer
+ */
+export const TextSearch_Tokenizer = {
+  /**
+   * The server's choice: TOKENIZER_WORDS.
+   *
+   * @generated from enum value: TOKENIZER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Words of letters and digits, without diacritics: `cafe` finds `Café`. For all languages that put
+   * something between words.
+   *
+   * @generated from enum value: TOKENIZER_WORDS = 1;
+   */
+  WORDS: 1,
+
+  /**
+   * The same, reduced to English stems: `run` finds `running`.
+   *
+   * @generated from enum value: TOKENIZER_ENGLISH = 2;
+   */
+  ENGLISH: 2,
+
+  /**
+   * Every three characters in a row: finds what is inside words, and text without spaces (Chinese,
+   * Japanese, Thai). Words of a query need three characters. The index is several times as large.
+   *
+   * @generated from enum value: TOKENIZER_TRIGRAM = 3;
+   */
+  TRIGRAM: 3,
+
+  /**
+   * Words of letters and digits, diacritics kept: `cafe` does not find `Café`.
+   *
+   * @generated from enum value: TOKENIZER_EXACT_WORDS = 4;
+   */
+  EXACT_WORDS: 4,
+} as const;
+
+/**
+ * How text becomes words. Letters match whatever their case.
+ *
+ * @generated from enum collector.TextSearch.Tokenizer
+ */
+export type TextSearch_Tokenizer = (typeof TextSearch_Tokenizer)[keyof typeof TextSearch_Tokenizer] | UnknownEnum;
+
+/**
+ * Describes the enum collector.TextSearch.Tokenizer.
+ */
+export const TextSearch_TokenizerSchema: GenEnum<TextSearch_Tokenizer> = /*@__PURE__*/
+  enumDesc(file_collector_collection, 4, 0);
+
+/**
+ * A field whose text is searched.
+ *
+ * @generated from message collector.TextField
+ */
+export type TextField = Message<"collector.TextField"> & {
+  /**
+   * Dotted path of proto names, such as `title` or `author.name`. A string, a repeated string, a map or
+   * a message with strings in it.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * How much a match in it counts beside the others; 0 means 1. From 0.01 to 100.
+   *
+   * @generated from field: double weight = 2;
+   */
+  weight: number;
+};
+
+/**
+ * Describes the message collector.TextField.
+ * Use `create(TextFieldSchema)` to create a new message.
+ */
+export const TextFieldSchema: GenMessage<TextField> = /*@__PURE__*/
+  messageDesc(file_collector_collection, 5);
+
+/**
+ * A vector that each record can have, to find it by nearness.
+ *
+ * @generated from message collector.VectorField
+ */
+export type VectorField = Message<"collector.VectorField"> & {
+  /**
+   * Name in the collection: `[a-z][a-z0-9_]*`, at most 64 characters. Required.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Dotted path of a `repeated float` field of the type that holds the vector. Empty: the vector comes
+   * beside the record, in `vectors` of the request that writes it.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * How many numbers a vector has, 1 to 4096. Required. A record whose field has none has no vector;
+   * another number is INVALID_ARGUMENT.
+   *
+   * @generated from field: int32 dimensions = 3;
+   */
+  dimensions: number;
+
+  /**
+   * What is measured.
+   *
+   * @generated from field: collector.VectorField.Metric metric = 4;
+   */
+  metric: VectorField_Metric;
+};
+
+/**
+ * Describes the message collector.VectorField.
+ * Use `create(VectorFieldSchema)` to create a new message.
+ */
+export const VectorFieldSchema: GenMessage<VectorField> = /*@__PURE__*/
+  messageDesc(file_collector_collection, 6);
+
+/**
+ * What is measured between two vectors.
+ *
+ * @generated from enum collector.VectorField.Metric
+ */
+export const VectorField_Metric = {
+  /**
+   * The server's choice: METRIC_COSINE.
+   *
+   * @generated from enum value: METRIC_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * One less the cosine of the angle: 0 to 2, lengths do not count.
+   *
+   * @generated from enum value: METRIC_COSINE = 1;
+   */
+  COSINE: 1,
+
+  /**
+   * The length of the difference.
+   *
+   * @generated from enum value: METRIC_L2 = 2;
+   */
+  L2: 2,
+} as const;
+
+/**
+ * What is measured between two vectors.
+ *
+ * @generated from enum collector.VectorField.Metric
+ */
+export type VectorField_Metric = (typeof VectorField_Metric)[keyof typeof VectorField_Metric] | UnknownEnum;
+
+/**
+ * Describes the enum collector.VectorField.Metric.
+ */
+export const VectorField_MetricSchema: GenEnum<VectorField_Metric> = /*@__PURE__*/
+  enumDesc(file_collector_collection, 6, 0);
+
+/**
+ * When the records of a collection vanish. An expired record is gone from every read at once, and from
+ * the disk and, as a delete, from the change feed soon after.
+ *
+ * @generated from message collector.Expiry
+ */
+export type Expiry = Message<"collector.Expiry"> & {
+  /**
+   * Where the time comes from. Required.
+   *
+   * @generated from oneof collector.Expiry.when
+   */
+  when: {
+    /**
+     * Dotted path of a google.protobuf.Timestamp field: the record expires then. One without it stays.
+     *
+     * @generated from field: string timestamp_field = 1;
+     */
+    value: string;
+    case: "timestampField";
+  } | {
+    /**
+     * So long after the record's last write. At least a second.
+     *
+     * @generated from field: google.protobuf.Duration time_to_live = 2;
+     */
+    value: Duration;
+    case: "timeToLive";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message collector.Expiry.
+ * Use `create(ExpirySchema)` to create a new message.
+ */
+export const ExpirySchema: GenMessage<Expiry> = /*@__PURE__*/
+  messageDesc(file_collector_collection, 7);
 
 /**
  * What is true of a write once it is acknowledged.

@@ -6,21 +6,21 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Collection } from "./collection_pb.ts";
+import type { Collection, Expiry, TextSearch, VectorField } from "./collection_pb.ts";
 import { file_collector_collection } from "./collection_pb.ts";
 import type { RecordMeta, Status } from "./common_pb.ts";
 import { file_collector_common } from "./common_pb.ts";
 import type { Operation } from "./operations_pb.ts";
 import { file_collector_operations } from "./operations_pb.ts";
-import type { Any, Value } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_any, file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import type { Any, Duration, Value } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file collector/collection_server.proto.
  */
 export const file_collector_collection_server: GenFile = /*@__PURE__*/
-  fileDesc("CiFjb2xsZWN0b3IvY29sbGVjdGlvbl9zZXJ2ZXIucHJvdG8SCWNvbGxlY3RvciL7AQoNQ3JlYXRlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFwoPY29sbGVjdGlvbl9uYW1lGAIgASgJEiIKBGl0ZW0YAyABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EgoKAmlkGAQgASgJEjQKBmxhYmVscxgyIAMoCzIkLmNvbGxlY3Rvci5DcmVhdGVSZXF1ZXN0LkxhYmVsc0VudHJ5EhIKCnJlcXVlc3RfaWQYMyABKAkSFQoNdmFsaWRhdGVfb25seRg0IAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImQKDkNyZWF0ZVJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSCgoCaWQYAiABKAkSIwoEbWV0YRgyIAEoCzIVLmNvbGxlY3Rvci5SZWNvcmRNZXRhIlEKCkdldFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhcKD2NvbGxlY3Rpb25fbmFtZRgCIAEoCRIKCgJpZBgDIAEoCRILCgNpZHMYMiADKAkiowEKC0dldFJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSIgoEaXRlbRgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSIwoEbWV0YRgyIAEoCzIVLmNvbGxlY3Rvci5SZWNvcmRNZXRhEigKB3JlY29yZHMYMyADKAsyFy5jb2xsZWN0b3IuUmVjb3JkUmVzdWx0ItACCg1VcGRhdGVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIXCg9jb2xsZWN0aW9uX25hbWUYAiABKAkSCgoCaWQYAyABKAkSIgoEaXRlbRgEIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSEwoLdXBkYXRlX21hc2sYBSADKAkSNAoGbGFiZWxzGDIgAygLMiQuY29sbGVjdG9yLlVwZGF0ZVJlcXVlc3QuTGFiZWxzRW50cnkSEgoKcmVxdWVzdF9pZBgzIAEoCRIVCg12YWxpZGF0ZV9vbmx5GDQgASgIEhAKCGlmX21hdGNoGDUgASgJEhUKDWFsbG93X21pc3NpbmcYNiABKAgSFQoNdXBkYXRlX2xhYmVscxg3IAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImkKDlVwZGF0ZVJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSIwoEbWV0YRgyIAEoCzIVLmNvbGxlY3Rvci5SZWNvcmRNZXRhEg8KB2NyZWF0ZWQYMyABKAgimwEKDURlbGV0ZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhcKD2NvbGxlY3Rpb25fbmFtZRgCIAEoCRIKCgJpZBgDIAEoCRISCgpyZXF1ZXN0X2lkGDMgASgJEhUKDXZhbGlkYXRlX29ubHkYNCABKAgSEAoIaWZfbWF0Y2gYNSABKAkSFQoNYWxsb3dfbWlzc2luZxg2IAEoCCJYCg5EZWxldGVSZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEiMKBG1ldGEYMiABKAsyFS5jb2xsZWN0b3IuUmVjb3JkTWV0YSKbAQoLTGlzdFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhcKD2NvbGxlY3Rpb25fbmFtZRgCIAEoCRInCgZmaWx0ZXIYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhAKCG9yZGVyX2J5GAQgASgJEhEKCXBhZ2Vfc2l6ZRgFIAEoBRISCgpwYWdlX3Rva2VuGAYgASgJIsYBCgxMaXN0UmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIjCgVpdGVtcxgCIAMoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSFwoPbmV4dF9wYWdlX3Rva2VuGAMgASgJEhMKC3RvdGFsX2NvdW50GAQgASgDEiQKBW1ldGFzGDIgAygLMhUuY29sbGVjdG9yLlJlY29yZE1ldGESGgoSdG90YWxfY291bnRfY2FwcGVkGDMgASgIIrMDCg1TZWFyY2hSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIXCg9jb2xsZWN0aW9uX25hbWUYAiABKAkSEQoJZnVsbF90ZXh0GAMgASgJEjYKB2ZpbHRlcnMYBCADKAsyJS5jb2xsZWN0b3IuU2VhcmNoUmVxdWVzdC5GaWx0ZXJzRW50cnkSQQoNbGFiZWxfZmlsdGVycxgFIAMoCzIqLmNvbGxlY3Rvci5TZWFyY2hSZXF1ZXN0LkxhYmVsRmlsdGVyc0VudHJ5Eg4KBnZlY3RvchgGIAMoAhIcChRzaW1pbGFyaXR5X3RocmVzaG9sZBgHIAEoAhINCgVsaW1pdBgIIAEoBRIOCgZvZmZzZXQYCSABKAUSEAoIb3JkZXJfYnkYCiABKAkSEQoJYXNjZW5kaW5nGAsgASgIGkEKDEZpbHRlcnNFbnRyeRILCgNrZXkYASABKAkSIAoFdmFsdWUYAiABKAsyES5jb2xsZWN0b3IuRmlsdGVyOgI4ARozChFMYWJlbEZpbHRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIo4BCg5TZWFyY2hSZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEigKB3Jlc3VsdHMYAiADKAsyFy5jb2xsZWN0b3IuU2VhcmNoUmVzdWx0EhMKC3RvdGFsX2NvdW50GAMgASgDEhoKEnRvdGFsX2NvdW50X2NhcHBlZBgzIAEoCCJ4CgxTZWFyY2hSZXN1bHQSIgoEaXRlbRgBIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSDQoFc2NvcmUYAiABKAESEAoIZGlzdGFuY2UYAyABKAESIwoEbWV0YRgyIAEoCzIVLmNvbGxlY3Rvci5SZWNvcmRNZXRhIlwKBkZpbHRlchIrCghvcGVyYXRvchgBIAEoDjIZLmNvbGxlY3Rvci5GaWx0ZXJPcGVyYXRvchIlCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZSKPAQoMQmF0Y2hSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIXCg9jb2xsZWN0aW9uX25hbWUYAiABKAkSKAoKb3BlcmF0aW9ucxgDIAMoCzIULmNvbGxlY3Rvci5SZXF1ZXN0T3ASEgoKcmVxdWVzdF9pZBgzIAEoCRIVCg12YWxpZGF0ZV9vbmx5GDQgASgIIpwBCglSZXF1ZXN0T3ASKgoGY3JlYXRlGAEgASgLMhguY29sbGVjdG9yLkNyZWF0ZVJlcXVlc3RIABIqCgZ1cGRhdGUYAiABKAsyGC5jb2xsZWN0b3IuVXBkYXRlUmVxdWVzdEgAEioKBmRlbGV0ZRgDIAEoCzIYLmNvbGxlY3Rvci5EZWxldGVSZXF1ZXN0SABCCwoJb3BlcmF0aW9uIlwKDUJhdGNoUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIoCglyZXNwb25zZXMYAiADKAsyFS5jb2xsZWN0b3IuUmVzcG9uc2VPcCLCAQoKUmVzcG9uc2VPcBIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEisKBmNyZWF0ZRgCIAEoCzIZLmNvbGxlY3Rvci5DcmVhdGVSZXNwb25zZUgAEisKBnVwZGF0ZRgDIAEoCzIZLmNvbGxlY3Rvci5VcGRhdGVSZXNwb25zZUgAEisKBmRlbGV0ZRgEIAEoCzIZLmNvbGxlY3Rvci5EZWxldGVSZXNwb25zZUgAQgoKCHJlc3BvbnNlIj0KD0Rlc2NyaWJlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFwoPY29sbGVjdGlvbl9uYW1lGAIgASgJIpICChBEZXNjcmliZVJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSNAoVY29sbGVjdGlvbl9kZWZpbml0aW9uGAIgASgLMhUuY29sbGVjdG9yLkNvbGxlY3Rpb24SFAoMcmVjb3JkX2NvdW50GAMgASgDEhoKEnN0b3JhZ2Vfc2l6ZV9ieXRlcxgEIAEoAxIkCgZmaWVsZHMYMiADKAsyFC5jb2xsZWN0b3IuRmllbGRJbmZvEiUKB2luZGV4ZXMYMyADKAsyFC5jb2xsZWN0b3IuSW5kZXhJbmZvEhAKCHJldmlzaW9uGDQgASgDEhQKDHR5cGVfdmVyc2lvbhg1IAEoAyKSAgoNTW9kaWZ5UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFwoPY29sbGVjdGlvbl9uYW1lGAIgASgJEhYKDmluZGV4ZWRfZmllbGRzGAMgAygJEhMKC3VwZGF0ZV9tYXNrGDIgAygJEjQKBmxhYmVscxgzIAMoCzIkLmNvbGxlY3Rvci5Nb2RpZnlSZXF1ZXN0LkxhYmVsc0VudHJ5EhUKDXZhbGlkYXRlX29ubHkYNCABKAgSGgoScmV0dXJuX2ltbWVkaWF0ZWx5GDUgASgIEhAKCGlmX21hdGNoGDYgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEihwEKDk1vZGlmeVJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSJwoJb3BlcmF0aW9uGDIgASgLMhQuY29sbGVjdG9yLk9wZXJhdGlvbhIpCgpjb2xsZWN0aW9uGDMgASgLMhUuY29sbGVjdG9yLkNvbGxlY3Rpb24iDQoLTWV0YVJlcXVlc3Qi8AEKDE1ldGFSZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEhYKDnNlcnZlcl92ZXJzaW9uGAIgASgJEhQKDGNvbGxlY3Rvcl9pZBgyIAEoCRIQCghmZWF0dXJlcxgzIAMoCRIzCgZsaW1pdHMYNCADKAsyIy5jb2xsZWN0b3IuTWV0YVJlc3BvbnNlLkxpbWl0c0VudHJ5EhkKEWRlZmF1bHRfbmFtZXNwYWNlGDUgASgJGi0KC0xpbWl0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEihwEKDUludm9rZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhcKD2NvbGxlY3Rpb25fbmFtZRgCIAEoCRITCgttZXRob2RfbmFtZRgDIAEoCRIQCghpdGVtX2lkcxgEIAMoCRIjCgVpbnB1dBgFIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkiWgoOSW52b2tlUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIlCgdvdXRwdXRzGAIgAygLMhQuZ29vZ2xlLnByb3RvYnVmLkFueSJyCgxSZWNvcmRSZXN1bHQSCgoCaWQYASABKAkSDQoFZm91bmQYAiABKAgSIgoEaXRlbRgDIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSIwoEbWV0YRgEIAEoCzIVLmNvbGxlY3Rvci5SZWNvcmRNZXRhIo0BCglGaWVsZEluZm8SDAoEcGF0aBgBIAEoCRIRCglqc29uX3BhdGgYAiABKAkSDgoGbnVtYmVyGAMgASgFEgwKBHR5cGUYBCABKAkSEAoIcmVwZWF0ZWQYBSABKAgSCwoDbWFwGAYgASgIEg8KB2luZGV4ZWQYByABKAgSEQoJZnVsbF90ZXh0GAggASgIIn4KCUluZGV4SW5mbxINCgVmaWVsZBgBIAEoCRIpCgVzdGF0ZRgCIAEoDjIaLmNvbGxlY3Rvci5JbmRleEluZm8uU3RhdGUiNwoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIMCghCVUlMRElORxABEgkKBVJFQURZEAIqwAEKDkZpbHRlck9wZXJhdG9yEg0KCU9QX0VRVUFMUxAAEhEKDU9QX05PVF9FUVVBTFMQARITCg9PUF9HUkVBVEVSX1RIQU4QAhIQCgxPUF9MRVNTX1RIQU4QAxIUChBPUF9HUkVBVEVSX0VRVUFMEAQSEQoNT1BfTEVTU19FUVVBTBAFEg8KC09QX0NPTlRBSU5TEAYSCQoFT1BfSU4QBxINCglPUF9FWElTVFMQCBIRCg1PUF9OT1RfRVhJU1RTEAkytgUKEUNvbGxlY3Rpb25TZXJ2aWNlEj0KBkNyZWF0ZRIYLmNvbGxlY3Rvci5DcmVhdGVSZXF1ZXN0GhkuY29sbGVjdG9yLkNyZWF0ZVJlc3BvbnNlEjQKA0dldBIVLmNvbGxlY3Rvci5HZXRSZXF1ZXN0GhYuY29sbGVjdG9yLkdldFJlc3BvbnNlEj0KBlVwZGF0ZRIYLmNvbGxlY3Rvci5VcGRhdGVSZXF1ZXN0GhkuY29sbGVjdG9yLlVwZGF0ZVJlc3BvbnNlEj0KBkRlbGV0ZRIYLmNvbGxlY3Rvci5EZWxldGVSZXF1ZXN0GhkuY29sbGVjdG9yLkRlbGV0ZVJlc3BvbnNlEjcKBExpc3QSFi5jb2xsZWN0b3IuTGlzdFJlcXVlc3QaFy5jb2xsZWN0b3IuTGlzdFJlc3BvbnNlEj0KBlNlYXJjaBIYLmNvbGxlY3Rvci5TZWFyY2hSZXF1ZXN0GhkuY29sbGVjdG9yLlNlYXJjaFJlc3BvbnNlEjoKBUJhdGNoEhcuY29sbGVjdG9yLkJhdGNoUmVxdWVzdBoYLmNvbGxlY3Rvci5CYXRjaFJlc3BvbnNlEkMKCERlc2NyaWJlEhouY29sbGVjdG9yLkRlc2NyaWJlUmVxdWVzdBobLmNvbGxlY3Rvci5EZXNjcmliZVJlc3BvbnNlEj0KBk1vZGlmeRIYLmNvbGxlY3Rvci5Nb2RpZnlSZXF1ZXN0GhkuY29sbGVjdG9yLk1vZGlmeVJlc3BvbnNlEjcKBE1ldGESFi5jb2xsZWN0b3IuTWV0YVJlcXVlc3QaFy5jb2xsZWN0b3IuTWV0YVJlc3BvbnNlEj0KBkludm9rZRIYLmNvbGxlY3Rvci5JbnZva2VSZXF1ZXN0GhkuY29sbGVjdG9yLkludm9rZVJlc3BvbnNlYgZwcm90bzM", [file_collector_collection, file_collector_common, file_collector_operations, file_google_protobuf_any, file_google_protobuf_struct]);
+  fileDesc("CiFjb2xsZWN0b3IvY29sbGVjdGlvbl9zZXJ2ZXIucHJvdG8SCWNvbGxlY3RvciL2AgoNQ3JlYXRlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFwoPY29sbGVjdGlvbl9uYW1lGAIgASgJEiIKBGl0ZW0YAyABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EgoKAmlkGAQgASgJEjQKBmxhYmVscxgyIAMoCzIkLmNvbGxlY3Rvci5DcmVhdGVSZXF1ZXN0LkxhYmVsc0VudHJ5EhIKCnJlcXVlc3RfaWQYMyABKAkSFQoNdmFsaWRhdGVfb25seRg0IAEoCBI2Cgd2ZWN0b3JzGDUgAygLMiUuY29sbGVjdG9yLkNyZWF0ZVJlcXVlc3QuVmVjdG9yc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaQQoMVmVjdG9yc0VudHJ5EgsKA2tleRgBIAEoCRIgCgV2YWx1ZRgCIAEoCzIRLmNvbGxlY3Rvci5WZWN0b3I6AjgBImQKDkNyZWF0ZVJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSCgoCaWQYAiABKAkSIwoEbWV0YRgyIAEoCzIVLmNvbGxlY3Rvci5SZWNvcmRNZXRhIhgKBlZlY3RvchIOCgZ2YWx1ZXMYASADKAIiUQoKR2V0UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFwoPY29sbGVjdGlvbl9uYW1lGAIgASgJEgoKAmlkGAMgASgJEgsKA2lkcxgyIAMoCSKjAQoLR2V0UmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIiCgRpdGVtGAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIjCgRtZXRhGDIgASgLMhUuY29sbGVjdG9yLlJlY29yZE1ldGESKAoHcmVjb3JkcxgzIAMoCzIXLmNvbGxlY3Rvci5SZWNvcmRSZXN1bHQiywMKDVVwZGF0ZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhcKD2NvbGxlY3Rpb25fbmFtZRgCIAEoCRIKCgJpZBgDIAEoCRIiCgRpdGVtGAQgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRITCgt1cGRhdGVfbWFzaxgFIAMoCRI0CgZsYWJlbHMYMiADKAsyJC5jb2xsZWN0b3IuVXBkYXRlUmVxdWVzdC5MYWJlbHNFbnRyeRISCgpyZXF1ZXN0X2lkGDMgASgJEhUKDXZhbGlkYXRlX29ubHkYNCABKAgSEAoIaWZfbWF0Y2gYNSABKAkSFQoNYWxsb3dfbWlzc2luZxg2IAEoCBIVCg11cGRhdGVfbGFiZWxzGDcgASgIEjYKB3ZlY3RvcnMYOCADKAsyJS5jb2xsZWN0b3IuVXBkYXRlUmVxdWVzdC5WZWN0b3JzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARpBCgxWZWN0b3JzRW50cnkSCwoDa2V5GAEgASgJEiAKBXZhbHVlGAIgASgLMhEuY29sbGVjdG9yLlZlY3RvcjoCOAEiaQoOVXBkYXRlUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIjCgRtZXRhGDIgASgLMhUuY29sbGVjdG9yLlJlY29yZE1ldGESDwoHY3JlYXRlZBgzIAEoCCKbAQoNRGVsZXRlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFwoPY29sbGVjdGlvbl9uYW1lGAIgASgJEgoKAmlkGAMgASgJEhIKCnJlcXVlc3RfaWQYMyABKAkSFQoNdmFsaWRhdGVfb25seRg0IAEoCBIQCghpZl9tYXRjaBg1IAEoCRIVCg1hbGxvd19taXNzaW5nGDYgASgIIlgKDkRlbGV0ZVJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSIwoEbWV0YRgyIAEoCzIVLmNvbGxlY3Rvci5SZWNvcmRNZXRhIrsBCgtMaXN0UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFwoPY29sbGVjdGlvbl9uYW1lGAIgASgJEicKBmZpbHRlchgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSEAoIb3JkZXJfYnkYBCABKAkSEQoJcGFnZV9zaXplGAUgASgFEhIKCnBhZ2VfdG9rZW4YBiABKAkSDQoFd2hlcmUYMiABKAkSDwoHZXhwbGFpbhgzIAEoCCLqAQoMTGlzdFJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSIwoFaXRlbXMYAiADKAsyFC5nb29nbGUucHJvdG9idWYuQW55EhcKD25leHRfcGFnZV90b2tlbhgDIAEoCRITCgt0b3RhbF9jb3VudBgEIAEoAxIkCgVtZXRhcxgyIAMoCzIVLmNvbGxlY3Rvci5SZWNvcmRNZXRhEhoKEnRvdGFsX2NvdW50X2NhcHBlZBgzIAEoCBIiCgRwbGFuGDQgASgLMhQuY29sbGVjdG9yLlF1ZXJ5UGxhbiLvBAoNU2VhcmNoUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFwoPY29sbGVjdGlvbl9uYW1lGAIgASgJEhEKCWZ1bGxfdGV4dBgDIAEoCRI2CgdmaWx0ZXJzGAQgAygLMiUuY29sbGVjdG9yLlNlYXJjaFJlcXVlc3QuRmlsdGVyc0VudHJ5EkEKDWxhYmVsX2ZpbHRlcnMYBSADKAsyKi5jb2xsZWN0b3IuU2VhcmNoUmVxdWVzdC5MYWJlbEZpbHRlcnNFbnRyeRIOCgZ2ZWN0b3IYBiADKAISHAoUc2ltaWxhcml0eV90aHJlc2hvbGQYByABKAISDQoFbGltaXQYCCABKAUSDgoGb2Zmc2V0GAkgASgFEhAKCG9yZGVyX2J5GAogASgJEhEKCWFzY2VuZGluZxgLIAEoCBINCgV3aGVyZRgyIAEoCRIqCgt0ZXh0X3N5bnRheBgzIAEoDjIVLmNvbGxlY3Rvci5UZXh0U3ludGF4EhQKDHZlY3Rvcl9maWVsZBg0IAEoCRIuCgloaWdobGlnaHQYNSABKAsyGy5jb2xsZWN0b3IuSGlnaGxpZ2h0T3B0aW9ucxIOCgZmYWNldHMYNiADKAkSGAoQZmFjZXRfdmFsdWVzX21heBg3IAEoBRIPCgdleHBsYWluGDggASgIGkEKDEZpbHRlcnNFbnRyeRILCgNrZXkYASABKAkSIAoFdmFsdWUYAiABKAsyES5jb2xsZWN0b3IuRmlsdGVyOgI4ARozChFMYWJlbEZpbHRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIksKEEhpZ2hsaWdodE9wdGlvbnMSEgoKc3RhcnRfbWFyaxgBIAEoCRIQCghlbmRfbWFyaxgCIAEoCRIRCgl3b3Jkc19tYXgYAyABKAUi6QEKDlNlYXJjaFJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSKAoHcmVzdWx0cxgCIAMoCzIXLmNvbGxlY3Rvci5TZWFyY2hSZXN1bHQSEwoLdG90YWxfY291bnQYAyABKAMSGgoSdG90YWxfY291bnRfY2FwcGVkGDMgASgIEhMKC2FwcHJveGltYXRlGDQgASgIEiAKBmZhY2V0cxg1IAMoCzIQLmNvbGxlY3Rvci5GYWNldBIiCgRwbGFuGDYgASgLMhQuY29sbGVjdG9yLlF1ZXJ5UGxhbiKRAQoFRmFjZXQSDAoEcGF0aBgBIAEoCRImCgZ2YWx1ZXMYAiADKAsyFi5jb2xsZWN0b3IuRmFjZXQuVmFsdWUSEwoLYXBwcm94aW1hdGUYAyABKAgaPQoFVmFsdWUSJQoFdmFsdWUYASABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSDQoFY291bnQYAiABKAMiiQEKCVF1ZXJ5UGxhbhINCgVzdGVwcxgBIAMoCRIPCgdpbmRleGVzGAIgAygJEhQKDHJvd3NfdmlzaXRlZBgDIAEoAxIrCghydW5fdGltZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIZChFzdWdnZXN0ZWRfaW5kZXhlcxgFIAMoCSL2AQoMU2VhcmNoUmVzdWx0EiIKBGl0ZW0YASABKAsyFC5nb29nbGUucHJvdG9idWYuQW55Eg0KBXNjb3JlGAIgASgBEhAKCGRpc3RhbmNlGAMgASgBEiMKBG1ldGEYMiABKAsyFS5jb2xsZWN0b3IuUmVjb3JkTWV0YRIXCgp0ZXh0X3Njb3JlGDMgASgBSACIAQESGQoMdmVjdG9yX3Njb3JlGDQgASgBSAGIAQESKAoKaGlnaGxpZ2h0cxg1IAMoCzIULmNvbGxlY3Rvci5IaWdobGlnaHRCDQoLX3RleHRfc2NvcmVCDwoNX3ZlY3Rvcl9zY29yZSIqCglIaWdobGlnaHQSDAoEcGF0aBgBIAEoCRIPCgdwYXNzYWdlGAIgASgJIlwKBkZpbHRlchIrCghvcGVyYXRvchgBIAEoDjIZLmNvbGxlY3Rvci5GaWx0ZXJPcGVyYXRvchIlCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZSKPAQoMQmF0Y2hSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIXCg9jb2xsZWN0aW9uX25hbWUYAiABKAkSKAoKb3BlcmF0aW9ucxgDIAMoCzIULmNvbGxlY3Rvci5SZXF1ZXN0T3ASEgoKcmVxdWVzdF9pZBgzIAEoCRIVCg12YWxpZGF0ZV9vbmx5GDQgASgIIpwBCglSZXF1ZXN0T3ASKgoGY3JlYXRlGAEgASgLMhguY29sbGVjdG9yLkNyZWF0ZVJlcXVlc3RIABIqCgZ1cGRhdGUYAiABKAsyGC5jb2xsZWN0b3IuVXBkYXRlUmVxdWVzdEgAEioKBmRlbGV0ZRgDIAEoCzIYLmNvbGxlY3Rvci5EZWxldGVSZXF1ZXN0SABCCwoJb3BlcmF0aW9uIlwKDUJhdGNoUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIoCglyZXNwb25zZXMYAiADKAsyFS5jb2xsZWN0b3IuUmVzcG9uc2VPcCLCAQoKUmVzcG9uc2VPcBIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEisKBmNyZWF0ZRgCIAEoCzIZLmNvbGxlY3Rvci5DcmVhdGVSZXNwb25zZUgAEisKBnVwZGF0ZRgDIAEoCzIZLmNvbGxlY3Rvci5VcGRhdGVSZXNwb25zZUgAEisKBmRlbGV0ZRgEIAEoCzIZLmNvbGxlY3Rvci5EZWxldGVSZXNwb25zZUgAQgoKCHJlc3BvbnNlIj0KD0Rlc2NyaWJlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFwoPY29sbGVjdGlvbl9uYW1lGAIgASgJIroCChBEZXNjcmliZVJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSNAoVY29sbGVjdGlvbl9kZWZpbml0aW9uGAIgASgLMhUuY29sbGVjdG9yLkNvbGxlY3Rpb24SFAoMcmVjb3JkX2NvdW50GAMgASgDEhoKEnN0b3JhZ2Vfc2l6ZV9ieXRlcxgEIAEoAxIkCgZmaWVsZHMYMiADKAsyFC5jb2xsZWN0b3IuRmllbGRJbmZvEiUKB2luZGV4ZXMYMyADKAsyFC5jb2xsZWN0b3IuSW5kZXhJbmZvEhAKCHJldmlzaW9uGDQgASgDEhQKDHR5cGVfdmVyc2lvbhg1IAEoAxISCgpmaWxlX2NvdW50GDYgASgDEhIKCmZpbGVfYnl0ZXMYNyABKAMikAMKDU1vZGlmeVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhcKD2NvbGxlY3Rpb25fbmFtZRgCIAEoCRIWCg5pbmRleGVkX2ZpZWxkcxgDIAMoCRITCgt1cGRhdGVfbWFzaxgyIAMoCRI0CgZsYWJlbHMYMyADKAsyJC5jb2xsZWN0b3IuTW9kaWZ5UmVxdWVzdC5MYWJlbHNFbnRyeRIVCg12YWxpZGF0ZV9vbmx5GDQgASgIEhoKEnJldHVybl9pbW1lZGlhdGVseRg1IAEoCBIQCghpZl9tYXRjaBg2IAEoCRIqCgt0ZXh0X3NlYXJjaBg3IAEoCzIVLmNvbGxlY3Rvci5UZXh0U2VhcmNoEi0KDXZlY3Rvcl9maWVsZHMYOCADKAsyFi5jb2xsZWN0b3IuVmVjdG9yRmllbGQSIQoGZXhwaXJ5GDkgASgLMhEuY29sbGVjdG9yLkV4cGlyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIocBCg5Nb2RpZnlSZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEicKCW9wZXJhdGlvbhgyIAEoCzIULmNvbGxlY3Rvci5PcGVyYXRpb24SKQoKY29sbGVjdGlvbhgzIAEoCzIVLmNvbGxlY3Rvci5Db2xsZWN0aW9uIg0KC01ldGFSZXF1ZXN0IvABCgxNZXRhUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIWCg5zZXJ2ZXJfdmVyc2lvbhgCIAEoCRIUCgxjb2xsZWN0b3JfaWQYMiABKAkSEAoIZmVhdHVyZXMYMyADKAkSMwoGbGltaXRzGDQgAygLMiMuY29sbGVjdG9yLk1ldGFSZXNwb25zZS5MaW1pdHNFbnRyeRIZChFkZWZhdWx0X25hbWVzcGFjZRg1IAEoCRotCgtMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBIocBCg1JbnZva2VSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIXCg9jb2xsZWN0aW9uX25hbWUYAiABKAkSEwoLbWV0aG9kX25hbWUYAyABKAkSEAoIaXRlbV9pZHMYBCADKAkSIwoFaW5wdXQYBSABKAsyFC5nb29nbGUucHJvdG9idWYuQW55IloKDkludm9rZVJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSJQoHb3V0cHV0cxgCIAMoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkicgoMUmVjb3JkUmVzdWx0EgoKAmlkGAEgASgJEg0KBWZvdW5kGAIgASgIEiIKBGl0ZW0YAyABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EiMKBG1ldGEYBCABKAsyFS5jb2xsZWN0b3IuUmVjb3JkTWV0YSKNAQoJRmllbGRJbmZvEgwKBHBhdGgYASABKAkSEQoJanNvbl9wYXRoGAIgASgJEg4KBm51bWJlchgDIAEoBRIMCgR0eXBlGAQgASgJEhAKCHJlcGVhdGVkGAUgASgIEgsKA21hcBgGIAEoCBIPCgdpbmRleGVkGAcgASgIEhEKCWZ1bGxfdGV4dBgIIAEoCCJ+CglJbmRleEluZm8SDQoFZmllbGQYASABKAkSKQoFc3RhdGUYAiABKA4yGi5jb2xsZWN0b3IuSW5kZXhJbmZvLlN0YXRlIjcKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASDAoIQlVJTERJTkcQARIJCgVSRUFEWRACKsABCg5GaWx0ZXJPcGVyYXRvchINCglPUF9FUVVBTFMQABIRCg1PUF9OT1RfRVFVQUxTEAESEwoPT1BfR1JFQVRFUl9USEFOEAISEAoMT1BfTEVTU19USEFOEAMSFAoQT1BfR1JFQVRFUl9FUVVBTBAEEhEKDU9QX0xFU1NfRVFVQUwQBRIPCgtPUF9DT05UQUlOUxAGEgkKBU9QX0lOEAcSDQoJT1BfRVhJU1RTEAgSEQoNT1BfTk9UX0VYSVNUUxAJKloKClRleHRTeW50YXgSGwoXVEVYVF9TWU5UQVhfVU5TUEVDSUZJRUQQABIVChFURVhUX1NZTlRBWF9XT1JEUxABEhgKFFRFWFRfU1lOVEFYX0FEVkFOQ0VEEAIytgUKEUNvbGxlY3Rpb25TZXJ2aWNlEj0KBkNyZWF0ZRIYLmNvbGxlY3Rvci5DcmVhdGVSZXF1ZXN0GhkuY29sbGVjdG9yLkNyZWF0ZVJlc3BvbnNlEjQKA0dldBIVLmNvbGxlY3Rvci5HZXRSZXF1ZXN0GhYuY29sbGVjdG9yLkdldFJlc3BvbnNlEj0KBlVwZGF0ZRIYLmNvbGxlY3Rvci5VcGRhdGVSZXF1ZXN0GhkuY29sbGVjdG9yLlVwZGF0ZVJlc3BvbnNlEj0KBkRlbGV0ZRIYLmNvbGxlY3Rvci5EZWxldGVSZXF1ZXN0GhkuY29sbGVjdG9yLkRlbGV0ZVJlc3BvbnNlEjcKBExpc3QSFi5jb2xsZWN0b3IuTGlzdFJlcXVlc3QaFy5jb2xsZWN0b3IuTGlzdFJlc3BvbnNlEj0KBlNlYXJjaBIYLmNvbGxlY3Rvci5TZWFyY2hSZXF1ZXN0GhkuY29sbGVjdG9yLlNlYXJjaFJlc3BvbnNlEjoKBUJhdGNoEhcuY29sbGVjdG9yLkJhdGNoUmVxdWVzdBoYLmNvbGxlY3Rvci5CYXRjaFJlc3BvbnNlEkMKCERlc2NyaWJlEhouY29sbGVjdG9yLkRlc2NyaWJlUmVxdWVzdBobLmNvbGxlY3Rvci5EZXNjcmliZVJlc3BvbnNlEj0KBk1vZGlmeRIYLmNvbGxlY3Rvci5Nb2RpZnlSZXF1ZXN0GhkuY29sbGVjdG9yLk1vZGlmeVJlc3BvbnNlEjcKBE1ldGESFi5jb2xsZWN0b3IuTWV0YVJlcXVlc3QaFy5jb2xsZWN0b3IuTWV0YVJlc3BvbnNlEj0KBkludm9rZRIYLmNvbGxlY3Rvci5JbnZva2VSZXF1ZXN0GhkuY29sbGVjdG9yLkludm9rZVJlc3BvbnNlYgZwcm90bzM", [file_collector_collection, file_collector_common, file_collector_operations, file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_struct]);
 
 /**
  * Asks to add a record.
@@ -78,6 +78,13 @@ export type CreateRequest = Message<"collector.CreateRequest"> & {
    * @generated from field: bool validate_only = 52;
    */
   validateOnly: boolean;
+
+  /**
+   * Vectors of the record that are not in its message, by VectorField.name.
+   *
+   * @generated from field: map<string, collector.Vector> vectors = 53;
+   */
+  vectors: { [key: string]: Vector };
 };
 
 /**
@@ -123,6 +130,27 @@ export const CreateResponseSchema: GenMessage<CreateResponse> = /*@__PURE__*/
   messageDesc(file_collector_collection_server, 1);
 
 /**
+ * A point to search near.
+ *
+ * @generated from message collector.Vector
+ */
+export type Vector = Message<"collector.Vector"> & {
+  /**
+   * As many as VectorField.dimensions; finite. Empty: no vector.
+   *
+   * @generated from field: repeated float values = 1;
+   */
+  values: number[];
+};
+
+/**
+ * Describes the message collector.Vector.
+ * Use `create(VectorSchema)` to create a new message.
+ */
+export const VectorSchema: GenMessage<Vector> = /*@__PURE__*/
+  messageDesc(file_collector_collection_server, 2);
+
+/**
  * Asks for one record, or for several.
  *
  * @generated from message collector.GetRequest
@@ -162,7 +190,7 @@ export type GetRequest = Message<"collector.GetRequest"> & {
  * Use `create(GetRequestSchema)` to create a new message.
  */
 export const GetRequestSchema: GenMessage<GetRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 2);
+  messageDesc(file_collector_collection_server, 3);
 
 /**
  * The record, or the records.
@@ -204,7 +232,7 @@ export type GetResponse = Message<"collector.GetResponse"> & {
  * Use `create(GetResponseSchema)` to create a new message.
  */
 export const GetResponseSchema: GenMessage<GetResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 3);
+  messageDesc(file_collector_collection_server, 4);
 
 /**
  * Asks to change a record.
@@ -294,6 +322,14 @@ export type UpdateRequest = Message<"collector.UpdateRequest"> & {
    * @generated from field: bool update_labels = 55;
    */
   updateLabels: boolean;
+
+  /**
+   * Vectors that are not in the message, by VectorField.name. One that is not named stays; one without
+   * numbers is removed.
+   *
+   * @generated from field: map<string, collector.Vector> vectors = 56;
+   */
+  vectors: { [key: string]: Vector };
 };
 
 /**
@@ -301,7 +337,7 @@ export type UpdateRequest = Message<"collector.UpdateRequest"> & {
  * Use `create(UpdateRequestSchema)` to create a new message.
  */
 export const UpdateRequestSchema: GenMessage<UpdateRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 4);
+  messageDesc(file_collector_collection_server, 5);
 
 /**
  * The record that was changed.
@@ -336,7 +372,7 @@ export type UpdateResponse = Message<"collector.UpdateResponse"> & {
  * Use `create(UpdateResponseSchema)` to create a new message.
  */
 export const UpdateResponseSchema: GenMessage<UpdateResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 5);
+  messageDesc(file_collector_collection_server, 6);
 
 /**
  * Asks to remove a record.
@@ -399,7 +435,7 @@ export type DeleteRequest = Message<"collector.DeleteRequest"> & {
  * Use `create(DeleteRequestSchema)` to create a new message.
  */
 export const DeleteRequestSchema: GenMessage<DeleteRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 6);
+  messageDesc(file_collector_collection_server, 7);
 
 /**
  * The record that was removed.
@@ -427,7 +463,7 @@ export type DeleteResponse = Message<"collector.DeleteResponse"> & {
  * Use `create(DeleteResponseSchema)` to create a new message.
  */
 export const DeleteResponseSchema: GenMessage<DeleteResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 7);
+  messageDesc(file_collector_collection_server, 8);
 
 /**
  * Asks for a page of records.
@@ -450,16 +486,17 @@ export type ListRequest = Message<"collector.ListRequest"> & {
   collectionName: string;
 
   /**
-   * Maps a field path to a value it must equal, or to `{"operator": "OP_…", "value": …}`. Numbers are
-   * doubles: exact up to 2^53. Not served yet: INVALID_ARGUMENT unless empty.
+   * Maps a field path to a value it must equal, or to `{"operator": "OP_…", "value": …}`; all must hold.
+   * Numbers are doubles: send an int64 beyond 2^53 as a string. See docs/search.md.
    *
    * @generated from field: google.protobuf.Struct filter = 3;
    */
   filter?: JsonObject | undefined;
 
   /**
-   * Fields to sort by, as in `price_cents desc, title`; at most 8. Empty: in order of creation. Not
-   * served yet: INVALID_ARGUMENT unless empty.
+   * Fields to sort by, as in `price_cents desc, title`; at most 8. `@id`, `@version`, `@created_at`,
+   * `@updated_at` and `@labels.key` sort by what the server knows of the record. A record without the
+   * field comes last, and first in descending order. Empty: in order of creation.
    *
    * @generated from field: string order_by = 4;
    */
@@ -478,6 +515,21 @@ export type ListRequest = Message<"collector.ListRequest"> & {
    * @generated from field: string page_token = 6;
    */
   pageToken: string;
+
+  /**
+   * A condition in the filter language of AIP-160, as in `price_cents < 40000 AND NOT tags:"used"`; it
+   * must hold beside `filter`. At most 3,500 characters. See docs/search.md.
+   *
+   * @generated from field: string where = 50;
+   */
+  where: string;
+
+  /**
+   * Answers how the query ran, in `plan`.
+   *
+   * @generated from field: bool explain = 51;
+   */
+  explain: boolean;
 };
 
 /**
@@ -485,7 +537,7 @@ export type ListRequest = Message<"collector.ListRequest"> & {
  * Use `create(ListRequestSchema)` to create a new message.
  */
 export const ListRequestSchema: GenMessage<ListRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 8);
+  messageDesc(file_collector_collection_server, 9);
 
 /**
  * A page of records.
@@ -515,7 +567,7 @@ export type ListResponse = Message<"collector.ListResponse"> & {
   nextPageToken: string;
 
   /**
-   * Records that match, over all pages; see `total_count_capped`.
+   * Records that match, over all pages, counted for the first page; see `total_count_capped`.
    *
    * @generated from field: int64 total_count = 4;
    */
@@ -534,6 +586,13 @@ export type ListResponse = Message<"collector.ListResponse"> & {
    * @generated from field: bool total_count_capped = 51;
    */
   totalCountCapped: boolean;
+
+  /**
+   * How the query ran, if the request asked.
+   *
+   * @generated from field: collector.QueryPlan plan = 52;
+   */
+  plan?: QueryPlan | undefined;
 };
 
 /**
@@ -541,7 +600,7 @@ export type ListResponse = Message<"collector.ListResponse"> & {
  * Use `create(ListResponseSchema)` to create a new message.
  */
 export const ListResponseSchema: GenMessage<ListResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 9);
+  messageDesc(file_collector_collection_server, 10);
 
 /**
  * Asks for the records that match best. All criteria must hold.
@@ -564,31 +623,32 @@ export type SearchRequest = Message<"collector.SearchRequest"> & {
   collectionName: string;
 
   /**
-   * Words, apart by white space, that must all occur in the record's string fields, in any of them.
-   * Each is taken literally, so no input is a syntax error. At most 512 bytes and 16 words. Required,
-   * as long as no other criterion is served.
+   * Words, apart by white space, that must all occur in the record's text, in any of its fields. Each is
+   * taken literally, so no input is a syntax error; see `text_syntax` for more. At most 512 bytes and
+   * 16 words. Empty: no such criterion.
    *
    * @generated from field: string full_text = 3;
    */
   fullText: string;
 
   /**
-   * Conditions on fields, by dotted path. Not served yet.
+   * Conditions on fields, by path; all must hold. See docs/search.md.
    *
    * @generated from field: map<string, collector.Filter> filters = 4;
    */
   filters: { [key: string]: Filter };
 
   /**
-   * Labels that the record must have, with these values. Not served yet.
+   * Labels that the record must have, with these values.
    *
    * @generated from field: map<string, string> label_filters = 5;
    */
   labelFilters: { [key: string]: string };
 
   /**
-   * Point to search near, with as many numbers as the collection's vectors have. Empty: no such
-   * criterion. Not served yet.
+   * Point to search near, with as many numbers as the vector field has. Results are ranked by their
+   * distance; records without the vector are none. With `full_text`, whatever matches either of the two
+   * is ranked by both, fused by reciprocal rank. Empty: no such criterion.
    *
    * @generated from field: repeated float vector = 6;
    */
@@ -616,8 +676,8 @@ export type SearchRequest = Message<"collector.SearchRequest"> & {
   offset: number;
 
   /**
-   * Fields to sort by, as in `price_cents desc, title`; at most 8. Empty: the best match first. Not
-   * served yet.
+   * Fields to sort by, as in ListRequest.order_by. Empty: the best match first; in order of creation if
+   * there is neither `full_text` nor `vector`.
    *
    * @generated from field: string order_by = 10;
    */
@@ -629,6 +689,55 @@ export type SearchRequest = Message<"collector.SearchRequest"> & {
    * @generated from field: bool ascending = 11;
    */
   ascending: boolean;
+
+  /**
+   * A condition in the filter language of AIP-160; it must hold beside `filters`. See ListRequest.where.
+   *
+   * @generated from field: string where = 50;
+   */
+  where: string;
+
+  /**
+   * How `full_text` is read.
+   *
+   * @generated from field: collector.TextSyntax text_syntax = 51;
+   */
+  textSyntax: TextSyntax;
+
+  /**
+   * Name of the vector field that `vector` is compared with. Needed if the collection has several.
+   *
+   * @generated from field: string vector_field = 52;
+   */
+  vectorField: string;
+
+  /**
+   * Asks for the passages that match. Absent: none.
+   *
+   * @generated from field: collector.HighlightOptions highlight = 53;
+   */
+  highlight?: HighlightOptions | undefined;
+
+  /**
+   * Indexed fields to count the values of, over all records that match; at most 8.
+   *
+   * @generated from field: repeated string facets = 54;
+   */
+  facets: string[];
+
+  /**
+   * Most values of a facet, those with the most records first; 0 means 10, more than 100 means 100.
+   *
+   * @generated from field: int32 facet_values_max = 55;
+   */
+  facetValuesMax: number;
+
+  /**
+   * Answers how the query ran, in `plan`.
+   *
+   * @generated from field: bool explain = 56;
+   */
+  explain: boolean;
 };
 
 /**
@@ -636,7 +745,42 @@ export type SearchRequest = Message<"collector.SearchRequest"> & {
  * Use `create(SearchRequestSchema)` to create a new message.
  */
 export const SearchRequestSchema: GenMessage<SearchRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 10);
+  messageDesc(file_collector_collection_server, 11);
+
+/**
+ * How passages that match are shown.
+ *
+ * @generated from message collector.HighlightOptions
+ */
+export type HighlightOptions = Message<"collector.HighlightOptions"> & {
+  /**
+   * Put before each match; empty means `[`. At most 64 bytes.
+   *
+   * @generated from field: string start_mark = 1;
+   */
+  startMark: string;
+
+  /**
+   * Put after each match; empty means `]`. At most 64 bytes.
+   *
+   * @generated from field: string end_mark = 2;
+   */
+  endMark: string;
+
+  /**
+   * Words of a passage, about; 0 means 16, at most 64. -1: the whole text of the field.
+   *
+   * @generated from field: int32 words_max = 3;
+   */
+  wordsMax: number;
+};
+
+/**
+ * Describes the message collector.HighlightOptions.
+ * Use `create(HighlightOptionsSchema)` to create a new message.
+ */
+export const HighlightOptionsSchema: GenMessage<HighlightOptions> = /*@__PURE__*/
+  messageDesc(file_collector_collection_server, 12);
 
 /**
  * The records that match.
@@ -671,6 +815,28 @@ export type SearchResponse = Message<"collector.SearchResponse"> & {
    * @generated from field: bool total_count_capped = 51;
    */
   totalCountCapped: boolean;
+
+  /**
+   * True if so many records match that not all of them were ranked: those that are answered match, but
+   * better ones may be missing.
+   *
+   * @generated from field: bool approximate = 52;
+   */
+  approximate: boolean;
+
+  /**
+   * One per item of SearchRequest.facets, in its order.
+   *
+   * @generated from field: repeated collector.Facet facets = 53;
+   */
+  facets: Facet[];
+
+  /**
+   * How the query ran, if the request asked.
+   *
+   * @generated from field: collector.QueryPlan plan = 54;
+   */
+  plan?: QueryPlan | undefined;
 };
 
 /**
@@ -678,7 +844,120 @@ export type SearchResponse = Message<"collector.SearchResponse"> & {
  * Use `create(SearchResponseSchema)` to create a new message.
  */
 export const SearchResponseSchema: GenMessage<SearchResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 11);
+  messageDesc(file_collector_collection_server, 13);
+
+/**
+ * How many records that match have each value of a field.
+ *
+ * @generated from message collector.Facet
+ */
+export type Facet = Message<"collector.Facet"> & {
+  /**
+   * Dotted path of the field.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * The values with the most records first.
+   *
+   * @generated from field: repeated collector.Facet.Value values = 2;
+   */
+  values: Facet_Value[];
+
+  /**
+   * True if not all records that match were counted.
+   *
+   * @generated from field: bool approximate = 3;
+   */
+  approximate: boolean;
+};
+
+/**
+ * Describes the message collector.Facet.
+ * Use `create(FacetSchema)` to create a new message.
+ */
+export const FacetSchema: GenMessage<Facet> = /*@__PURE__*/
+  messageDesc(file_collector_collection_server, 14);
+
+/**
+ * A value and the number of records that have it.
+ *
+ * @generated from message collector.Facet.Value
+ */
+export type Facet_Value = Message<"collector.Facet.Value"> & {
+  /**
+   * The value: a number, a string or a bool. An int64 beyond 2^53 comes as a string, an enum as its
+   * name.
+   *
+   * @generated from field: google.protobuf.Value value = 1;
+   */
+  value?: Value | undefined;
+
+  /**
+   * Records that match and have it.
+   *
+   * @generated from field: int64 count = 2;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message collector.Facet.Value.
+ * Use `create(Facet_ValueSchema)` to create a new message.
+ */
+export const Facet_ValueSchema: GenMessage<Facet_Value> = /*@__PURE__*/
+  messageDesc(file_collector_collection_server, 14, 0);
+
+/**
+ * How a query ran: what it used, and what it cost.
+ *
+ * @generated from message collector.QueryPlan
+ */
+export type QueryPlan = Message<"collector.QueryPlan"> & {
+  /**
+   * What was done, one step a line, the first first. For people; its wording is no contract.
+   *
+   * @generated from field: repeated string steps = 1;
+   */
+  steps: string[];
+
+  /**
+   * Paths of the indexes that were used.
+   *
+   * @generated from field: repeated string indexes = 2;
+   */
+  indexes: string[];
+
+  /**
+   * Rows that were looked at, about.
+   *
+   * @generated from field: int64 rows_visited = 3;
+   */
+  rowsVisited: bigint;
+
+  /**
+   * Time it took to run, without waiting.
+   *
+   * @generated from field: google.protobuf.Duration run_time = 4;
+   */
+  runTime?: Duration | undefined;
+
+  /**
+   * Fields whose index would have spared most of the rows.
+   *
+   * @generated from field: repeated string suggested_indexes = 5;
+   */
+  suggestedIndexes: string[];
+};
+
+/**
+ * Describes the message collector.QueryPlan.
+ * Use `create(QueryPlanSchema)` to create a new message.
+ */
+export const QueryPlanSchema: GenMessage<QueryPlan> = /*@__PURE__*/
+  messageDesc(file_collector_collection_server, 15);
 
 /**
  * A record that matches.
@@ -701,7 +980,7 @@ export type SearchResult = Message<"collector.SearchResult"> & {
   score: number;
 
   /**
-   * Distance from the request's vector; 0 if it had none.
+   * Distance from the request's vector; 0 if it had none, or the record has none.
    *
    * @generated from field: double distance = 3;
    */
@@ -713,6 +992,28 @@ export type SearchResult = Message<"collector.SearchResult"> & {
    * @generated from field: collector.RecordMeta meta = 50;
    */
   meta?: RecordMeta | undefined;
+
+  /**
+   * The text's part of the score: bm25, higher is better, at times below 0. Absent without a match.
+   *
+   * @generated from field: optional double text_score = 51;
+   */
+  textScore?: number | undefined;
+
+  /**
+   * The vector's part of the score: similarity as in SearchRequest.similarity_threshold. Absent without
+   * a vector.
+   *
+   * @generated from field: optional double vector_score = 52;
+   */
+  vectorScore?: number | undefined;
+
+  /**
+   * Passages that match, if the request asked.
+   *
+   * @generated from field: repeated collector.Highlight highlights = 53;
+   */
+  highlights: Highlight[];
 };
 
 /**
@@ -720,7 +1021,35 @@ export type SearchResult = Message<"collector.SearchResult"> & {
  * Use `create(SearchResultSchema)` to create a new message.
  */
 export const SearchResultSchema: GenMessage<SearchResult> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 12);
+  messageDesc(file_collector_collection_server, 16);
+
+/**
+ * A passage that matches.
+ *
+ * @generated from message collector.Highlight
+ */
+export type Highlight = Message<"collector.Highlight"> & {
+  /**
+   * Dotted path of the text field; empty if all fields are one.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * The passage, with marks around what matches and `…` where text was left out.
+   *
+   * @generated from field: string passage = 2;
+   */
+  passage: string;
+};
+
+/**
+ * Describes the message collector.Highlight.
+ * Use `create(HighlightSchema)` to create a new message.
+ */
+export const HighlightSchema: GenMessage<Highlight> = /*@__PURE__*/
+  messageDesc(file_collector_collection_server, 17);
 
 /**
  * A condition on one field.
@@ -748,7 +1077,7 @@ export type Filter = Message<"collector.Filter"> & {
  * Use `create(FilterSchema)` to create a new message.
  */
 export const FilterSchema: GenMessage<Filter> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 13);
+  messageDesc(file_collector_collection_server, 18);
 
 /**
  * Asks for many writes at once.
@@ -797,7 +1126,7 @@ export type BatchRequest = Message<"collector.BatchRequest"> & {
  * Use `create(BatchRequestSchema)` to create a new message.
  */
 export const BatchRequestSchema: GenMessage<BatchRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 14);
+  messageDesc(file_collector_collection_server, 19);
 
 /**
  * One write of a batch.
@@ -843,7 +1172,7 @@ export type RequestOp = Message<"collector.RequestOp"> & {
  * Use `create(RequestOpSchema)` to create a new message.
  */
 export const RequestOpSchema: GenMessage<RequestOp> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 15);
+  messageDesc(file_collector_collection_server, 20);
 
 /**
  * What the batch did.
@@ -871,7 +1200,7 @@ export type BatchResponse = Message<"collector.BatchResponse"> & {
  * Use `create(BatchResponseSchema)` to create a new message.
  */
 export const BatchResponseSchema: GenMessage<BatchResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 16);
+  messageDesc(file_collector_collection_server, 21);
 
 /**
  * What one write of a batch did.
@@ -923,7 +1252,7 @@ export type ResponseOp = Message<"collector.ResponseOp"> & {
  * Use `create(ResponseOpSchema)` to create a new message.
  */
 export const ResponseOpSchema: GenMessage<ResponseOp> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 17);
+  messageDesc(file_collector_collection_server, 22);
 
 /**
  * Asks what a collection is.
@@ -951,7 +1280,7 @@ export type DescribeRequest = Message<"collector.DescribeRequest"> & {
  * Use `create(DescribeRequestSchema)` to create a new message.
  */
 export const DescribeRequestSchema: GenMessage<DescribeRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 18);
+  messageDesc(file_collector_collection_server, 23);
 
 /**
  * What a collection is.
@@ -1014,6 +1343,20 @@ export type DescribeResponse = Message<"collector.DescribeResponse"> & {
    * @generated from field: int64 type_version = 53;
    */
   typeVersion: bigint;
+
+  /**
+   * Files attached to the collection and its records.
+   *
+   * @generated from field: int64 file_count = 54;
+   */
+  fileCount: bigint;
+
+  /**
+   * Their sizes together, in bytes; equal content counts once for each file.
+   *
+   * @generated from field: int64 file_bytes = 55;
+   */
+  fileBytes: bigint;
 };
 
 /**
@@ -1021,7 +1364,7 @@ export type DescribeResponse = Message<"collector.DescribeResponse"> & {
  * Use `create(DescribeResponseSchema)` to create a new message.
  */
 export const DescribeResponseSchema: GenMessage<DescribeResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 19);
+  messageDesc(file_collector_collection_server, 24);
 
 /**
  * Asks to change a collection's definition.
@@ -1052,7 +1395,8 @@ export type ModifyRequest = Message<"collector.ModifyRequest"> & {
   indexedFields: string[];
 
   /**
-   * What to change: `indexed_fields`, `labels`. Empty: `indexed_fields`, and `labels` if there are any.
+   * What to change: `indexed_fields`, `labels`, `text_search`, `vector_fields`, `expiry`; `*` is all of
+   * them. Empty: `indexed_fields`, and the others that are present or not empty.
    *
    * @generated from field: repeated string update_mask = 50;
    */
@@ -1086,6 +1430,29 @@ export type ModifyRequest = Message<"collector.ModifyRequest"> & {
    * @generated from field: string if_match = 54;
    */
   ifMatch: string;
+
+  /**
+   * The text search from now on. New fields and another tokenizer are built while the old ones serve;
+   * new weights are in force at once.
+   *
+   * @generated from field: collector.TextSearch text_search = 55;
+   */
+  textSearch?: TextSearch | undefined;
+
+  /**
+   * The vector fields from now on, as a whole. A new one is built while searches go on; one that the
+   * request leaves out is removed, with the vectors that came beside records.
+   *
+   * @generated from field: repeated collector.VectorField vector_fields = 56;
+   */
+  vectorFields: VectorField[];
+
+  /**
+   * The expiry from now on; absent, with `expiry` in the mask: never.
+   *
+   * @generated from field: collector.Expiry expiry = 57;
+   */
+  expiry?: Expiry | undefined;
 };
 
 /**
@@ -1093,7 +1460,7 @@ export type ModifyRequest = Message<"collector.ModifyRequest"> & {
  * Use `create(ModifyRequestSchema)` to create a new message.
  */
 export const ModifyRequestSchema: GenMessage<ModifyRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 20);
+  messageDesc(file_collector_collection_server, 25);
 
 /**
  * What the change led to.
@@ -1128,7 +1495,7 @@ export type ModifyResponse = Message<"collector.ModifyResponse"> & {
  * Use `create(ModifyResponseSchema)` to create a new message.
  */
 export const ModifyResponseSchema: GenMessage<ModifyResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 21);
+  messageDesc(file_collector_collection_server, 26);
 
 /**
  * Asks what this server is.
@@ -1143,7 +1510,7 @@ export type MetaRequest = Message<"collector.MetaRequest"> & {
  * Use `create(MetaRequestSchema)` to create a new message.
  */
 export const MetaRequestSchema: GenMessage<MetaRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 22);
+  messageDesc(file_collector_collection_server, 27);
 
 /**
  * What this server is.
@@ -1199,7 +1566,7 @@ export type MetaResponse = Message<"collector.MetaResponse"> & {
  * Use `create(MetaResponseSchema)` to create a new message.
  */
 export const MetaResponseSchema: GenMessage<MetaResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 23);
+  messageDesc(file_collector_collection_server, 28);
 
 /**
  * Asks to run a method over stored records.
@@ -1248,7 +1615,7 @@ export type InvokeRequest = Message<"collector.InvokeRequest"> & {
  * Use `create(InvokeRequestSchema)` to create a new message.
  */
 export const InvokeRequestSchema: GenMessage<InvokeRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 24);
+  messageDesc(file_collector_collection_server, 29);
 
 /**
  * What the method answered.
@@ -1276,7 +1643,7 @@ export type InvokeResponse = Message<"collector.InvokeResponse"> & {
  * Use `create(InvokeResponseSchema)` to create a new message.
  */
 export const InvokeResponseSchema: GenMessage<InvokeResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 25);
+  messageDesc(file_collector_collection_server, 30);
 
 /**
  * One of several records that were asked for.
@@ -1318,7 +1685,7 @@ export type RecordResult = Message<"collector.RecordResult"> & {
  * Use `create(RecordResultSchema)` to create a new message.
  */
 export const RecordResultSchema: GenMessage<RecordResult> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 26);
+  messageDesc(file_collector_collection_server, 31);
 
 /**
  * A field of a collection's type.
@@ -1389,7 +1756,7 @@ export type FieldInfo = Message<"collector.FieldInfo"> & {
  * Use `create(FieldInfoSchema)` to create a new message.
  */
 export const FieldInfoSchema: GenMessage<FieldInfo> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 27);
+  messageDesc(file_collector_collection_server, 32);
 
 /**
  * An index of a collection.
@@ -1417,7 +1784,7 @@ export type IndexInfo = Message<"collector.IndexInfo"> & {
  * Use `create(IndexInfoSchema)` to create a new message.
  */
 export const IndexInfoSchema: GenMessage<IndexInfo> = /*@__PURE__*/
-  messageDesc(file_collector_collection_server, 28);
+  messageDesc(file_collector_collection_server, 33);
 
 /**
  * How far it is.
@@ -1458,7 +1825,7 @@ export type IndexInfo_State = (typeof IndexInfo_State)[keyof typeof IndexInfo_St
  * Describes the enum collector.IndexInfo.State.
  */
 export const IndexInfo_StateSchema: GenEnum<IndexInfo_State> = /*@__PURE__*/
-  enumDesc(file_collector_collection_server, 28, 0);
+  enumDesc(file_collector_collection_server, 33, 0);
 
 /**
  * How a filter compares a field with its value.
@@ -1551,6 +1918,48 @@ export const FilterOperatorSchema: GenEnum<FilterOperator> = /*@__PURE__*/
   enumDesc(file_collector_collection_server, 0);
 
 /**
+ * How the text of a search is read.
+ *
+ * @generated from enum collector.TextSyntax
+ */
+export const TextSyntax = {
+  /**
+   * The server's choice: TEXT_SYNTAX_WORDS.
+   *
+   * @generated from enum value: TEXT_SYNTAX_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Words that must all occur; nothing in them has a meaning of its own.
+   *
+   * @generated from enum value: TEXT_SYNTAX_WORDS = 1;
+   */
+  WORDS: 1,
+
+  /**
+   * `AND`, `OR`, `NOT`, parentheses, "a phrase", `prefix*` of three or more characters, `field:word`. A
+   * mistake is INVALID_ARGUMENT and says where. See docs/search.md.
+   *
+   * @generated from enum value: TEXT_SYNTAX_ADVANCED = 2;
+   */
+  ADVANCED: 2,
+} as const;
+
+/**
+ * How the text of a search is read.
+ *
+ * @generated from enum collector.TextSyntax
+ */
+export type TextSyntax = (typeof TextSyntax)[keyof typeof TextSyntax] | UnknownEnum;
+
+/**
+ * Describes the enum collector.TextSyntax.
+ */
+export const TextSyntaxSchema: GenEnum<TextSyntax> = /*@__PURE__*/
+  enumDesc(file_collector_collection_server, 1);
+
+/**
  * Records of one registered message type, one collection a request.
  *
  * Every method but Meta answers NOT_FOUND if the collection is missing. A write is acknowledged when
@@ -1606,8 +2015,8 @@ export const CollectionService: GenService<{
     output: typeof DeleteResponseSchema;
   },
   /**
-   * Reads records page by page, in the order of their creation. A record created while the pages are
-   * read comes in a later page; none comes twice.
+   * Reads records page by page, in the order of their creation or another. A record that stays as it
+   * is while the pages are read comes exactly once.
    *
    * @generated from rpc collector.CollectionService.List
    */
@@ -1617,8 +2026,8 @@ export const CollectionService: GenService<{
     output: typeof ListResponseSchema;
   },
   /**
-   * Finds records by words, filters, labels or nearness. This version serves `full_text`, `limit` and
-   * `offset`; a criterion that it does not serve is refused, never passed over.
+   * Finds records by words, filters, labels and nearness; all criteria must hold. docs/search.md says
+   * what each of them means.
    *
    * @generated from rpc collector.CollectionService.Search
    */
@@ -1649,7 +2058,7 @@ export const CollectionService: GenService<{
     output: typeof DescribeResponseSchema;
   },
   /**
-   * Changes which fields are indexed, and the labels. Indexes are built while reads and writes go on,
+   * Changes which fields are indexed, how text and vectors are searched, and the labels. Indexes are built while reads and writes go on,
    * so the answer carries a long operation.
    *
    * @generated from rpc collector.CollectionService.Modify
