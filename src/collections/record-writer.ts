@@ -23,8 +23,21 @@ const attemptsMax = 8;
 /** A version that no record has. */
 const noVersion = 0n;
 
+/** Sees every write of a collection that changes records, also what expires. */
+export interface WriteTap {
+  /** Whether to ask for records as they were before, at the cost of reading them; asked per write. */
+  wantsBefore(): boolean;
+  /**
+   * Called when a write is acknowledged, in the order of the revisions; must not throw or wait. A
+   * write whose outcome is unknown is not told: the next one's revision then leaves a gap.
+   */
+  note(write: Write, outcome: WriteOutcome): void;
+}
+
 export interface RecordWriterOptions {
   readonly store: RecordStore;
+  /** Undefined: nobody looks. */
+  readonly tap?: WriteTap | undefined;
   /** Every write of a locked record has to take its lock. */
   readonly locks: KeyedLock;
   /** What an update makes of the stored bytes. */
@@ -67,11 +80,19 @@ export class RecordWriter {
 
   /** Applies a write that needs nothing but its step. */
   plain({ id, step }: PlainWrite, request: Write["request"]): Promise<WriteOutcome> {
-    const { locks, store } = this.#options;
+    const { locks } = this.#options;
     const steps = [step];
     const ids = [id];
-    if (!locks.isBusy(ids)) return store.write({ steps, request });
-    return locks.run(ids, () => store.write({ steps, request }));
+    if (!locks.isBusy(ids)) return this.#write(steps, request);
+    return locks.run(ids, () => this.#write(steps, request));
+  }
+
+  /** Deletes those of the records whose time has come. */
+  expire(ids: readonly string[]): Promise<WriteOutcome> {
+    return this.#write(
+      ids.map((id) => ({ kind: "expire", id })),
+      undefined,
+    );
   }
 
   /** @param signal fires when the caller no longer waits; an update not yet begun is then left out. */
@@ -96,10 +117,10 @@ export class RecordWriter {
   batch(writes: readonly RecordWrite[], request: Write["request"]): Promise<WriteOutcome> {
     const ids = [...new Set(writes.map(({ id }) => id))];
     const masked = writes.some(({ kind }) => kind === "masked");
-    const { locks, store } = this.#options;
+    const { locks } = this.#options;
     if (masked) return locks.run(ids, () => this.#apply(writes, request));
     const steps = writes.flatMap((write) => (write.kind === "plain" ? [write.step] : []));
-    const write = (): Promise<WriteOutcome> => store.write({ steps, request });
+    const write = (): Promise<WriteOutcome> => this.#write(steps, request);
     return locks.isBusy(ids) ? locks.run(ids, write) : write();
   }
 
@@ -132,13 +153,24 @@ export class RecordWriter {
     }
   }
 
+  /** The one way from here to the store. */
+  #write(steps: readonly WriteStep[], request: Write["request"]): Promise<WriteOutcome> {
+    const { store, tap } = this.#options;
+    if (tap === undefined) return store.write({ steps, request });
+    const write: Write = { steps, request, wantsBefore: tap.wantsBefore() };
+    return store.write(write).then((outcome) => {
+      tap.note(write, outcome);
+      return outcome;
+    });
+  }
+
   async #apply(writes: readonly RecordWrite[], request: Write["request"]): Promise<WriteOutcome> {
     const ids = [...new Set(writes.flatMap(({ kind, id }) => (kind === "masked" ? [id] : [])))];
     for (let attempt = 1; ; attempt += 1) {
       const found = await this.#options.store.get(ids);
       const plan = this.#plan(writes, new Map(ids.map((id, index) => [id, found[index]])));
       try {
-        return await this.#options.store.write({ steps: plan.steps, request });
+        return await this.#write(plan.steps, request);
       } catch (error) {
         if (attempt === attemptsMax || !plan.isStale(error)) throw error;
       }
@@ -220,6 +252,9 @@ function noteState(state: Map<string, Uint8Array | undefined>, step: WriteStep):
       if (step.content !== undefined) state.set(step.id, step.content.data);
       return;
     case "delete":
+      state.set(step.id, undefined);
+      return;
+    case "expire":
       state.set(step.id, undefined);
       return;
     case "derive":
