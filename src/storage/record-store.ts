@@ -140,12 +140,20 @@ export interface Change {
   readonly kind: "written" | "deleted";
   readonly atUs: bigint;
   /** The record as it is, unless it is deleted. */
-  readonly record: (StoredRecord & { readonly document: string }) | undefined;
+  readonly record:
+    | (StoredRecord & {
+        readonly document: string;
+        /** The revision that created the record. */
+        readonly createdRevision: bigint;
+      })
+    | undefined;
 }
 
 export interface ChangePage {
   /** In order of revision; a record written twice appears once, at its last revision. */
   readonly changes: readonly Change[];
+  /** Whether there is more after these: they are cut at the limit, or where they would be too large. */
+  readonly more: boolean;
   /** The store's revision when this was read. */
   readonly revision: bigint;
   /** Deletes at or before this revision are forgotten; a reader from further back must start over. */
