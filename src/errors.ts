@@ -19,6 +19,8 @@ export type ErrorReason =
   | "BATCH_INVALID"
   | "REQUEST_ID_REUSED"
   | "METADATA_INVALID"
+  | "FILE_NAME_INVALID"
+  | "RANGE_INVALID"
   // Something that the request names is not there.
   | "NAMESPACE_NOT_FOUND"
   | "COLLECTION_NOT_FOUND"
@@ -31,6 +33,7 @@ export type ErrorReason =
   | "NAMESPACE_EXISTS"
   | "COLLECTION_EXISTS"
   | "RECORD_EXISTS"
+  | "FILE_EXISTS"
   | "SYMBOL_EXISTS"
   // The state of the server has to change first.
   | "TYPE_NOT_REGISTERED"
@@ -40,6 +43,7 @@ export type ErrorReason =
   | "SCHEMA_INCOMPATIBLE"
   | "OPERATION_RUNNING"
   | "VERSION_MISMATCH"
+  | "FILE_MISMATCH"
   // The caller may not.
   | "SYSTEM_READ_ONLY"
   | "ORIGIN_DENIED"
@@ -48,6 +52,8 @@ export type ErrorReason =
   // A limit is reached.
   | "MESSAGE_TOO_LARGE"
   | "SCHEMA_LIMIT_EXCEEDED"
+  | "FILE_TOO_LARGE"
+  | "QUOTA_EXCEEDED"
   | "DISK_FULL"
   | "OVERLOADED"
   // Time is up.
@@ -62,6 +68,7 @@ export type ErrorReason =
   | "STORAGE_UNAVAILABLE"
   | "WRITE_OUTCOME_UNKNOWN"
   | "STORAGE_CORRUPT"
+  | "CONTENT_MISMATCH"
   | "INTERNAL";
 
 /** One field of a request that is at fault. */

@@ -40,6 +40,12 @@ export interface Limits {
   readonly fieldsPerNamespaceMax: number;
   readonly descriptorNestingMax: number;
   readonly jsonDepthMax: number;
+  /** Largest attached file. */
+  readonly fileBytesMax: number;
+  /** Largest chunk of an upload. */
+  readonly fileChunkBytesMax: number;
+  /** What all attached files of a namespace may have in sum, uploads under way included. */
+  readonly filesPerNamespaceBytesMax: number;
   /** Free disk space below which writes are refused. */
   readonly diskReserveBytes: number;
   /** Writes of one collection that may wait for the disk. */
@@ -86,6 +92,9 @@ export const defaultLimits: Limits = {
   fieldsPerNamespaceMax: 20_000,
   descriptorNestingMax: 32,
   jsonDepthMax: 64,
+  fileBytesMax: 1024 * 1024 * 1024,
+  fileChunkBytesMax: 1024 * 1024,
+  filesPerNamespaceBytesMax: 10 * 1024 * 1024 * 1024,
   diskReserveBytes: 64 * 1024 * 1024,
   writeQueueMax: 10_000,
   requestIdTtlMs: 24 * 3600 * 1000,
