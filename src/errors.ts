@@ -42,6 +42,7 @@ export type ErrorReason =
   | "NAMESPACE_NOT_EMPTY"
   | "SCHEMA_INCOMPATIBLE"
   | "OPERATION_RUNNING"
+  | "HISTORY_GONE"
   | "VERSION_MISMATCH"
   | "FILE_MISMATCH"
   // The caller may not.

@@ -55,6 +55,7 @@ const retryableByReason: Readonly<Record<ClientErrorReason, boolean>> = {
   NAMESPACE_NOT_EMPTY: false,
   SCHEMA_INCOMPATIBLE: false,
   OPERATION_RUNNING: true,
+  HISTORY_GONE: false,
   VERSION_MISMATCH: false,
   FILE_MISMATCH: false,
   SYSTEM_READ_ONLY: false,

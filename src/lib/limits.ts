@@ -54,6 +54,16 @@ export interface Limits {
   readonly requestIdTtlMs: number;
   /** Tombstones kept per collection. */
   readonly tombstonesMax: number;
+  /** Watches that may run at a time. */
+  readonly watchesMax: number;
+  /** Changes that may wait for the reader of a watch; one that is further behind reads the history. */
+  readonly watchQueueChangesMax: number;
+  /** The same in bytes. */
+  readonly watchQueueBytesMax: number;
+  /** What may wait for all readers of watches together. */
+  readonly watchQueuesBytesMax: number;
+  /** After so long without changes, a watch is sent a fresh token. */
+  readonly watchHeartbeatMs: number;
   /** Collections kept open for point reads. */
   readonly openStoresMax: number;
   /** Processes that run lists and searches. */
@@ -99,6 +109,11 @@ export const defaultLimits: Limits = {
   writeQueueMax: 10_000,
   requestIdTtlMs: 24 * 3600 * 1000,
   tombstonesMax: 100_000,
+  watchesMax: 10_000,
+  watchQueueChangesMax: 1000,
+  watchQueueBytesMax: 1024 * 1024,
+  watchQueuesBytesMax: 64 * 1024 * 1024,
+  watchHeartbeatMs: 30_000,
   openStoresMax: 256,
   readersMax: 2,
   readQueueMax: 1000,

@@ -54,6 +54,7 @@ export const codeByReason: Readonly<Record<ErrorReason, Code>> = {
   NAMESPACE_NOT_EMPTY: Code.FailedPrecondition,
   SCHEMA_INCOMPATIBLE: Code.FailedPrecondition,
   OPERATION_RUNNING: Code.FailedPrecondition,
+  HISTORY_GONE: Code.FailedPrecondition,
   VERSION_MISMATCH: Code.Aborted,
   FILE_MISMATCH: Code.Aborted,
   SYSTEM_READ_ONLY: Code.PermissionDenied,
