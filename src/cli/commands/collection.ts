@@ -1,30 +1,45 @@
 import { Durability } from "../../gen/collector/collection_pb.ts";
+import {
+  addSearchSetup,
+  expiryOf,
+  type SearchSetup,
+  textSearchOf,
+  vectorFieldsOf,
+} from "../collection-options.ts";
 import { confirmOrRefuse } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
+import { usageError } from "../failure.ts";
 import { parseLabels } from "../labels.ts";
 import { type Column, count, formatBytes } from "../output.ts";
 import { allPages } from "../paging.ts";
 
-interface CreateOptions {
+interface CreateOptions extends SearchSetup {
   readonly type: string;
-  readonly index?: readonly string[];
   readonly label?: readonly string[];
   readonly relaxed?: boolean;
 }
 
+interface ModifyOptions extends SearchSetup {
+  readonly expiry: boolean;
+  readonly wait: boolean;
+}
+
 /** `collector collection …` */
 export const define: DefineCommands = (command, context, environment) => {
-  command
+  const create = command
     .command("create <name>")
     .description("create a collection of a registered message type")
-    .requiredOption("--type <message>", "message type, as in shop.v1.Product")
-    .option("--index <fields>", "fields to index, as in price_cents,tags", collectList)
+    .requiredOption("--type <message>", "message type, as in shop.v1.Product");
+  addSearchSetup(create)
     .option("--label <key=value>", "label of the collection; may be repeated", collect)
     .option(
       "--relaxed",
       "answer writes before they are on disk: faster, and a power cut loses some",
     )
-    .addHelpText("after", "\nAll text is searchable at once; --index is for filters and order.")
+    .addHelpText(
+      "after",
+      "\nWithout --text all text is searched; --index is for filters and order.",
+    )
     .action(async (name: string, options: CreateOptions, self) => {
       const { output, connect, signal, namespace = "" } = context(self);
       await using client = await connect();
@@ -37,6 +52,9 @@ export const define: DefineCommands = (command, context, environment) => {
             indexedFields: [...(options.index ?? [])],
             durability: options.relaxed === true ? Durability.RELAXED : Durability.UNSPECIFIED,
             metadata: { labels: parseLabels(options.label ?? []) },
+            vectorFields: vectorFieldsOf(options),
+            ...present("textSearch", textSearchOf(options)),
+            ...present("expiry", expiryOf(options)),
           },
         },
         { signal },
@@ -44,6 +62,44 @@ export const define: DefineCommands = (command, context, environment) => {
       const created = collection ?? { namespace, name, serverEndpoint };
       const json = collection === undefined ? { namespace, name } : await client.toJson(collection);
       output.result(`created ${created.namespace}/${created.name}`, json);
+    });
+
+  const modify = command
+    .command("modify <name>")
+    .description("change what is indexed and searched, while the collection is in use");
+  addSearchSetup(modify)
+    .option("--no-expiry", "records stay")
+    .option("--no-wait", "do not wait until the indexes are built")
+    .action(async (collectionName: string, options: ModifyOptions, self) => {
+      const { output, connect, signal, namespace = "" } = context(self);
+      const textSearch = textSearchOf(options);
+      const expiry = expiryOf(options);
+      const updateMask = [
+        ...(options.index === undefined ? [] : ["indexed_fields"]),
+        ...(textSearch === undefined ? [] : ["text_search"]),
+        ...(options.vector === undefined ? [] : ["vector_fields"]),
+        ...(expiry === undefined && options.expiry ? [] : ["expiry"]),
+      ];
+      if (updateMask.length === 0) throw usageError("there is nothing to change");
+      await using client = await connect();
+      const { collection, operation } = await client.services.records.modify(
+        {
+          namespace,
+          collectionName,
+          updateMask,
+          indexedFields: (options.index ?? []).filter((field) => field !== ""),
+          vectorFields: vectorFieldsOf(options),
+          returnImmediately: !options.wait,
+          ...present("textSearch", textSearch),
+          ...present("expiry", expiry),
+        },
+        { signal },
+      );
+      const json = collection === undefined ? {} : await client.toJson(collection);
+      output.result(`modified ${collection?.namespace ?? ""}/${collectionName}`, json);
+      if (operation?.done === false) {
+        output.note(`the work goes on: collector ops wait ${operation.name}`);
+      }
     });
 
   command
@@ -147,8 +203,9 @@ export const define: DefineCommands = (command, context, environment) => {
     });
 };
 
-function collectList(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, ...value.split(",").map((item) => item.trim())];
+/** A field that is sent only if there is something to send. */
+function present<K extends string, V>(key: K, value: V | undefined): { [key in K]?: V } {
+  return value === undefined ? {} : ({ [key]: value } as { [key in K]?: V });
 }
 
 function collect(value: string, previous: readonly string[] = []): readonly string[] {

@@ -1,19 +1,18 @@
 import type { DefineCommands } from "../define-commands.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { CliError, usageError } from "../failure.ts";
+import { addFindOptions, type FindOptions, limitDefault } from "../find-options.ts";
 import { readJsonFile, readJsonInput } from "../json-input.ts";
 import { count } from "../output.ts";
 import { type PutOptions, putRecords } from "../put.ts";
+import { notePlan } from "../query-plan.ts";
+import { defineSearch } from "../record-search.ts";
 import { JsonRecords, printRecords, type ShownRecord } from "../records.ts";
 
-/** Records listed or found unless --limit says otherwise. */
-const limitDefault = 100;
 const pageSize = 500;
 
 interface ReadOptions {
   readonly meta?: boolean;
-  readonly limit?: number;
-  readonly orderBy?: string;
 }
 
 /** `collector record …` */
@@ -81,67 +80,45 @@ Examples:
       }
     });
 
-  command
+  const list = command
     .command("list <collection>")
-    .description("list records in the order they were created")
-    .option("--limit <count>", "how many at most; 0 lists all", parseCount, limitDefault)
-    .option("--order-by <fields>", "as in 'price_cents desc, title'")
-    .option("--meta", "with -o json or jsonl: with id, version, times and labels")
-    .action(async (collection: string, options: ReadOptions, self) => {
-      const { output, connect, signal, namespace = "" } = context(self);
-      let left = options.limit === 0 ? Number.POSITIVE_INFINITY : (options.limit ?? limitDefault);
-      await using client = await connect();
-      const records = new JsonRecords(client, namespace, collection);
-      const all: ShownRecord[] = [];
-      let listed = 0;
-      let pageToken = "";
-      do {
-        const request = {
-          ...records.target,
-          pageSize: Math.min(pageSize, left),
-          pageToken,
-          orderBy: options.orderBy ?? "",
-        };
-        const page = await client.services.records.list(request, { signal });
-        const shown: ShownRecord[] = [];
-        for (const [index, item] of page.items.entries()) {
-          shown.push(await records.show(item, page.metas[index]));
-        }
-        listed += shown.length;
-        left -= shown.length;
-        // Lines can be written as they come; the others are one document.
-        if (output.format === "jsonl") printRecords(output, shown, options.meta === true);
-        else all.push(...shown);
-        pageToken = page.nextPageToken;
-      } while (pageToken !== "" && left > 0);
-      if (output.format !== "jsonl") printRecords(output, all, options.meta === true);
-      if (listed === 0) output.note("no records");
-      if (pageToken !== "") output.note(`there are more than these ${listed}; --limit 0 lists all`);
-    });
-
-  command
-    .command("search <collection> <words...>")
-    .description("find records with all these words, the best first")
-    .option("--limit <count>", "how many at most", parseCount, limitDefault)
-    .option("--meta", "with -o json or jsonl: with id, score, version, times and labels")
-    .action(async (collection: string, words: string[], options: ReadOptions, self) => {
-      const { output, connect, signal, namespace = "" } = context(self);
-      await using client = await connect();
-      const records = new JsonRecords(client, namespace, collection);
-      const { results, totalCount, totalCountCapped } = await client.services.records.search(
-        { ...records.target, fullText: words.join(" "), limit: options.limit ?? limitDefault },
-        { signal },
-      );
+    .description("list records in the order they were created, or another; --limit 0 lists all");
+  addFindOptions(list).action(async (collection: string, options: FindOptions, self) => {
+    const { output, connect, signal, namespace = "" } = context(self);
+    let left = options.limit === 0 ? Number.POSITIVE_INFINITY : (options.limit ?? limitDefault);
+    await using client = await connect();
+    const records = new JsonRecords(client, namespace, collection);
+    const all: ShownRecord[] = [];
+    let listed = 0;
+    let pageToken = "";
+    do {
+      const request = {
+        ...records.target,
+        pageSize: Math.min(pageSize, left),
+        pageToken,
+        orderBy: options.orderBy ?? "",
+        where: options.where ?? "",
+        explain: options.explain === true && pageToken === "",
+      };
+      const page = await client.services.records.list(request, { signal });
       const shown: ShownRecord[] = [];
-      for (const { item, meta, score } of results)
-        shown.push(await records.show(item, meta, score));
-      printRecords(output, shown, options.meta === true);
-      if (shown.length === 0) output.note(`nothing found for ${words.join(" ")}`);
-      if (totalCount > BigInt(shown.length)) {
-        const total = `${totalCountCapped ? "more than " : ""}${totalCount.toLocaleString("en")}`;
-        output.note(`${shown.length} of ${total}; --limit shows more`);
+      for (const [index, item] of page.items.entries()) {
+        shown.push(await records.show(item, page.metas[index]));
       }
-    });
+      notePlan(output, page.plan);
+      listed += shown.length;
+      left -= shown.length;
+      // Lines can be written as they come; the others are one document.
+      if (output.format === "jsonl") printRecords(output, shown, options.meta === true);
+      else all.push(...shown);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "" && left > 0);
+    if (output.format !== "jsonl") printRecords(output, all, options.meta === true);
+    if (listed === 0) output.note("no records");
+    if (pageToken !== "") output.note(`there are more than these ${listed}; --limit 0 lists all`);
+  });
+
+  defineSearch(command, context, environment);
 
   command
     .command("rm <collection> <id...>")
@@ -186,11 +163,6 @@ function dataOf(
   if (stdin.isTTY)
     throw usageError("there is nothing to put", "give JSON with -d, or a file with -f");
   return readJsonInput("-", { stdin });
-}
-
-function parseCount(text: string): number {
-  if (/^\d+$/.test(text)) return Number(text);
-  throw usageError(`--limit takes a number, not \`${text}\``);
 }
 
 function collect(value: string, previous: readonly string[] = []): readonly string[] {
