@@ -6,9 +6,11 @@ import {
 } from "@bufbuild/protobuf";
 import { type Any, anyPack, anyUnpack, timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
+import { TextSyntax } from "../gen/collector/collection_server_pb.ts";
 import type { RecordMeta } from "../gen/collector/common_pb.ts";
 import { ClientError } from "./client-error.ts";
 import type { Services } from "./services.ts";
+import { type Where, whereText } from "./where.ts";
 
 /** A record and what the server knows about it. */
 export interface TypedRecord<T> extends RecordInfo {
@@ -44,20 +46,39 @@ export interface WriteOptions extends CallLimits {
   readonly requestId?: string;
 }
 
-export interface ListOptions extends CallLimits {
+export interface ListOptions<T> extends CallLimits {
+  /** Only records for which this holds: conditions by field, or text in the filter language of AIP-160. */
+  readonly where?: Where<T> | string;
   /** Records fetched at a time. */
   readonly pageSize?: number;
   /** Fields, each with ` desc` behind it or not, as in `price_cents desc, title`. */
   readonly orderBy?: string;
 }
 
-export interface SearchOptions extends CallLimits {
+export interface SearchOptions<T> extends CallLimits {
+  /** Only records for which this holds: conditions by field, or text in the filter language of AIP-160. */
+  readonly where?: Where<T> | string;
+  /** `advanced` gives AND, OR, NOT, quotes, `*` and `field:` a meaning; otherwise nothing has one. */
+  readonly syntax?: "words" | "advanced";
+  /** Fields, each with ` desc` behind it or not; the best match first if it is not given. */
+  readonly orderBy?: string;
+  /** A point to search near. */
+  readonly vector?: readonly number[] | Float32Array;
+  /** Which vector of the collection is meant, if it has several. */
+  readonly vectorField?: string;
+  readonly similarityThreshold?: number;
+  /** Asks for the passages that match. */
+  readonly highlight?: boolean;
   readonly limit?: number;
   readonly offset?: number;
 }
 
 export interface SearchHit<T> extends TypedRecord<T> {
   readonly score: number;
+  /** From `vector`; 0 without one. */
+  readonly distance: number;
+  /** Passages with `[` and `]` around what matches, if they were asked for. */
+  readonly passages: readonly string[];
 }
 
 export interface CollectionOptions<Desc extends DescMessage> {
@@ -151,12 +172,15 @@ export class TypedCollection<Desc extends DescMessage> {
   }
 
   /** Every record, page after page; each page is fetched when the one before is used up. */
-  async *list(options: ListOptions = {}): AsyncIterable<TypedRecord<MessageShape<Desc>>> {
+  async *list(
+    options: ListOptions<MessageShape<Desc>> = {},
+  ): AsyncIterable<TypedRecord<MessageShape<Desc>>> {
+    const where = whereText(this.#schema, options.where);
     let pageToken = "";
     do {
       const { pageSize = 0, orderBy = "" } = options;
       const page = await this.#records.list(
-        { ...this.#target(), pageSize, orderBy, pageToken },
+        { ...this.#target(), pageSize, orderBy, where, pageToken },
         limitsOf(options),
       );
       for (const [index, item] of page.items.entries()) {
@@ -166,19 +190,34 @@ export class TypedCollection<Desc extends DescMessage> {
     } while (pageToken !== "");
   }
 
-  /** Records with all the words of `text`, the best first. */
+  /** Records with all the words of `text`, the best first; an empty text is no criterion. */
   async search(
     text: string,
-    options: SearchOptions = {},
+    options: SearchOptions<MessageShape<Desc>> = {},
   ): Promise<SearchHit<MessageShape<Desc>>[]> {
-    const { limit = 0, offset = 0 } = options;
+    const { limit = 0, offset = 0, orderBy = "", vector = [], vectorField = "" } = options;
     const response = await this.#records.search(
-      { ...this.#target(), fullText: text, limit, offset },
+      {
+        ...this.#target(),
+        fullText: text,
+        textSyntax: options.syntax === "advanced" ? TextSyntax.ADVANCED : TextSyntax.WORDS,
+        where: whereText(this.#schema, options.where),
+        orderBy,
+        ascending: true,
+        vector: [...vector],
+        vectorField,
+        similarityThreshold: options.similarityThreshold ?? 0,
+        limit,
+        offset,
+        ...(options.highlight === true ? { highlight: {} } : {}),
+      },
       limitsOf(options),
     );
-    return response.results.map(({ item, meta, score }) => ({
+    return response.results.map(({ item, meta, score, distance, highlights }) => ({
       ...toInfo(meta, ""),
       score,
+      distance,
+      passages: highlights.map(({ passage }) => passage),
       item: this.#unpack(item),
     }));
   }

@@ -98,7 +98,7 @@ export const define: DefineCommands = (command, context, environment) => {
       const json = collection === undefined ? {} : await client.toJson(collection);
       output.result(`modified ${collection?.namespace ?? ""}/${collectionName}`, json);
       if (operation?.done === false) {
-        output.note(`the work goes on: collector ops wait ${operation.name}`);
+        output.note(`the work goes on: collector ops show ${operation.name}`);
       }
     });
 

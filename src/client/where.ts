@@ -1,0 +1,160 @@
+import { type DescField, type DescMessage, type Message, ScalarType } from "@bufbuild/protobuf";
+import { type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { ClientError } from "./client-error.ts";
+
+type Scalar = string | number | bigint | boolean | Uint8Array;
+
+/** Comparisons of one value; all must hold. */
+export interface Comparison<V> {
+  readonly eq?: V;
+  /** Also true of a record without the field. */
+  readonly ne?: V;
+  readonly lt?: V;
+  readonly le?: V;
+  readonly gt?: V;
+  readonly ge?: V;
+  readonly in?: readonly V[];
+  readonly exists?: boolean;
+}
+
+/** What a string can be asked besides. */
+export interface TextComparison {
+  readonly prefix?: string;
+  readonly contains?: string;
+}
+
+/** What a repeated field can be asked: whether it has an element. */
+export interface ElementComparison<V> {
+  readonly has?: V;
+  readonly exists?: boolean;
+}
+
+/** What a map can be asked: whether it has a key. */
+export interface KeyComparison {
+  readonly has?: string;
+  readonly exists?: boolean;
+}
+
+type FieldWhere<V> = V extends string
+  ? V | (Comparison<V> & TextComparison)
+  : V extends Scalar
+    ? V | Comparison<V>
+    : V extends Timestamp
+      ? Date | Comparison<Date>
+      : V extends readonly (infer E)[]
+        ? E extends Scalar
+          ? ElementComparison<E>
+          : never
+        : V extends Message
+          ? Where<V>
+          : V extends Readonly<Record<string, unknown>>
+            ? KeyComparison
+            : never;
+
+/** Conditions on the fields of a message; all must hold. A plain value means that the field equals it. */
+export type Where<T> = {
+  readonly [K in Exclude<keyof T, "$typeName" | "$unknown">]?: FieldWhere<NonNullable<T[K]>>;
+};
+
+/**
+ * Conditions as the server reads them, in the filter language of AIP-160.
+ *
+ * @throws {ClientError} FIELD_UNKNOWN for a name that the message lacks
+ */
+export function whereText(schema: DescMessage, where: object | string | undefined): string {
+  if (where === undefined) return "";
+  return typeof where === "string" ? where : termsOf(schema, where, "").join(" AND ");
+}
+
+function termsOf(desc: DescMessage, where: object, prefix: string): string[] {
+  return Object.entries(where).flatMap(([name, condition]: [string, unknown]) => {
+    if (condition === undefined) return [];
+    const field = desc.field[name];
+    if (field === undefined) throw unknownField(desc, name);
+    return fieldTerms(field, condition, prefix + field.name);
+  });
+}
+
+function fieldTerms(field: DescField, condition: unknown, path: string): string[] {
+  if (!isComparison(condition)) return [`${path} = ${literal(field, condition)}`];
+  const isNested = field.fieldKind === "message" && !isTimestamp(field);
+  if (isNested) return termsOf(field.message, condition, `${path}.`);
+  return Object.entries(condition).flatMap(([operator, value]: [string, unknown]) =>
+    value === undefined ? [] : [term(field, path, operator, value)],
+  );
+}
+
+function term(field: DescField, path: string, operator: string, value: unknown): string {
+  const comparator = Object.hasOwn(comparators, operator) ? comparators[operator] : undefined;
+  if (comparator !== undefined) return `${path} ${comparator} ${literal(field, value)}`;
+  switch (operator) {
+    case "in":
+      return `in(${[path, ...asList(value).map((one) => literal(field, one))].join(", ")})`;
+    case "has":
+      return `${path}:${field.fieldKind === "map" ? quote(String(value)) : literal(field, value)}`;
+    case "prefix":
+      return `prefix(${path}, ${quote(String(value))})`;
+    case "contains":
+      return `substring(${path}, ${quote(String(value))})`;
+    case "exists":
+      return value === true ? `${path}:*` : `NOT ${path}:*`;
+    default:
+      throw new ClientError("ARGUMENT_INVALID", `\`${operator}\` is no comparison`, {
+        code: Code.InvalidArgument,
+      });
+  }
+}
+
+const comparators: Readonly<Record<string, string>> = {
+  eq: "=",
+  ne: "!=",
+  lt: "<",
+  le: "<=",
+  gt: ">",
+  ge: ">=",
+};
+
+function literal(field: DescField, value: unknown): string {
+  if (value instanceof Date) {
+    return quote(value.toISOString());
+  }
+  if (value instanceof Uint8Array) return quote(Buffer.from(value).toString("base64"));
+  if (typeof value === "string") return quote(value);
+  if (typeof value === "number" && !Number.isFinite(value)) return quote(numberName(value));
+  const isText = field.scalar === ScalarType.STRING || field.scalar === ScalarType.BYTES;
+  return isText ? quote(String(value)) : String(value);
+}
+
+function numberName(value: number): string {
+  if (Number.isNaN(value)) return "NaN";
+  return value > 0 ? "Infinity" : "-Infinity";
+}
+
+/** A string of the filter language: quotes and backslashes in it are escaped. */
+function quote(text: string): string {
+  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+}
+
+function asList(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [value];
+}
+
+function isComparison(condition: unknown): condition is object {
+  return (
+    typeof condition === "object" &&
+    condition !== null &&
+    !(condition instanceof Date) &&
+    !(condition instanceof Uint8Array)
+  );
+}
+
+function isTimestamp(field: DescField): boolean {
+  return field.message?.typeName === TimestampSchema.typeName;
+}
+
+function unknownField(desc: DescMessage, name: string): ClientError {
+  return new ClientError("FIELD_UNKNOWN", `${desc.typeName} has no field ${name}`, {
+    code: Code.InvalidArgument,
+  });
+}
