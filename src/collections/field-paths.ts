@@ -1,8 +1,9 @@
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
-import { isWrapperDesc } from "@bufbuild/protobuf/wkt";
 import { invalidField } from "../errors.ts";
 import { didYouMean } from "../lib/suggest.ts";
 import { quote } from "../registry/names.ts";
+import { resolveSegments } from "./filters/filter-path.ts";
+import { fieldByName, splitPath } from "./path-names.ts";
 
 /** One step of a path: into a field, and, of a map, to the value of a key. */
 export interface PathStep {
@@ -19,9 +20,15 @@ export const pathCharsMax = 1024;
  * backticks if it holds a dot; after a Struct, a key of it.
  *
  * @param argument the request's field that holds the path.
+ * @param options `throughLists`: the path may go on after a repeated field, into each of its items.
  * @throws {CollectorError} FIELD_UNKNOWN naming the path and the nearest fields.
  */
-export function resolvePath(desc: DescMessage, path: string, argument: string): PathStep[] {
+export function resolvePath(
+  desc: DescMessage,
+  path: string,
+  argument: string,
+  { throughLists = false }: { readonly throughLists?: boolean } = {},
+): PathStep[] {
   if (path.length > pathCharsMax) {
     throw invalidField(
       "FIELD_UNKNOWN",
@@ -29,7 +36,8 @@ export function resolvePath(desc: DescMessage, path: string, argument: string): 
       `a path has ${path.length} characters, the limit is ${pathCharsMax}`,
     );
   }
-  const segments = splitPath(path, argument);
+  const segments = splitPath(path);
+  if (typeof segments === "string") throw unknown(path, argument, segments);
   const steps: PathStep[] = [];
   let current: DescMessage | undefined = desc;
   for (let index = 0; index < segments.length; index += 1) {
@@ -45,7 +53,7 @@ export function resolvePath(desc: DescMessage, path: string, argument: string): 
     }
     const field = findField(current, segment, path, argument);
     const key = field.fieldKind === "map" ? segments[index + 1] : undefined;
-    if (field.fieldKind === "list" && index + 1 < segments.length) {
+    if (field.fieldKind === "list" && !throughLists && index + 1 < segments.length) {
       throw unknown(path, argument, `${quote(segment)} is repeated and can be named only whole`);
     }
     if (key !== undefined) index += 1;
@@ -72,9 +80,7 @@ function structSteps(desc: DescMessage, key: string): PathStep[] | undefined {
 }
 
 function findField(desc: DescMessage, name: string, path: string, argument: string): DescField {
-  const found =
-    desc.fields.find((field) => field.name === name) ??
-    desc.fields.find((field) => field.jsonName === name);
+  const found = fieldByName(desc, name);
   if (found !== undefined) return found;
   const names = desc.fields.map((field) => field.name);
   throw unknown(
@@ -84,69 +90,34 @@ function findField(desc: DescMessage, name: string, path: string, argument: stri
   );
 }
 
-function splitPath(path: string, argument: string): string[] {
-  const segments: string[] = [];
-  let rest = path;
-  for (;;) {
-    const match = /^(?:`((?:[^`]|``)+)`|([^.`]+))(?:\.|$)/.exec(rest);
-    if (match === null) throw unknown(path, argument, "it is no dotted path of field names");
-    segments.push(match[1]?.replaceAll("``", "`") ?? match[2] ?? "");
-    rest = rest.slice(match[0].length);
-    if (rest === "") {
-      if (match[0].endsWith(".")) throw unknown(path, argument, "it ends in a dot");
-      return segments;
-    }
-  }
-}
-
 function unknown(path: string, argument: string, why: string): Error {
   return invalidField("FIELD_UNKNOWN", argument, `unknown path ${quote(path)}: ${why}`);
 }
 
-/** Messages that a document holds as one value. */
-const scalarMessages: ReadonlySet<string> = new Set([
-  "google.protobuf.Timestamp",
-  "google.protobuf.Duration",
-  "google.protobuf.Value",
-]);
-
 /**
- * The path in the document of a field that can be indexed: proto names, whatever names came in.
+ * The path in the document of a field that can be indexed: proto names, whatever names came in. An
+ * index over a repeated field, or through one, holds each item.
  *
- * @throws {CollectorError} FIELD_UNKNOWN; ARGUMENT_INVALID for a field that has no order.
+ * @throws {CollectorError} FIELD_UNKNOWN; ARGUMENT_INVALID for a field that has no values to index.
  */
 export function indexPath(desc: DescMessage, path: string, argument: string): string {
-  const steps = resolvePath(desc, path, argument);
-  const names: string[] = [];
-  for (const [index, { field, key }] of steps.entries()) {
-    const isLast = index === steps.length - 1;
-    const holder = field.parent.typeName;
-    if (holder === "google.protobuf.Struct" || holder === "google.protobuf.Value") {
-      if (key !== undefined) names.push(key);
-      continue;
-    }
-    names.push(field.name, ...(key === undefined ? [] : [key]));
-    const isValue = field.message !== undefined && isOneValue(field.message);
-    if (!isLast && isValue && field.message?.typeName !== "google.protobuf.Value") {
-      throw notIndexable(path, argument, `index ${quote(names.join("."))} itself`);
-    }
-    if (!isLast) continue;
-    if (field.fieldKind === "list" || (field.fieldKind === "map" && key === undefined)) {
-      throw notIndexable(path, argument, "it holds many values");
-    }
-    if (field.message !== undefined && !isValue) {
-      throw notIndexable(path, argument, `it is a ${field.message.typeName}; name a field in it`);
-    }
+  const segments = path.length > pathCharsMax ? "it is too long" : splitPath(path);
+  if (typeof segments === "string") throw unknown(path, argument, segments);
+  const { index, type, shape, names } = resolveSegments(desc, segments, (reason, description) =>
+    invalidField(reason, argument, description),
+  );
+  if (shape === "map") {
+    throw notIndexable(path, argument, "it is a map; name a key");
   }
-  const odd = names.find((name) => !/^[A-Za-z0-9_-]+$/.test(name));
-  if (odd !== undefined) {
+  if (type.kind === "message" || type.kind === "object") {
+    const name = type.kind === "message" ? type.desc.typeName : "google.protobuf.Struct";
+    throw notIndexable(path, argument, `it is a ${name}; name a field in it`);
+  }
+  if (index === undefined) {
+    const odd = names.find((name) => !/^[A-Za-z0-9_-]+$/.test(name)) ?? "";
     throw notIndexable(path, argument, `the key ${quote(odd)} is not of A-Z a-z 0-9 _ -`);
   }
-  return names.join(".");
-}
-
-function isOneValue(desc: DescMessage): boolean {
-  return scalarMessages.has(desc.typeName) || isWrapperDesc(desc);
+  return index;
 }
 
 function notIndexable(path: string, argument: string, why: string): Error {

@@ -32,6 +32,15 @@ export interface Limits {
   readonly recordTextCharsMax: number;
   readonly fullTextBytesMax: number;
   readonly fullTextTermsMax: number;
+  /** Terms of a search text that only begin a word. */
+  readonly fullTextPrefixesMax: number;
+  /** Longest filter text, and longest value in a filter, in UTF-16 code units. */
+  readonly filterCharsMax: number;
+  /** Comparisons of a filter; each value of a list counts as one. */
+  readonly filterTermsMax: number;
+  /** Nesting of parentheses in a filter or a search text. */
+  readonly filterDepthMax: number;
+  readonly orderKeysMax: number;
   /** One query's run time. */
   readonly queryBudgetMs: number;
   /** Descriptors in one registration call. */
@@ -46,6 +55,8 @@ export interface Limits {
   readonly fileChunkBytesMax: number;
   /** What all attached files of a namespace may have in sum, uploads under way included. */
   readonly filesPerNamespaceBytesMax: number;
+  /** Uploads and downloads of files that may run at a time; each holds a file handle. */
+  readonly fileTransfersMax: number;
   /** Free disk space below which writes are refused. */
   readonly diskReserveBytes: number;
   /** Writes of one collection that may wait for the disk. */
@@ -96,6 +107,11 @@ export const defaultLimits: Limits = {
   recordTextCharsMax: 1024 * 1024,
   fullTextBytesMax: 512,
   fullTextTermsMax: 16,
+  fullTextPrefixesMax: 4,
+  filterCharsMax: 3500,
+  filterTermsMax: 200,
+  filterDepthMax: 32,
+  orderKeysMax: 8,
   queryBudgetMs: 2000,
   descriptorBytesMax: 512 * 1024,
   typesPerNamespaceMax: 5000,
@@ -105,6 +121,7 @@ export const defaultLimits: Limits = {
   fileBytesMax: 1024 * 1024 * 1024,
   fileChunkBytesMax: 1024 * 1024,
   filesPerNamespaceBytesMax: 10 * 1024 * 1024 * 1024,
+  fileTransfersMax: 256,
   diskReserveBytes: 64 * 1024 * 1024,
   writeQueueMax: 10_000,
   requestIdTtlMs: 24 * 3600 * 1000,
