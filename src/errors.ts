@@ -44,6 +44,7 @@ export type ErrorReason =
   | "OPERATION_RUNNING"
   | "HISTORY_GONE"
   | "VERSION_MISMATCH"
+  | "SHAPE_OUTDATED"
   | "FILE_MISMATCH"
   // The caller may not.
   | "SYSTEM_READ_ONLY"

@@ -1,7 +1,7 @@
 import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 import { CollectorError } from "../../errors.ts";
-import type { StoreLayout } from "../record-store.ts";
+import type { StoreLayout } from "../store-layout.ts";
 
 /** A row as it leaves the database: nothing in it is checked yet. */
 export type Row = Record<string, SQLOutputValue>;

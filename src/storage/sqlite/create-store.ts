@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import type { StoreLayout } from "../record-store.ts";
+import type { StoreLayout } from "../store-layout.ts";
 import { syncPathSync } from "./file-sync.ts";
 import { createSchema } from "./schema.ts";
 import { dataFileName } from "./store-paths.ts";

@@ -1,9 +1,13 @@
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
+import { CollectorError } from "../../errors.ts";
 import { malformedRow } from "./connection.ts";
 import { syncPathSync } from "./file-sync.ts";
 import { checkSchemaVersion, readSchemaVersion, schemaVersion } from "./schema.ts";
+
+/** Stores of this version were made before the first release; nothing brings them further. */
+const preReleaseVersion = 1n;
 
 /** Brings a store from one schema version to the next, inside a transaction. */
 export interface SchemaUpgrade {
@@ -18,8 +22,8 @@ export const schemaUpgrades: readonly SchemaUpgrade[] = [];
  * Upgrades a store of an older schema in one transaction, after putting a copy of it beside it,
  * named after its old version. A store of the current schema is left alone.
  *
- * @throws {CollectorError} STORAGE_UNAVAILABLE if the store is newer; STORAGE_CORRUPT if its version
- * was never one.
+ * @throws {CollectorError} STORAGE_UNAVAILABLE if the store is newer, or of a pre-release;
+ * STORAGE_CORRUPT if its version was never one.
  */
 export function upgradeSchema(
   db: DatabaseSync,
@@ -31,7 +35,7 @@ export function upgradeSchema(
   if (version === target) return;
   checkSchemaVersion(version, target);
   const first = upgrades.findIndex(({ from }) => from === version);
-  if (first < 0) throw malformedRow();
+  if (first < 0) throw noWayFrom(version);
   keepCopy(db, `${path}.v${version}`);
   db.exec("BEGIN IMMEDIATE");
   try {
@@ -45,6 +49,14 @@ export function upgradeSchema(
     if (db.isTransaction) db.exec("ROLLBACK");
     throw error;
   }
+}
+
+function noWayFrom(version: bigint): CollectorError {
+  if (version !== preReleaseVersion) return malformedRow();
+  return new CollectorError(
+    "STORAGE_UNAVAILABLE",
+    "the data of this collection was made by a pre-release of this server, which this one does not read: export it there and import it here, or start with an empty data folder",
+  );
 }
 
 function keepCopy(db: DatabaseSync, path: string): void {

@@ -1,27 +1,32 @@
 import { randomUUID } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
 import { CollectorError } from "../../errors.ts";
-import type { StoreLayout } from "../record-store.ts";
+import type { StoreLayout } from "../store-layout.ts";
 import { integerOf, malformedRow, textOf } from "./connection.ts";
+import { addTextIndex, addVectorIndex } from "./search-tables.ts";
 
 /** The version of the tables below, kept in each file's `user_version`. */
-export const schemaVersion = 1n;
+export const schemaVersion = 2n;
 
 /**
  * The tables of one store.
  *
  * `seq` is the revision that created the record, so it is never used twice and orders by creation.
  * The big columns come last: a scan that needs the small ones does not read past them.
+ *
+ * `record_count` counts rows, also of records whose time has come and that are not removed yet.
  */
 const tables = `
   CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     incarnation TEXT NOT NULL,
     durability TEXT NOT NULL,
-    text_fields TEXT NOT NULL,
+    shape INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     record_count INTEGER NOT NULL,
-    horizon INTEGER NOT NULL
+    horizon INTEGER NOT NULL,
+    file_count INTEGER NOT NULL,
+    file_bytes INTEGER NOT NULL
   ) STRICT;
 
   CREATE TABLE record (
@@ -30,11 +35,13 @@ const tables = `
     version INTEGER NOT NULL,
     created_us INTEGER NOT NULL,
     updated_us INTEGER NOT NULL,
+    expires_us INTEGER,
     labels TEXT NOT NULL,
     document BLOB NOT NULL,
     data BLOB NOT NULL
   ) STRICT;
   CREATE INDEX record_version ON record (version);
+  CREATE INDEX record_expires ON record (expires_us) WHERE expires_us IS NOT NULL;
 
   CREATE TABLE tombstone (
     revision INTEGER PRIMARY KEY,
@@ -57,17 +64,41 @@ const tables = `
     built_to INTEGER NOT NULL,
     build_until INTEGER NOT NULL
   ) STRICT;
+
+  CREATE TABLE search_index (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    definition TEXT NOT NULL,
+    state TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE file (
+    owner TEXT NOT NULL,
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    content_type TEXT NOT NULL,
+    created_us INTEGER NOT NULL,
+    updated_us INTEGER NOT NULL,
+    PRIMARY KEY (owner, name)
+  ) STRICT, WITHOUT ROWID;
 `;
+
+/** The shape of a new store. */
+const firstShape = 1n;
 
 /** Makes the tables of an empty store. */
 export function createSchema(db: DatabaseSync, layout: StoreLayout): void {
   db.exec("BEGIN");
   db.exec(tables);
-  if (layout.textFields.length > 0) db.exec(textTable(layout.textFields));
   db.prepare(`
-    INSERT INTO meta (one, incarnation, durability, text_fields, revision, record_count, horizon)
-    VALUES (1, ?, ?, ?, 0, 0, 0)
-  `).run(randomUUID(), layout.durability, JSON.stringify(layout.textFields));
+    INSERT INTO meta (
+      one, incarnation, durability, shape, revision, record_count, horizon, file_count, file_bytes
+    )
+    VALUES (1, ?, ?, ?, 0, 0, 0, 0, 0)
+  `).run(randomUUID(), layout.durability, firstShape);
+  if (layout.text !== undefined) addTextIndex(db, layout.text, "ready");
+  for (const vector of layout.vectors) addVectorIndex(db, vector, "ready");
   const addIndex = db.prepare(`
     INSERT INTO field_index (path, state, built_to, build_until) VALUES (?, 'ready', 0, 0)
     RETURNING number
@@ -79,12 +110,10 @@ export function createSchema(db: DatabaseSync, layout: StoreLayout): void {
   db.exec("COMMIT");
 }
 
-/** The column of a text field in the full-text table: prefixed, as FTS5 keeps some names to itself. */
-export function textColumn(field: string): string {
-  return `t_${field}`;
-}
-
-/** The table that holds `(value, seq)` for each value that a record has at the index's path. */
+/**
+ * The table that holds `(value, seq)` for each value that a record has at the index's path, and
+ * {@link noValue} for a record that has none: so the table orders all records.
+ */
 export function indexTableName(number: bigint): string {
   return `index_${number}`;
 }
@@ -99,30 +128,20 @@ export function indexTable(number: bigint): string {
   `;
 }
 
-/**
- * Holds no text of its own. It merges nothing by itself: merges come in small steps between writes,
- * so that no write waits for a large one.
- */
-function textTable(fields: readonly string[]): string {
-  return `
-    CREATE VIRTUAL TABLE record_text USING fts5(
-      ${fields.map(textColumn).join(", ")},
-      content = '', contentless_delete = 1, prefix = '3',
-      tokenize = "unicode61 remove_diacritics 2"
-    );
-    INSERT INTO record_text (record_text, rank) VALUES ('automerge', 0);
-    INSERT INTO record_text (record_text, rank) VALUES ('crisismerge', 64);
-  `;
-}
+/** Stands in an index for a record without a value. It sorts after every number and text. */
+export const noValue: Uint8Array = new Uint8Array(0);
 
 /** What a store says about itself. */
 export interface StoreMeta {
   readonly incarnation: string;
   readonly durability: StoreLayout["durability"];
-  readonly textFields: readonly string[];
+  readonly shape: bigint;
   readonly revision: bigint;
+  /** Rows: {@link countExpired} of them are no records any more. */
   readonly recordCount: bigint;
   readonly horizon: bigint;
+  readonly fileCount: bigint;
+  readonly fileBytes: bigint;
   readonly tombstones: number;
 }
 
@@ -130,8 +149,9 @@ export interface StoreMeta {
 export function readMeta(db: DatabaseSync): StoreMeta {
   const row = db
     .prepare(`
-      SELECT incarnation, durability, text_fields AS textFields, revision,
-        record_count AS recordCount, horizon, (SELECT count(*) FROM tombstone) AS tombstones
+      SELECT incarnation, durability, shape, revision, record_count AS recordCount, horizon,
+        file_count AS fileCount, file_bytes AS fileBytes,
+        (SELECT count(*) FROM tombstone) AS tombstones
       FROM meta
     `)
     .get();
@@ -140,12 +160,20 @@ export function readMeta(db: DatabaseSync): StoreMeta {
   return {
     incarnation: textOf(row, "incarnation"),
     durability,
-    textFields: JSON.parse(textOf(row, "textFields")) as string[],
+    shape: integerOf(row, "shape"),
     revision: integerOf(row, "revision"),
     recordCount: integerOf(row, "recordCount"),
     horizon: integerOf(row, "horizon"),
+    fileCount: integerOf(row, "fileCount"),
+    fileBytes: integerOf(row, "fileBytes"),
     tombstones: Number(integerOf(row, "tombstones")),
   };
+}
+
+/** Records whose time has come, but whose rows are still there. */
+export function countExpired(db: DatabaseSync, nowUs: bigint): bigint {
+  const row = db.prepare("SELECT count(*) AS count FROM record WHERE expires_us <= ?").get(nowUs);
+  return integerOf(row, "count");
 }
 
 /** The schema version of an open store. */

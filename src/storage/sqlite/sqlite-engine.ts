@@ -3,10 +3,12 @@ import { CollectorError } from "../../errors.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
 import { type Log, silentLog } from "../../lib/log.ts";
-import type { RecordStore, StorageEngine, StoreLayout, StoreLocation } from "../record-store.ts";
+import type { RecordStore, StorageEngine, StoreLocation } from "../record-store.ts";
+import type { StoreLayout } from "../store-layout.ts";
 import { assertSqliteVersion } from "./connection.ts";
 import { PointReads } from "./point-reads.ts";
 import { ReaderPool } from "./reader/reader-pool.ts";
+import { checkWanted } from "./search-tables.ts";
 import { SqliteRecordStore, type StoreParts } from "./sqlite-record-store.ts";
 import { StoreFolders } from "./store-folders.ts";
 import { StoreGate } from "./store-gate.ts";
@@ -24,7 +26,6 @@ export interface SqliteEngineOptions {
 }
 
 const defaultWriterThreads = 2;
-const textFieldPattern = /^[a-z][a-z0-9_]*$/;
 
 interface EngineParts extends StoreParts {
   readonly folders: StoreFolders;
@@ -52,7 +53,7 @@ export class SqliteEngine implements StorageEngine {
     const threads = options.writerThreads ?? defaultWriterThreads;
     const storesFolder = join(dataFolder, "stores");
     const folders = await StoreFolders.open(storesFolder);
-    const pointReads = new PointReads({ storesFolder, handlesMax: limits.openStoresMax });
+    const pointReads = new PointReads({ storesFolder, handlesMax: limits.openStoresMax, clock });
     const readers = new ReaderPool({ storesFolder, limits, log });
     const writers = new WriterPool({
       threads,
@@ -146,12 +147,8 @@ export class SqliteEngine implements StorageEngine {
   }
 }
 
-function checkLayout({ textFields, indexes }: StoreLayout): void {
-  for (const field of textFields) {
-    if (!textFieldPattern.test(field)) {
-      throw new CollectorError("INTERNAL", `${field} is no name of a text field`);
-    }
-  }
+function checkLayout({ text, vectors, indexes }: StoreLayout): void {
+  checkWanted({ text, vectors });
   const paths = new Set(indexes.map(({ path }) => path));
   if (paths.size < indexes.length || paths.has("")) {
     throw new CollectorError("INTERNAL", "a layout names an index twice, or one without a path");

@@ -1,24 +1,30 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate, setTimeout } from "node:timers/promises";
-import { invalidField } from "../../errors.ts";
+import { CollectorError, invalidField } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type {
-  BuildProgress,
-  ChangePage,
-  IndexDefinition,
   ListPage,
   ListQuery,
+  Passage,
   ReadOptions,
+  RecordScan,
+  SearchHits,
+  SearchQuery,
+  TextMatch,
+} from "../record-query.ts";
+import type {
+  BuildProgress,
+  ChangePage,
   RecordStore,
   StoredRecord,
   StoreStats,
-  TextHits,
-  TextQuery,
   Write,
   WriteOutcome,
 } from "../record-store.ts";
+import type { StoreFiles } from "../store-files.ts";
+import type { IndexDefinition, StoreShape } from "../store-layout.ts";
 import { hasCode } from "./file-sync.ts";
 import { decodeCursor, encodeCursor } from "./list-cursor.ts";
 import {
@@ -30,6 +36,7 @@ import {
 } from "./point-reads.ts";
 import type { ReaderPool } from "./reader/reader-pool.ts";
 import { unpackRecords } from "./reader/record-codec.ts";
+import { checkWanted, readSearchIndexes, shapeOf, type WantedSearch } from "./search-tables.ts";
 import type { StoreGate } from "./store-gate.ts";
 import { dataFileName } from "./store-paths.ts";
 import { isBusy, isFatal, translateError } from "./translate-error.ts";
@@ -57,6 +64,7 @@ export class SqliteRecordStore implements RecordStore {
   readonly #key: string;
   readonly #gate: StoreGate;
   readonly #parts: StoreParts;
+  #shape: Promise<StoreShape> | undefined;
 
   constructor(key: string, gate: StoreGate, parts: StoreParts) {
     this.#key = key;
@@ -74,9 +82,44 @@ export class SqliteRecordStore implements RecordStore {
     return found;
   }
 
-  write(write: Write): Promise<WriteOutcome> {
+  async write(write: Write): Promise<WriteOutcome> {
     const { writers, clock } = this.#parts;
-    return this.#gate.use(() => writers.write(this.#key, write, clock.nowUs()));
+    try {
+      return await this.#gate.use(() => writers.write(this.#key, write, clock.nowUs()));
+    } catch (error) {
+      if (isShapeOutdated(error)) this.#shape = undefined;
+      throw error;
+    }
+  }
+
+  shape(): Promise<StoreShape> {
+    this.#shape ??= this.#readShape();
+    return this.#shape;
+  }
+
+  async reshape(wanted: WantedSearch): Promise<StoreShape> {
+    checkWanted(wanted);
+    return this.#changeShape({ task: "reshape", storeKey: this.#key, wanted });
+  }
+
+  completeShape(): Promise<StoreShape> {
+    return this.#changeShape({ task: "completeShape", storeKey: this.#key });
+  }
+
+  get files(): StoreFiles {
+    throw unserved();
+  }
+
+  passages(): Promise<readonly (readonly Passage[])[]> {
+    return Promise.reject(unserved());
+  }
+
+  scan(): Promise<RecordScan> {
+    return Promise.reject(unserved());
+  }
+
+  expired(): Promise<readonly string[]> {
+    return Promise.reject(unserved());
   }
 
   async list(query: ListQuery, options: ReadOptions = {}): Promise<ListPage> {
@@ -91,11 +134,14 @@ export class SqliteRecordStore implements RecordStore {
       records: unpackRecords(result.records),
       next: result.next === undefined ? undefined : encodeCursor(result.next, incarnation),
       totalCount: result.totalCount,
+      totalCapped: false,
+      run: noRun,
     };
   }
 
-  async searchText(query: TextQuery, options: ReadOptions = {}): Promise<TextHits> {
-    const { words, limit, offset } = query;
+  async search(query: SearchQuery, options: ReadOptions = {}): Promise<SearchHits> {
+    const { text, limit, offset } = query;
+    const words = text === undefined ? [] : wordsOf(text);
     if (words.length === 0) throw invalidField("QUERY_INVALID", "query", "send at least one word");
     await this.#read(() => undefined);
     const { readers } = this.#parts;
@@ -107,9 +153,14 @@ export class SqliteRecordStore implements RecordStore {
       hits: unpackRecords(records).map((record, position) => ({
         record,
         score: scores[position] ?? 0,
+        textScore: scores[position] ?? 0,
+        distance: undefined,
       })),
       totalCount,
       totalCapped,
+      approximate: false,
+      facets: [],
+      run: noRun,
     };
   }
 
@@ -119,12 +170,17 @@ export class SqliteRecordStore implements RecordStore {
     const result = await this.#gate.use(() =>
       readers.run(this.#key, { kind: "changes", revision, limit }, options),
     );
-    return { changes: result.changes, revision: result.revision, horizon: result.horizon };
+    return {
+      changes: result.changes,
+      more: false,
+      revision: result.revision,
+      horizon: result.horizon,
+    };
   }
 
   async stats(): Promise<StoreStats> {
     const { pageBytes, ...stats } = await this.#read((handle) => ({
-      ...readStats(handle),
+      ...readStats(handle, this.#parts.clock.nowUs()),
       pageBytes: readPageBytes(handle),
     }));
     return { ...stats, sizeBytes: pageBytes + (await this.#logBytes()) };
@@ -162,6 +218,25 @@ export class SqliteRecordStore implements RecordStore {
     } catch (error) {
       gate.check();
       throw error;
+    }
+  }
+
+  async #readShape(): Promise<StoreShape> {
+    try {
+      return await this.#read(({ db }) => shapeOf(readSearchIndexes(db)));
+    } catch (error) {
+      this.#shape = undefined;
+      throw error;
+    }
+  }
+
+  async #changeShape(
+    task: WriterTask & { readonly task: "reshape" | "completeShape" },
+  ): Promise<StoreShape> {
+    try {
+      return await this.#gate.use(() => this.#parts.writers.run(this.#key, task));
+    } finally {
+      this.#shape = undefined;
     }
   }
 
@@ -209,4 +284,25 @@ export class SqliteRecordStore implements RecordStore {
       throw translateError(error);
     }
   }
+}
+
+function isShapeOutdated(error: unknown): boolean {
+  return error instanceof CollectorError && error.reason === "SHAPE_OUTDATED";
+}
+
+function unserved(): CollectorError {
+  return new CollectorError("METHOD_UNIMPLEMENTED", "this is not served yet");
+}
+
+const noRun = {
+  steps: [],
+  indexes: [],
+  rowsVisited: 0,
+  runTimeUs: 0,
+  suggestedIndexes: [],
+};
+
+function wordsOf(match: TextMatch): string[] {
+  if (match.kind === "term") return [match.text];
+  return match.kind === "butNot" ? wordsOf(match.match) : match.matches.flatMap(wordsOf);
 }

@@ -1,7 +1,9 @@
 import type { DatabaseSync } from "node:sqlite";
-import { type Change, countCap } from "../../record-store.ts";
+import { countCap } from "../../record-query.ts";
+import type { Change } from "../../record-store.ts";
 import { integerOf, malformedRow, type Row, textOf } from "../connection.ts";
 import { readMeta } from "../schema.ts";
+import { readSearchIndexes, textTableName } from "../search-tables.ts";
 import { type PackedRecords, packRecords, type RawRecord } from "./record-codec.ts";
 
 /** What a reader can be asked for. */
@@ -84,19 +86,21 @@ function runList(db: DatabaseSync, query: ReaderQuery & { kind: "list" }): ListR
 }
 
 function runSearch(db: DatabaseSync, query: ReaderQuery & { kind: "searchText" }): SearchResult {
-  if (readMeta(db).textFields.length === 0) {
+  const index = readSearchIndexes(db).texts.find(({ state }) => state === "ready");
+  if (index === undefined) {
     const records = packRecords([]);
     return { kind: "searchText", records, scores: [], totalCount: 0n, totalCapped: false };
   }
   const match = matchAll(query.words);
+  const table = textTableName(index.number);
   // The unary plus keeps FTS5 from sorting by rank itself, which it does without ever calling
   // alive(); the cross join keeps the match the outer loop.
   const rows = db
     .prepare(`
       SELECT ${columns}, hit.score
       FROM (
-        SELECT rowid AS seq, rank AS score FROM record_text
-        WHERE record_text MATCH ? AND alive()
+        SELECT rowid AS seq, rank AS score FROM ${table}
+        WHERE ${table} MATCH ? AND alive()
         ORDER BY +rank, rowid LIMIT ? OFFSET ?
       ) hit CROSS JOIN record r ON r.seq = hit.seq
     `)
@@ -107,7 +111,7 @@ function runSearch(db: DatabaseSync, query: ReaderQuery & { kind: "searchText" }
     db
       .prepare(`
         SELECT count(*) AS count
-        FROM (SELECT 1 FROM record_text WHERE record_text MATCH ? AND alive() LIMIT ?)
+        FROM (SELECT 1 FROM ${table} WHERE ${table} MATCH ? AND alive() LIMIT ?)
       `)
       .get(match, BigInt(countCap) + 1n),
     "count",
@@ -146,6 +150,7 @@ function runChanges(db: DatabaseSync, query: ReaderQuery & { kind: "changes" }):
       id: textOf(row, "id"),
       kind: textOf(row, "kind") === "deleted" ? "deleted" : "written",
       atUs: integerOf(row, "at_us"),
+      record: undefined,
     })),
     revision,
     horizon,

@@ -2,7 +2,7 @@ import { CollectorError } from "../../../errors.ts";
 import { FairQueue } from "../../../lib/fair-queue.ts";
 import type { Limits } from "../../../lib/limits.ts";
 import type { Log } from "../../../lib/log.ts";
-import type { ReadOptions } from "../../record-store.ts";
+import type { ReadOptions } from "../../record-query.ts";
 import { translateError } from "../translate-error.ts";
 import type { ReaderQuery, ReaderResult } from "./queries.ts";
 import { cancelled, ReaderDiedError, ReaderHandle } from "./reader-handle.ts";

@@ -16,6 +16,16 @@ export interface Refused {
   readonly failure: Failure;
 }
 
+/** A record before a step; its id is the step's. */
+export interface PackedBefore {
+  readonly version: bigint;
+  readonly createdUs: bigint;
+  readonly updatedUs: bigint;
+  /** As JSON. */
+  readonly labels: string;
+  readonly document: string;
+}
+
 /** A step's outcome; labels and id are undefined if they are those of the step. */
 export type PackedOutcome = readonly [
   version: bigint,
@@ -23,7 +33,8 @@ export type PackedOutcome = readonly [
   updatedUs: bigint,
   change: StepOutcome["change"],
   labels: string | undefined,
-  id?: string,
+  id?: string | undefined,
+  before?: PackedBefore | undefined,
 ];
 
 /**
@@ -40,6 +51,7 @@ const changes: readonly StepOutcome["change"][] = ["created", "updated", "delete
 const changeCodes = { created: 0, updated: 1, deleted: 2, none: 3 } as const;
 const withLabels = 4;
 const withId = 8;
+const withBefore = 16;
 
 export function packAnswers(answers: readonly Answer[]): PackedAnswers {
   const refused: Refused[] = [];
@@ -47,7 +59,7 @@ export function packAnswers(answers: readonly Answer[]): PackedAnswers {
   let size = 0;
   for (const answer of answers) {
     if ("failure" in answer) refused.push(answer);
-    else size += 4 + 4 * answer.outcomes.length;
+    else size += answerSize(answer);
   }
   const numbers = new BigInt64Array(size);
   let at = 0;
@@ -57,7 +69,7 @@ export function packAnswers(answers: readonly Answer[]): PackedAnswers {
     numbers[at++] = answer.revision;
     numbers[at++] = answer.replayed ? 1n : 0n;
     numbers[at++] = BigInt(answer.outcomes.length);
-    for (const [version, createdUs, updatedUs, change, labels, id] of answer.outcomes) {
+    for (const [version, createdUs, updatedUs, change, labels, id, before] of answer.outcomes) {
       numbers[at++] = version;
       numbers[at++] = createdUs;
       numbers[at++] = updatedUs;
@@ -70,10 +82,24 @@ export function packAnswers(answers: readonly Answer[]): PackedAnswers {
         code |= withId;
         texts.push(id);
       }
+      if (before !== undefined) {
+        code |= withBefore;
+        texts.push(before.labels, before.document);
+      }
       numbers[at++] = BigInt(code);
+      if (before === undefined) continue;
+      numbers[at++] = before.version;
+      numbers[at++] = before.createdUs;
+      numbers[at++] = before.updatedUs;
     }
   }
   return { numbers, texts, refused };
+}
+
+function answerSize({ outcomes }: Applied): number {
+  let size = 4 + 4 * outcomes.length;
+  for (const [, , , , , , before] of outcomes) if (before !== undefined) size += 3;
+  return size;
 }
 
 /** Gives each answer to `receive`, the refusals last. */
@@ -96,7 +122,13 @@ export function unpackAnswers(packed: PackedAnswers, receive: (answer: Answer) =
       const labels = (code & withLabels) === 0 ? undefined : texts[text++];
       const id = (code & withId) === 0 ? undefined : texts[text++];
       const outcome = [version, createdUs, updatedUs, change, labels] as const;
-      outcomes.push(id === undefined ? outcome : [...outcome, id]);
+      if ((code & withBefore) !== 0) {
+        const [labelsBefore = "{}", document = "{}"] = [texts[text++], texts[text++]];
+        const state = { version: next(), createdUs: next(), updatedUs: next() };
+        outcomes.push([...outcome, id, { ...state, labels: labelsBefore, document }]);
+      } else {
+        outcomes.push(id === undefined ? outcome : [...outcome, id]);
+      }
     }
     receive({ call, revision, replayed, outcomes });
   }

@@ -2,19 +2,8 @@ import type { BuildProgress } from "../../record-store.ts";
 import { integerOf, textOf } from "../connection.ts";
 import { indexTable, indexTableName } from "../schema.ts";
 import type { FieldIndex } from "./field-indexes.ts";
+import { nextRows, rowsAtFirst, type StepTask } from "./step-task.ts";
 import type { StoreWriter } from "./store-writer.ts";
-
-/** How long one step aims to take, in ms: writes wait for it at most. */
-const stepMs = 6;
-const rowsAtFirst = 256;
-const rowsMin = 16;
-const rowsMax = 4096;
-
-/** Long work on a store that is done in small steps between groups of writes. */
-export interface StepTask {
-  /** Does a step. @returns true once all is done. @throws {CollectorError} */
-  step(store: StoreWriter): boolean;
-}
 
 /**
  * Registers an index if there is none yet. From then on, what is written is put into it; the records
@@ -135,10 +124,4 @@ export class IndexRemoval implements StepTask {
     this.#rows = nextRows(this.#rows, performance.now() - startMs);
     return false;
   }
-}
-
-function nextRows(rows: number, tookMs: number): number {
-  const wanted = (rows * stepMs) / Math.max(tookMs, 0.1);
-  // At most twice as many, so that one lucky step does not make the next a long one.
-  return Math.round(Math.min(Math.max(wanted, rowsMin), rows * 2, rowsMax));
 }

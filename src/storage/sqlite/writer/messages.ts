@@ -1,7 +1,10 @@
 import type { Limits } from "../../../lib/limits.ts";
 import type { LogLevel } from "../../../lib/log.ts";
-import type { BuildProgress, StoreLayout } from "../../record-store.ts";
+import type { BuildProgress } from "../../record-store.ts";
+import type { FileCondition, StoredFile } from "../../store-files.ts";
+import type { StoreLayout, StoreShape } from "../../store-layout.ts";
 import type { Failure } from "../failure.ts";
+import type { WantedSearch } from "../search-tables.ts";
 import type { PackedAnswers } from "./answer-codec.ts";
 import type { PackedWrites } from "./write-codec.ts";
 
@@ -23,8 +26,42 @@ export type WriterTask =
   | { readonly task: "close"; readonly storeKey: string }
   | { readonly task: "addIndex"; readonly storeKey: string; readonly path: string }
   | { readonly task: "dropIndex"; readonly storeKey: string; readonly path: string }
+  | { readonly task: "reshape"; readonly storeKey: string; readonly wanted: WantedSearch }
+  | { readonly task: "completeShape"; readonly storeKey: string }
+  /** Gives content that is on disk a name. */
+  | {
+      readonly task: "putFile";
+      readonly storeKey: string;
+      readonly file: Omit<StoredFile, "createdUs" | "updatedUs">;
+      readonly condition: FileCondition;
+      readonly nowUs: bigint;
+    }
+  | {
+      readonly task: "removeFile";
+      readonly storeKey: string;
+      readonly owner: string;
+      readonly name: string;
+      readonly ifMatch: string | undefined;
+    }
   /** Ends all work in hand and closes everything. */
   | { readonly task: "shutdown" };
+
+/** What a task that is done is answered with. */
+export interface TaskAnswers {
+  readonly create: undefined;
+  readonly open: undefined;
+  readonly close: undefined;
+  readonly addIndex: undefined;
+  readonly dropIndex: undefined;
+  readonly reshape: StoreShape;
+  readonly completeShape: StoreShape;
+  readonly putFile: StoredFile;
+  /** False if there was none. */
+  readonly removeFile: boolean;
+  readonly shutdown: undefined;
+}
+
+export type TaskAnswer<Task extends WriterTask = WriterTask> = TaskAnswers[Task["task"]];
 
 /** From the main thread to a writer thread. */
 export type WriterRequest =
@@ -37,7 +74,7 @@ export type WriterRequest =
 /** From a writer thread to the main thread. */
 export type WriterReport =
   | ({ readonly kind: "answers" } & PackedAnswers)
-  | { readonly kind: "done"; readonly call: number }
+  | { readonly kind: "done"; readonly call: number; readonly answer: TaskAnswer }
   | { readonly kind: "failed"; readonly call: number; readonly failure: Failure }
   | { readonly kind: "progress"; readonly call: number; readonly progress: BuildProgress }
   /** Asks for the connections of others to a store to be closed. */

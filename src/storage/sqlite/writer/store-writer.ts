@@ -8,6 +8,7 @@ import { upgradeSchema } from "../schema-upgrade.ts";
 import { isInputOutputError, translateError } from "../translate-error.ts";
 import type { Answer } from "./answer-codec.ts";
 import { FieldIndexes } from "./field-indexes.ts";
+import { SearchIndexes } from "./search-indexes.ts";
 import type { IncomingWrite } from "./write-codec.ts";
 import { type StoreCounters, type StoreTables, WriteGroup } from "./write-group.ts";
 import { prepareWriteStatements, type WriteStatements } from "./write-statements.ts";
@@ -26,6 +27,7 @@ export class StoreWriter implements StoreTables {
   readonly db: DatabaseSync;
   readonly statements: WriteStatements;
   readonly indexes: FieldIndexes;
+  readonly search: SearchIndexes;
   readonly #limits: Limits;
   readonly #walSize: StatementSync;
   readonly #checkpoint: StatementSync;
@@ -36,12 +38,13 @@ export class StoreWriter implements StoreTables {
     setSynchronous(db, meta.durability);
     this.db = db;
     this.#limits = limits;
-    this.statements = prepareWriteStatements(db, meta.textFields);
+    this.statements = prepareWriteStatements(db);
     this.indexes = new FieldIndexes(db);
+    this.search = new SearchIndexes(db);
     this.#checkpoint = db.prepare("PRAGMA wal_checkpoint(PASSIVE)");
     this.#walSize = db.prepare("PRAGMA wal_checkpoint(NOOP)");
-    const { revision, recordCount, horizon, tombstones } = meta;
-    this.#counters = { revision, recordCount, horizon, tombstones };
+    const { revision, recordCount, horizon, fileCount, fileBytes, tombstones } = meta;
+    this.#counters = { revision, recordCount, horizon, fileCount, fileBytes, tombstones };
   }
 
   /** @throws {CollectorError} */
@@ -94,14 +97,24 @@ export class StoreWriter implements StoreTables {
 
   /** Changes tables in a transaction of its own. @throws {CollectorError} */
   transact(change: () => void): void {
+    const before = this.#counters;
     try {
       this.db.exec("BEGIN IMMEDIATE");
       change();
       this.db.exec("COMMIT");
     } catch (error) {
       this.#rollBack();
+      this.#counters = before;
       throw translateError(error);
     }
+  }
+
+  /** Counts files that a transaction adds, or removes if negative. Belongs into {@link transact}. */
+  countFiles(count: bigint, bytes: bigint): void {
+    const fileCount = this.#counters.fileCount + count;
+    const fileBytes = this.#counters.fileBytes + bytes;
+    this.db.prepare("UPDATE meta SET file_count = ?, file_bytes = ?").run(fileCount, fileBytes);
+    this.#counters = { ...this.#counters, fileCount, fileBytes };
   }
 
   /**

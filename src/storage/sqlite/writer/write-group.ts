@@ -3,11 +3,15 @@ import type { CollectorError } from "../../../errors.ts";
 import { integerOf, type Row, textOf } from "../connection.ts";
 import { packFailure } from "../failure.ts";
 import { diskFull, isFatal, translateError } from "../translate-error.ts";
-import type { Answer } from "./answer-codec.ts";
+import type { Answer, PackedOutcome } from "./answer-codec.ts";
 import type { FieldIndexes } from "./field-indexes.ts";
 import { findAnswer, rememberAnswer } from "./request-log.ts";
+import type { SearchIndexes } from "./search-indexes.ts";
 import type { IncomingWrite } from "./write-codec.ts";
 import {
+  type ContentStep,
+  hasExpired,
+  missing,
   type PlannedStep,
   planWrite,
   type RecordState,
@@ -21,6 +25,8 @@ export interface StoreCounters {
   readonly revision: bigint;
   readonly recordCount: bigint;
   readonly horizon: bigint;
+  readonly fileCount: bigint;
+  readonly fileBytes: bigint;
   readonly tombstones: number;
 }
 
@@ -28,6 +34,7 @@ export interface StoreTables {
   readonly db: DatabaseSync;
   readonly statements: WriteStatements;
   readonly indexes: FieldIndexes;
+  readonly search: SearchIndexes;
 }
 
 export interface GroupOptions {
@@ -35,20 +42,6 @@ export interface GroupOptions {
   readonly requestIdTtlMs: number;
   /** True if the disk's reserve is reached: only deletes are taken. */
   readonly diskLow: boolean;
-}
-
-/**
- * How much of the full-text index is merged with each group: about as much as a group adds, times the
- * levels of the index, so that merging keeps up and no group has to do a lot of it at once.
- */
-const mergePagesMin = 8;
-const charsPerMergedPage = 512;
-
-interface PendingText {
-  /** True if the full-text table has no row of the record yet. */
-  readonly fresh: boolean;
-  /** Undefined if the record is deleted. */
-  readonly texts: readonly string[] | undefined;
 }
 
 /**
@@ -65,9 +58,7 @@ export class WriteGroup {
   readonly #writes: IncomingWrite[] = [];
   readonly #applied: WriteInGroup[] = [];
   readonly #answers: Answer[] = [];
-  /** Full-text rows are written at the end, in order of `seq`: FTS5 writes a segment out of order. */
-  readonly #texts = new Map<bigint, PendingText>();
-  #counters: StoreCounters;
+  #counters: { -readonly [Name in keyof StoreCounters]: StoreCounters[Name] };
   #changed = false;
   #requestsUs: bigint | undefined;
 
@@ -75,7 +66,8 @@ export class WriteGroup {
     this.#tables = tables;
     this.#options = options;
     this.#before = before;
-    this.#counters = before;
+    this.#counters = { ...before };
+    tables.search.discard();
     tables.db.exec("BEGIN IMMEDIATE");
   }
 
@@ -116,21 +108,21 @@ export class WriteGroup {
   /** Does what is left to do before the commit. @throws what SQLite throws */
   finish(): void {
     if (!this.#changed) return;
-    const { statements } = this.#tables;
-    this.#writeTexts();
+    const { statements, search } = this.#tables;
+    search.flush();
     this.#trimTombstones();
     if (this.#requestsUs !== undefined) {
       const ttlUs = BigInt(this.#options.requestIdTtlMs) * 1000n;
       statements.trimRequests.run(this.#requestsUs - ttlUs);
     }
-    const { revision, recordCount, horizon } = this.#counters;
-    statements.saveMeta.run(revision, recordCount, horizon);
+    const { revision, recordCount, horizon, fileCount, fileBytes } = this.#counters;
+    statements.saveMeta.run(revision, recordCount, horizon, fileCount, fileBytes);
   }
 
   /** Undefined if the write is answered already. */
   #plan(write: IncomingWrite): WritePlan | undefined {
     try {
-      const grows = write.steps.some((step) => step.kind !== "delete");
+      const grows = write.steps.some(({ kind }) => kind !== "delete" && kind !== "expire");
       const ttlUs = BigInt(this.#options.requestIdTtlMs) * 1000n;
       const earlier = findAnswer(this.#tables.statements, write, ttlUs);
       if (earlier !== undefined) {
@@ -138,7 +130,12 @@ export class WriteGroup {
         return undefined;
       }
       if (grows && this.#options.diskLow) throw diskFull();
-      return planWrite(write, this.#counters.revision, (id) => this.#find(write, id));
+      return planWrite(write, {
+        revision: this.#counters.revision,
+        shape: this.#tables.search.rows.version,
+        // A lone insert finds out by itself, at no cost.
+        find: isLoneCreate(write) ? () => undefined : (id) => this.#find(id),
+      });
     } catch (error) {
       if (isFatal(error)) throw error;
       this.#refuse(write, translateError(error));
@@ -146,49 +143,24 @@ export class WriteGroup {
     }
   }
 
-  #find(write: IncomingWrite, id: string): RecordState | undefined {
-    // A lone insert finds out by itself, at no cost.
-    if (isLoneCreate(write)) return undefined;
+  #find(id: string): RecordState | undefined {
     const row = this.#tables.statements.find.get(id);
     return row === undefined ? undefined : toRecordState(row);
   }
 
   #execute(item: WriteInGroup): void {
     const { write, plan } = item;
-    let recordCount = this.#counters.recordCount;
-    let tombstones = this.#counters.tombstones;
-    for (const planned of plan.steps) {
-      switch (planned.action) {
-        case "insert":
-          if (!this.#insert(planned)) {
-            this.#refuse(write, recordExists(0, planned.step.id));
-            return;
-          }
-          recordCount++;
-          if (tombstones > 0) {
-            tombstones -= Number(
-              this.#tables.statements.removeTombstone.run(planned.step.id).changes,
-            );
-          }
-          break;
-        case "replace":
-          this.#replace(planned);
-          break;
-        case "relabel": {
-          const { seq, version, updatedUs, labels } = planned.after;
-          this.#tables.statements.relabel.run(seq, version, updatedUs, labels);
-          break;
-        }
-        case "derive":
-          this.#derive(planned);
-          break;
-        case "remove":
-          this.#remove(planned, write.nowUs);
-          recordCount--;
-          tombstones++;
-          break;
-        case "none":
-          continue;
+    const outcomes: PackedOutcome[] = [];
+    for (const [position, planned] of plan.steps.entries()) {
+      const outcome = plan.outcomes[position] ?? missing;
+      outcomes.push(write.wantsBefore ? this.#withBefore(planned, outcome) : outcome);
+      if (planned.action === "none") continue;
+      if (planned.action !== "insert") {
+        this.#change(planned, write.nowUs);
+      } else if (!this.#insert(planned, write)) {
+        // Only a lone create gets here: nothing of it is done.
+        this.#refuse(write, recordExists(0, planned.step.id));
+        return;
       }
       this.#changed = true;
     }
@@ -197,69 +169,107 @@ export class WriteGroup {
       this.#requestsUs = write.nowUs;
       this.#changed = true;
     }
-    this.#counters = { ...this.#counters, revision: plan.revision, recordCount, tombstones };
+    const { revision } = plan;
+    this.#counters.revision = revision;
     this.#applied.push(item);
-    const { revision, outcomes } = plan;
     this.#answers.push({ call: write.call, revision, replayed: false, outcomes });
   }
 
-  #insert({ step, after }: PlannedStep & { action: "insert" }): boolean {
-    const { statements, indexes } = this.#tables;
-    const { id, document, data, texts } = step;
-    const { seq, createdUs, labels } = after;
-    if (statements.insert.run(seq, id, createdUs, labels, document, data).changes === 0n) {
-      return false;
+  /** Adds the record as it is before the step. */
+  #withBefore(planned: PlannedStep, outcome: PackedOutcome): PackedOutcome {
+    if (!("before" in planned)) return outcome;
+    const { seq, version, createdUs, updatedUs, labels } = planned.before;
+    const [revision, created, updated, change, own, id] = outcome;
+    const before = { version, createdUs, updatedUs, labels, document: this.#document(seq) };
+    return [revision, created, updated, change, own, id, before];
+  }
+
+  #change(planned: Exclude<PlannedStep, { action: "insert" | "none" }>, nowUs: bigint): void {
+    switch (planned.action) {
+      case "replace":
+        this.#replace(planned);
+        return;
+      case "relabel": {
+        const { seq, version, updatedUs, labels } = planned.after;
+        this.#tables.statements.relabel.run(seq, version, updatedUs, labels);
+        return;
+      }
+      case "derive":
+        this.#derive(planned);
+        return;
+      case "remove":
+        this.#remove(planned.id, planned.before.seq);
+        this.#tables.statements.insertTombstone.run(planned.revision, planned.id, nowUs);
+        this.#counters.tombstones++;
     }
-    if (!indexes.empty) indexes.insert(seq, document);
-    this.#setTexts(seq, texts, true);
+  }
+
+  /** @returns false if the record is there already. */
+  #insert(
+    { step, after, expired }: PlannedStep & { action: "insert" },
+    write: IncomingWrite,
+  ): boolean {
+    const { statements, indexes, search } = this.#tables;
+    if (expired !== undefined) this.#remove(step.id, expired.seq);
+    if (!this.#insertRow(step, after)) {
+      const found = this.#find(step.id);
+      if (found === undefined || !hasExpired(found, write.nowUs)) return false;
+      this.#remove(step.id, found.seq);
+      this.#insertRow(step, after);
+    }
+    if (!indexes.empty) indexes.insert(after.seq, step.derived.document);
+    search.set(after.seq, step.derived, true);
+    this.#counters.recordCount++;
+    if (this.#counters.tombstones > 0) {
+      this.#counters.tombstones -= Number(statements.removeTombstone.run(step.id).changes);
+    }
     return true;
   }
 
+  /** @returns false if there is a row with this id. */
+  #insertRow({ id, derived, data }: ContentStep, { seq, createdUs, labels }: RecordState): boolean {
+    const { document, expiresUs } = derived;
+    const { insert } = this.#tables.statements;
+    const { changes } = insert.run(seq, id, createdUs, expiresUs ?? null, labels, document, data);
+    return changes !== 0n;
+  }
+
   #replace({ step, after }: PlannedStep & { action: "replace" }): void {
-    const { statements, indexes } = this.#tables;
-    const { document, data, texts } = step;
+    const { statements, indexes, search } = this.#tables;
+    const { derived, data } = step;
     const { seq, version, updatedUs, labels } = after;
+    const { document, expiresUs = null } = derived;
     if (!indexes.empty) indexes.replace(seq, this.#document(seq), document);
-    statements.replace.run(seq, version, updatedUs, labels, document, data);
-    this.#setTexts(seq, texts, false);
+    statements.replace.run(seq, version, updatedUs, expiresUs, labels, document, data);
+    search.set(seq, derived, false);
   }
 
-  #derive({ seq, document, texts }: PlannedStep & { action: "derive" }): void {
-    const { statements, indexes } = this.#tables;
+  #derive({ seq, derived }: PlannedStep & { action: "derive" }): void {
+    const { statements, indexes, search } = this.#tables;
+    const { document, expiresUs = null } = derived;
     if (!indexes.empty) indexes.replace(seq, this.#document(seq), document);
-    statements.derive.run(seq, document);
-    this.#setTexts(seq, texts, false);
+    statements.derive.run(seq, expiresUs, document);
+    search.set(seq, derived, false);
   }
 
-  #remove({ id, seq, revision }: PlannedStep & { action: "remove" }, nowUs: bigint): void {
-    const { statements, indexes } = this.#tables;
+  /** Removes a record with all that hangs on it. */
+  #remove(id: string, seq: bigint): void {
+    const { statements, indexes, search } = this.#tables;
     if (!indexes.empty) indexes.remove(seq, this.#document(seq));
     statements.remove.run(seq);
-    statements.insertTombstone.run(revision, id, nowUs);
-    this.#setTexts(seq, undefined, false);
+    search.remove(seq);
+    this.#counters.recordCount--;
+    if (this.#counters.fileCount === 0n) return;
+    const files = statements.filesOf.get(id);
+    const count = integerOf(files, "count");
+    if (count === 0n) return;
+    statements.removeFiles.run(id);
+    this.#counters.fileCount -= count;
+    this.#counters.fileBytes -= integerOf(files, "bytes");
   }
 
   #document(seq: bigint): string {
     return textOf(this.#tables.statements.document.get(seq), "document");
-  }
-
-  #setTexts(seq: bigint, texts: readonly string[] | undefined, fresh: boolean): void {
-    if (this.#tables.statements.text === undefined) return;
-    const known = this.#texts.get(seq);
-    this.#texts.set(seq, { fresh: known?.fresh ?? fresh, texts });
-  }
-
-  #writeTexts(): void {
-    const { text } = this.#tables.statements;
-    if (text === undefined || this.#texts.size === 0) return;
-    const rows = [...this.#texts].sort(([a], [b]) => (a < b ? -1 : 1));
-    let chars = 0;
-    for (const [seq, { fresh, texts }] of rows) {
-      if (!fresh) text.remove.run(seq);
-      if (texts?.some((item) => item !== "")) text.insert.run(seq, ...texts);
-      for (const item of texts ?? []) chars += item.length;
-    }
-    text.merge.run(BigInt(mergePagesMin + Math.ceil(chars / charsPerMergedPage)));
   }
 
   #trimTombstones(): void {
@@ -269,15 +279,16 @@ export class WriteGroup {
     const row = statements.nthTombstone.get(BigInt(excess - 1));
     const horizon = integerOf(row, "revision");
     statements.trimTombstones.run(horizon);
-    this.#counters = { ...this.#counters, horizon, tombstones: this.#options.tombstonesMax };
+    this.#counters.horizon = horizon;
+    this.#counters.tombstones = this.#options.tombstonesMax;
   }
 
   #startOver(): void {
     const { db } = this.#tables;
     if (db.isTransaction) db.exec("ROLLBACK");
     db.exec("BEGIN IMMEDIATE");
-    this.#counters = this.#before;
-    this.#texts.clear();
+    this.#counters = { ...this.#before };
+    this.#tables.search.discard();
     this.#changed = false;
     this.#requestsUs = undefined;
     const again = this.#applied.splice(0);
@@ -307,6 +318,7 @@ function toRecordState(row: Row): RecordState {
     version: integerOf(row, "version"),
     createdUs: integerOf(row, "createdUs"),
     updatedUs: integerOf(row, "updatedUs"),
+    expiresUs: row["expiresUs"] === null ? undefined : integerOf(row, "expiresUs"),
     labels: textOf(row, "labels"),
   };
 }

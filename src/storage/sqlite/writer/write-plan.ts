@@ -1,4 +1,5 @@
 import { CollectorError, type ErrorReason } from "../../../errors.ts";
+import type { DerivedData } from "../../record-store.ts";
 import type { PackedOutcome } from "./answer-codec.ts";
 import type { IncomingStep, IncomingWrite } from "./write-codec.ts";
 
@@ -8,6 +9,8 @@ export interface RecordState {
   readonly version: bigint;
   readonly createdUs: bigint;
   readonly updatedUs: bigint;
+  /** When it expires; undefined: never. */
+  readonly expiresUs: bigint | undefined;
   /** As JSON. */
   readonly labels: string;
 }
@@ -19,52 +22,57 @@ export type PlannedStep =
       readonly action: "insert";
       readonly step: ContentStep;
       readonly after: RecordState;
+      /** A record of the same id whose time has come, and that goes to make room. */
+      readonly expired: RecordState | undefined;
     }
   | {
       readonly action: "replace";
       readonly step: ContentStep;
+      readonly before: RecordState;
       readonly after: RecordState;
     }
-  | { readonly action: "relabel"; readonly after: RecordState }
-  | {
-      readonly action: "derive";
-      readonly seq: bigint;
-      readonly document: string;
-      readonly texts: readonly string[];
-    }
+  | { readonly action: "relabel"; readonly before: RecordState; readonly after: RecordState }
+  | { readonly action: "derive"; readonly seq: bigint; readonly derived: DerivedData }
   | {
       readonly action: "remove";
       readonly id: string;
-      readonly seq: bigint;
+      readonly before: RecordState;
       readonly revision: bigint;
     };
 
 /** A step that brings content. */
 export interface ContentStep extends IncomingStep {
-  readonly document: string;
+  readonly derived: DerivedData;
   readonly data: Uint8Array;
 }
 
 /** All that a write will do, decided before any of it is done. */
 export interface WritePlan {
+  /** One per step of the write. */
   readonly steps: readonly PlannedStep[];
   readonly outcomes: readonly PackedOutcome[];
   /** The store's revision after it. */
   readonly revision: bigint;
 }
 
-/** The state of a record before a write; undefined if there is none. */
-export type FindRecord = (id: string) => RecordState | undefined;
+/** The store as a write finds it. */
+export interface PlanBasis {
+  readonly revision: bigint;
+  /** Version of the shape that content has to be derived for. */
+  readonly shape: bigint;
+  /** The state of a record before the write, its time come or not; undefined if there is none. */
+  readonly find: (id: string) => RecordState | undefined;
+}
 
 /**
- * Decides what a write does, each step seeing the ones before.
+ * Decides what a write does, each step seeing the ones before. A record whose time has come is
+ * missing.
  *
- * @param revision the store's before the write.
  * @throws {CollectorError} RECORD_EXISTS, RECORD_NOT_FOUND, VERSION_MISMATCH of the first step that
- * cannot be done.
+ * cannot be done; SHAPE_OUTDATED
  */
-export function planWrite(write: IncomingWrite, revision: bigint, find: FindRecord): WritePlan {
-  const planner = new Planner(write, revision, find);
+export function planWrite(write: IncomingWrite, basis: PlanBasis): WritePlan {
+  const planner = new Planner(write, basis);
   for (const [position, step] of write.steps.entries()) planner.add(step, position);
   return planner;
 }
@@ -82,75 +90,95 @@ export function recordExists(step: number, id: string): CollectorError {
   return stepRefused("RECORD_EXISTS", "a record with this id exists already", step, id);
 }
 
-const missing: PackedOutcome = [0n, 0n, 0n, "none", "{}"];
+/** The outcome of a step on a record that is not there. */
+export const missing: PackedOutcome = [0n, 0n, 0n, "none", "{}"];
 
 class Planner implements WritePlan {
   readonly steps: PlannedStep[] = [];
   readonly outcomes: PackedOutcome[] = [];
   revision: bigint;
   readonly #nowUs: bigint;
-  readonly #find: FindRecord;
+  readonly #basis: PlanBasis;
   /** What the steps so far leave behind. */
   readonly #seen: Map<string, RecordState | undefined> | undefined;
 
-  constructor(write: IncomingWrite, revision: bigint, find: FindRecord) {
-    this.revision = revision;
+  constructor(write: IncomingWrite, basis: PlanBasis) {
+    this.revision = basis.revision;
     this.#nowUs = write.nowUs;
-    this.#find = find;
+    this.#basis = basis;
     // Of a single step, nothing is seen again.
     this.#seen = write.steps.length > 1 ? new Map() : undefined;
   }
 
   add(step: IncomingStep, position: number): void {
-    const before =
-      this.#seen?.has(step.id) === true ? this.#seen.get(step.id) : this.#find(step.id);
+    if (step.derived !== undefined && step.derived.shape !== this.#basis.shape) {
+      throw shapeOutdated(position, step.id);
+    }
+    const found =
+      this.#seen?.has(step.id) === true ? this.#seen.get(step.id) : this.#basis.find(step.id);
+    const isExpired = found !== undefined && hasExpired(found, this.#nowUs);
+    const before = isExpired ? undefined : found;
+    const expired = isExpired ? found : undefined;
     switch (step.kind) {
       case "create":
         if (before !== undefined) throw recordExists(position, step.id);
-        this.#insert(step);
+        this.#insert(step, expired);
         return;
       case "update":
-        this.#update(step, position, before);
+        if (before === undefined) this.#updateMissing(step, position, expired);
+        else this.#update(step, position, before);
         return;
       case "delete":
         this.#delete(step, position, before);
         return;
       case "derive":
         this.#derive(step, before);
+        return;
+      case "expire":
+        if (expired !== undefined) this.#remove(step.id, expired);
+        else this.#nothing(before);
     }
   }
 
-  #insert(step: IncomingStep): void {
+  #insert(step: IncomingStep, expired: RecordState | undefined): void {
+    const content = withContent(step);
     const revision = ++this.revision;
     const after: RecordState = {
       seq: revision,
       version: revision,
       createdUs: this.#nowUs,
       updatedUs: this.#nowUs,
+      expiresUs: content.derived.expiresUs,
       labels: step.labels ?? "{}",
     };
-    this.steps.push({ action: "insert", step: withContent(step), after });
+    this.steps.push({ action: "insert", step: content, after, expired });
     this.#seen?.set(step.id, after);
     this.outcomes.push(outcomeOf(after, "created", step.labels === undefined));
   }
 
-  #update(step: IncomingStep, position: number, before: RecordState | undefined): void {
-    if (before === undefined) {
-      const creates = step.allowMissing && step.data !== undefined;
-      if (!creates) throw notFound(position, step.id);
-      if (step.ifVersion !== undefined) throw mismatch(position, step);
-      this.#insert(step);
-      return;
-    }
+  #updateMissing(step: IncomingStep, position: number, expired: RecordState | undefined): void {
+    const creates = step.allowMissing && step.data !== undefined;
+    if (!creates) throw notFound(position, step.id);
+    if (step.ifVersion !== undefined) throw mismatch(position, step);
+    this.#insert(step, expired);
+  }
+
+  #update(step: IncomingStep, position: number, before: RecordState): void {
     checkVersion(step, position, before);
-    const after: RecordState = {
+    const changed = {
       ...before,
       version: ++this.revision,
       updatedUs: this.#nowUs,
       labels: step.labels ?? before.labels,
     };
-    if (step.data === undefined) this.steps.push({ action: "relabel", after });
-    else this.steps.push({ action: "replace", step: withContent(step), after });
+    let after: RecordState = changed;
+    if (step.data === undefined) {
+      this.steps.push({ action: "relabel", before, after });
+    } else {
+      const content = withContent(step);
+      after = { ...changed, expiresUs: content.derived.expiresUs };
+      this.steps.push({ action: "replace", step: content, before, after });
+    }
     this.#seen?.set(step.id, after);
     this.outcomes.push(outcomeOf(after, "updated", step.labels === undefined));
   }
@@ -158,34 +186,40 @@ class Planner implements WritePlan {
   #delete(step: IncomingStep, position: number, before: RecordState | undefined): void {
     if (before === undefined) {
       if (!step.allowMissing) throw notFound(position, step.id);
-      this.#nothing(missing);
+      this.#nothing(undefined);
       return;
     }
     checkVersion(step, position, before);
+    this.#remove(step.id, before);
+  }
+
+  #remove(id: string, before: RecordState): void {
     const revision = ++this.revision;
-    this.steps.push({ action: "remove", id: step.id, seq: before.seq, revision });
-    this.#seen?.set(step.id, undefined);
+    this.steps.push({ action: "remove", id, before, revision });
+    this.#seen?.set(id, undefined);
     this.outcomes.push(outcomeOf(before, "deleted", true));
   }
 
   #derive(step: IncomingStep, before: RecordState | undefined): void {
-    if (before === undefined) {
-      this.#nothing(missing);
+    const { derived } = step;
+    if (before === undefined || derived === undefined || before.version !== step.ifVersion) {
+      this.#nothing(before);
       return;
     }
-    if (before.version === step.ifVersion) {
-      const { document = "{}", texts } = step;
-      this.steps.push({ action: "derive", seq: before.seq, document, texts });
-      this.outcomes.push(outcomeOf(before, "none", true));
-    } else {
-      this.#nothing(outcomeOf(before, "none", true));
-    }
+    this.steps.push({ action: "derive", seq: before.seq, derived });
+    this.#seen?.set(step.id, { ...before, expiresUs: derived.expiresUs });
+    this.outcomes.push(outcomeOf(before, "none", true));
   }
 
-  #nothing(outcome: PackedOutcome): void {
+  #nothing(state: RecordState | undefined): void {
     this.steps.push({ action: "none" });
-    this.outcomes.push(outcome);
+    this.outcomes.push(state === undefined ? missing : outcomeOf(state, "none", true));
   }
+}
+
+/** True if the record's time has come: from that microsecond on it is missing. */
+export function hasExpired({ expiresUs }: RecordState, nowUs: bigint): boolean {
+  return expiresUs !== undefined && expiresUs <= nowUs;
 }
 
 function outcomeOf(
@@ -203,7 +237,7 @@ function withContent(step: IncomingStep): ContentStep {
 }
 
 function hasContent(step: IncomingStep): step is ContentStep {
-  return step.document !== undefined && step.data !== undefined;
+  return step.derived !== undefined && step.data !== undefined;
 }
 
 function checkVersion(step: IncomingStep, position: number, before: RecordState): void {
@@ -224,4 +258,13 @@ function mismatch(position: number, step: IncomingStep, now?: bigint): Collector
 
 function notFound(position: number, id: string): CollectorError {
   return stepRefused("RECORD_NOT_FOUND", "there is no record with this id", position, id);
+}
+
+function shapeOutdated(position: number, id: string): CollectorError {
+  return stepRefused(
+    "SHAPE_OUTDATED",
+    "what is searched has changed while the record was on its way; try again",
+    position,
+    id,
+  );
 }

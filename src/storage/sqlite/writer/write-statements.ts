@@ -1,5 +1,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { indexTableName, textColumn } from "../schema.ts";
+import type { TextIndexDefinition } from "../../store-layout.ts";
+import { indexTableName } from "../schema.ts";
+import { textColumns, textTableName } from "../search-tables.ts";
 
 /**
  * What a writer does to a store's tables, prepared once. Values are bound by position: by name costs
@@ -21,10 +23,11 @@ export interface WriteStatements {
   readonly insertRequest: StatementSync;
   readonly trimRequests: StatementSync;
   readonly saveMeta: StatementSync;
-  readonly text: TextStatements | undefined;
+  readonly filesOf: StatementSync;
+  readonly removeFiles: StatementSync;
 }
 
-/** Of a store that has text fields. */
+/** Of one text index. */
 export interface TextStatements {
   readonly insert: StatementSync;
   readonly remove: StatementSync;
@@ -37,30 +40,28 @@ export interface IndexStatements {
   readonly remove: StatementSync;
 }
 
-export function prepareWriteStatements(
-  db: DatabaseSync,
-  textFields: readonly string[],
-): WriteStatements {
+export function prepareWriteStatements(db: DatabaseSync): WriteStatements {
   return {
     find: db.prepare(`
-      SELECT seq, version, created_us AS createdUs, updated_us AS updatedUs, labels
+      SELECT seq, version, created_us AS createdUs, updated_us AS updatedUs,
+        expires_us AS expiresUs, labels
       FROM record WHERE id = ?
     `),
     // Where it conflicts it changes nothing, so it needs no look-up before it.
     insert: db.prepare(`
-      INSERT INTO record (seq, id, version, created_us, updated_us, labels, document, data)
-      VALUES (?1, ?2, ?1, ?3, ?3, ?4, jsonb(?5), ?6)
+      INSERT INTO record (seq, id, version, created_us, updated_us, expires_us, labels, document, data)
+      VALUES (?1, ?2, ?1, ?3, ?3, ?4, ?5, jsonb(?6), ?7)
       ON CONFLICT (id) DO NOTHING
     `),
     replace: db.prepare(`
       UPDATE record
-      SET version = ?2, updated_us = ?3, labels = ?4, document = jsonb(?5), data = ?6
+      SET version = ?2, updated_us = ?3, expires_us = ?4, labels = ?5, document = jsonb(?6), data = ?7
       WHERE seq = ?1
     `),
     relabel: db.prepare(`
       UPDATE record SET version = ?2, updated_us = ?3, labels = ?4 WHERE seq = ?1
     `),
-    derive: db.prepare("UPDATE record SET document = jsonb(?2) WHERE seq = ?1"),
+    derive: db.prepare("UPDATE record SET expires_us = ?2, document = jsonb(?3) WHERE seq = ?1"),
     remove: db.prepare("DELETE FROM record WHERE seq = ?"),
     document: db.prepare("SELECT json(document) AS document FROM record WHERE seq = ?"),
     insertTombstone: db.prepare(
@@ -77,8 +78,14 @@ export function prepareWriteStatements(
       DELETE FROM request
       WHERE id IN (SELECT id FROM request WHERE at_us <= ? ORDER BY at_us LIMIT 64)
     `),
-    saveMeta: db.prepare("UPDATE meta SET revision = ?, record_count = ?, horizon = ?"),
-    text: textFields.length === 0 ? undefined : prepareTextStatements(db, textFields),
+    saveMeta: db.prepare(`
+      UPDATE meta
+      SET revision = ?, record_count = ?, horizon = ?, file_count = ?, file_bytes = ?
+    `),
+    filesOf: db.prepare(`
+      SELECT count(*) AS count, coalesce(sum(size), 0) AS bytes FROM file WHERE owner = ?
+    `),
+    removeFiles: db.prepare("DELETE FROM file WHERE owner = ?"),
   };
 }
 
@@ -90,12 +97,17 @@ export function prepareIndexStatements(db: DatabaseSync, number: bigint): IndexS
   };
 }
 
-function prepareTextStatements(db: DatabaseSync, fields: readonly string[]): TextStatements {
-  const columns = fields.map(textColumn).join(", ");
-  const places = fields.map(() => "?").join(", ");
+export function prepareTextStatements(
+  db: DatabaseSync,
+  number: bigint,
+  definition: TextIndexDefinition,
+): TextStatements {
+  const table = textTableName(number);
+  const columns = textColumns(definition);
+  const places = columns.map(() => "?").join(", ");
   return {
-    insert: db.prepare(`INSERT INTO record_text (rowid, ${columns}) VALUES (?, ${places})`),
-    remove: db.prepare("DELETE FROM record_text WHERE rowid = ?"),
-    merge: db.prepare("INSERT INTO record_text (record_text, rank) VALUES ('merge', ?)"),
+    insert: db.prepare(`INSERT INTO ${table} (rowid, ${columns.join(", ")}) VALUES (?, ${places})`),
+    remove: db.prepare(`DELETE FROM ${table} WHERE rowid = ?`),
+    merge: db.prepare(`INSERT INTO ${table} (${table}, rank) VALUES ('merge', ?)`),
   };
 }

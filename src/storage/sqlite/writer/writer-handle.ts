@@ -6,7 +6,13 @@ import type { BuildProgress, StepOutcome, Write, WriteOutcome } from "../../reco
 import { unpackFailure } from "../failure.ts";
 import { parseLabels } from "../labels.ts";
 import { type Answer, type PackedOutcome, unpackAnswers } from "./answer-codec.ts";
-import type { WriterOptions, WriterReport, WriterRequest, WriterTask } from "./messages.ts";
+import type {
+  TaskAnswer,
+  WriterOptions,
+  WriterReport,
+  WriterRequest,
+  WriterTask,
+} from "./messages.ts";
 import { type OutgoingWrite, packWrites } from "./write-codec.ts";
 
 export interface WriterHandleOptions {
@@ -25,7 +31,7 @@ interface PendingWrite {
 }
 
 interface PendingTask {
-  readonly resolve: () => void;
+  readonly resolve: (answer: TaskAnswer) => void;
   readonly reject: (error: CollectorError) => void;
   readonly onProgress: ((progress: BuildProgress) => void) | undefined;
 }
@@ -57,13 +63,13 @@ export class WriterHandle {
   }
 
   /** Runs a task after all writes that were handed over before. */
-  run(
-    task: WriterTask,
+  run<Task extends WriterTask>(
+    task: Task,
     options: {
       readonly signal?: AbortSignal | undefined;
       readonly onProgress?: ((progress: BuildProgress) => void) | undefined;
     } = {},
-  ): Promise<void> {
+  ): Promise<TaskAnswer<Task>> {
     const { signal, onProgress } = options;
     if (signal?.aborted === true) return Promise.reject(cancelled());
     return new Promise((resolve, reject) => {
@@ -72,9 +78,10 @@ export class WriterHandle {
       signal?.addEventListener("abort", abort, { once: true });
       const settled = (): void => signal?.removeEventListener("abort", abort);
       this.#tasks.set(call, {
-        resolve: () => {
+        resolve: (answer) => {
           settled();
-          resolve();
+          // The thread answers each task with what belongs to it.
+          resolve(answer as TaskAnswer<Task>);
         },
         reject: (error) => {
           settled();
@@ -129,7 +136,7 @@ export class WriterHandle {
         unpackAnswers(report, (answer) => this.#answer(answer));
         return;
       case "done":
-        this.#takeTask(report.call)?.resolve();
+        this.#takeTask(report.call)?.resolve(report.answer);
         return;
       case "failed":
         this.#takeTask(report.call)?.reject(unpackFailure(report.failure));
@@ -213,7 +220,7 @@ function cancelled(): CollectorError {
 }
 
 function unpackOutcome(write: Write, position: number, packed: PackedOutcome): StepOutcome {
-  const [version, createdUs, updatedUs, change, labels, earlierId] = packed;
+  const [version, createdUs, updatedUs, change, labels, earlierId, before] = packed;
   const step = write.steps[position];
   const own = step !== undefined && "labels" in step ? step.labels : undefined;
   const id = earlierId ?? step?.id ?? "";
@@ -224,5 +231,8 @@ function unpackOutcome(write: Write, position: number, packed: PackedOutcome): S
     updatedUs,
     change,
     labels: labels === undefined ? (own ?? {}) : parseLabels(labels),
+    ...(before === undefined
+      ? {}
+      : { before: { id, ...before, labels: parseLabels(before.labels) } }),
   };
 }

@@ -1,35 +1,18 @@
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import { CollectorError } from "../../../errors.ts";
-import { createStoreFolder } from "../create-store.ts";
 import { packFailure } from "../failure.ts";
 import { translateError } from "../translate-error.ts";
 import { type Answer, packAnswers } from "./answer-codec.ts";
 import { DiskReserve } from "./disk-reserve.ts";
-import {
-  IndexBuild,
-  IndexRemoval,
-  registerIndex,
-  retireIndex,
-  type StepTask,
-} from "./index-tasks.ts";
 import type { WriterOptions, WriterReport, WriterRequest, WriterTask } from "./messages.ts";
 import { OpenStores } from "./open-stores.ts";
 import type { StoreWriter } from "./store-writer.ts";
 import { type IncomingWrite, unpackWrites } from "./write-codec.ts";
+import { WriterTasks } from "./writer-tasks.ts";
 
 /** Bounds of a group: a longer one makes its first write wait without saving more. */
 const groupWritesMax = 512;
 const groupBytesMax = 8 * 1024 * 1024;
-
-/** The call of work that nobody waits for. */
-const nobody = 0;
-
-/** A task that is done in steps. */
-interface RunningTask {
-  readonly call: number;
-  readonly storeKey: string;
-  readonly work: StepTask;
-}
 
 /**
  * The work of a writer thread. All of it is synchronous: messages that arrive meanwhile are taken in
@@ -41,8 +24,7 @@ export class WriterLoop {
   readonly #reserve: DiskReserve;
   /** Writes in order of arrival, by store; the stores take turns. */
   readonly #waiting = new Map<string, WriteQueue>();
-  readonly #tasks: { readonly call: number; readonly task: WriterTask }[] = [];
-  #running: RunningTask[] = [];
+  readonly #tasks: WriterTasks;
   #stepScheduled = false;
 
   constructor(port: MessagePort, options: WriterOptions) {
@@ -51,8 +33,13 @@ export class WriterLoop {
     this.#stores = new OpenStores(
       options,
       (report) => this.#report(report),
-      (storeKey, store) => this.#goOn(storeKey, store),
+      (storeKey, store) => this.#tasks.goOn(storeKey, store),
     );
+    this.#tasks = new WriterTasks({
+      stores: this.#stores,
+      report: (report) => this.#report(report),
+      tidy: (storeKey, store) => this.#tidy(storeKey, store),
+    });
   }
 
   receive(request: WriterRequest): void {
@@ -66,10 +53,11 @@ export class WriterLoop {
       const [next] = this.#waiting;
       if (next === undefined) break;
       this.#runGroup(...next);
+      // There may be writes all the time.
+      this.#tasks.start();
+      this.#tasks.stepBetween();
     }
-    for (let next = this.#tasks.shift(); next !== undefined; next = this.#tasks.shift()) {
-      this.#startTask(next.call, next.task);
-    }
+    this.#tasks.start();
     this.#scheduleStep();
   }
 
@@ -87,10 +75,10 @@ export class WriterLoop {
         for (const write of unpackWrites(request)) this.#enqueue(write);
         return;
       case "task":
-        this.#tasks.push(request);
+        this.#tasks.add(request.call, request.task, this.#afterWrites(request.task));
         return;
       case "abort":
-        this.#abort(request.call);
+        this.#tasks.abort(request.call);
         return;
       case "released":
         this.#stores.recover(request.storeKey);
@@ -104,6 +92,15 @@ export class WriterLoop {
       this.#waiting.set(write.storeKey, queue);
     }
     queue.push(write);
+  }
+
+  /** Tells when the writes are done that have come before a task. */
+  #afterWrites(task: WriterTask): () => boolean {
+    if (task.task === "shutdown") return () => this.#waiting.size === 0;
+    const queue = "storeKey" in task ? this.#waiting.get(task.storeKey) : undefined;
+    if (queue === undefined) return () => true;
+    const { last } = queue;
+    return () => queue.isDone(last);
   }
 
   #runGroup(key: string, queue: WriteQueue): void {
@@ -163,95 +160,14 @@ export class WriterLoop {
     this.#answer(answers);
   }
 
-  #startTask(call: number, task: WriterTask): void {
-    try {
-      if (this.#runTask(call, task)) this.#report({ kind: "done", call });
-    } catch (error) {
-      this.#failTask(call, translateError(error));
-    }
-  }
-
-  /** @returns false if the task goes on in steps. */
-  #runTask(call: number, task: WriterTask): boolean {
-    switch (task.task) {
-      case "create":
-        createStoreFolder(task.path, task.layout);
-        break;
-      case "open":
-        this.#stores.use(task.storeKey);
-        break;
-      case "close":
-        this.#cancelTasks((running) => running.storeKey === task.storeKey);
-        this.#stores.close(task.storeKey);
-        break;
-      case "addIndex": {
-        const index = registerIndex(this.#stores.use(task.storeKey), task.path);
-        if (index.state === "ready") break;
-        const work = new IndexBuild(task.path, (progress) =>
-          this.#report({ kind: "progress", call, progress }),
-        );
-        this.#running.push({ call, storeKey: task.storeKey, work });
-        return false;
-      }
-      case "dropIndex":
-        retireIndex(this.#stores.use(task.storeKey), task.path);
-        this.#running.push({ call, storeKey: task.storeKey, work: new IndexRemoval() });
-        return false;
-      case "shutdown":
-        this.#cancelTasks(() => true);
-        this.#stores.closeAll();
-    }
-    return true;
-  }
-
-  /** Goes on with removing indexes, where a crash or a shutdown has stopped it. */
-  #goOn(storeKey: string, store: StoreWriter): void {
-    const underWay = this.#running.some(
-      (running) => running.storeKey === storeKey && running.work instanceof IndexRemoval,
-    );
-    if (store.indexes.retired && !underWay) {
-      this.#running.push({ call: nobody, storeKey, work: new IndexRemoval() });
-    }
-  }
-
   #scheduleStep(): void {
-    if (this.#stepScheduled || this.#running.length === 0) return;
+    if (this.#stepScheduled || !this.#tasks.hasSteps) return;
     this.#stepScheduled = true;
     setImmediate(() => {
       this.#stepScheduled = false;
-      this.#step();
+      this.#tasks.step();
       this.#work();
     });
-  }
-
-  #step(): void {
-    const running = this.#running.shift();
-    if (running === undefined) return;
-    const { call, storeKey, work } = running;
-    try {
-      const store = this.#stores.use(storeKey);
-      // Tidying up is a step of its own, so that no write waits for both.
-      if (this.#tidy(storeKey, store) || !work.step(store)) this.#running.push(running);
-      else this.#report({ kind: "done", call });
-    } catch (error) {
-      this.#failTask(call, translateError(error));
-    }
-  }
-
-  #abort(call: number): void {
-    this.#cancelTasks((running) => running.call === call);
-  }
-
-  #cancelTasks(which: (running: RunningTask) => boolean): void {
-    const cancelled = this.#running.filter(which);
-    this.#running = this.#running.filter((running) => !which(running));
-    for (const { call } of cancelled) {
-      this.#failTask(call, new CollectorError("CANCELLED", "the work on the index was cancelled"));
-    }
-  }
-
-  #failTask(call: number, error: CollectorError): void {
-    this.#report({ kind: "failed", call, failure: packFailure(error) });
   }
 
   #answer(answers: readonly Answer[]): void {
@@ -267,12 +183,25 @@ export class WriterLoop {
 class WriteQueue {
   #items: IncomingWrite[] = [];
   #head = 0;
+  #pushed = 0;
+  #shifted = 0;
 
   get empty(): boolean {
     return this.#head === this.#items.length;
   }
 
+  /** The number of the last write that was put in. */
+  get last(): number {
+    return this.#pushed;
+  }
+
+  /** True once the write of this number and all before it were taken. */
+  isDone(number: number): boolean {
+    return this.#shifted >= number;
+  }
+
   push(write: IncomingWrite): void {
+    this.#pushed++;
     this.#items.push(write);
   }
 
@@ -280,6 +209,7 @@ class WriteQueue {
     const write = this.#items[this.#head];
     if (write === undefined) return undefined;
     this.#head++;
+    this.#shifted++;
     if (this.#head === this.#items.length) {
       this.#items = [];
       this.#head = 0;

@@ -1,6 +1,6 @@
 import { CollectorError } from "../../../errors.ts";
 import type { BuildProgress, Write, WriteOutcome } from "../../record-store.ts";
-import type { WriterTask } from "./messages.ts";
+import type { TaskAnswer, WriterTask } from "./messages.ts";
 import { writeBytes } from "./write-codec.ts";
 import { WriterHandle, type WriterHandleOptions } from "./writer-handle.ts";
 
@@ -47,14 +47,14 @@ export class WriterPool {
   }
 
   /** Runs a task on the thread of a store, after the store's writes so far. */
-  run(
+  run<Task extends WriterTask>(
     storeKey: string,
-    task: WriterTask,
+    task: Task,
     options: {
       readonly signal?: AbortSignal | undefined;
       readonly onProgress?: ((progress: BuildProgress) => void) | undefined;
     } = {},
-  ): Promise<void> {
+  ): Promise<TaskAnswer<Task>> {
     return this.#handleOf(storeKey).run(task, options);
   }
 
