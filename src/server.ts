@@ -7,10 +7,12 @@ import { CollectionCatalog } from "./collections/catalog.ts";
 import { openSystemRecords } from "./collections/system-collections.ts";
 import { type Config, defaultConfig } from "./config.ts";
 import { CollectorError } from "./errors.ts";
+import { FileCatalog } from "./files/file-catalog.ts";
 import { CollectionAdmin } from "./gen/collector/collection_admin_pb.ts";
 import { CollectionSchema } from "./gen/collector/collection_pb.ts";
 import { CollectionRepo } from "./gen/collector/collection_repo_pb.ts";
 import { CollectionService } from "./gen/collector/collection_server_pb.ts";
+import { FileService } from "./gen/collector/files_pb.ts";
 import { NamespaceSchema, Namespaces } from "./gen/collector/namespaces_pb.ts";
 import { OperationSchema, Operations } from "./gen/collector/operations_pb.ts";
 import {
@@ -28,6 +30,7 @@ import { Registry } from "./registry/registry.ts";
 import { chainOf } from "./rpc/chain.ts";
 import { createGrpcHandler } from "./rpc/grpc/grpc-handler.ts";
 import { HealthState, healthHandlers } from "./rpc/health.ts";
+import { filePages } from "./rpc/http/file-pages.ts";
 import { openPort, type Port } from "./rpc/http/port.ts";
 import { ReceiveBudget } from "./rpc/http/receive-budget.ts";
 import type { AccessControl } from "./rpc/interceptors/access.ts";
@@ -39,6 +42,7 @@ import { collectionAdmin } from "./rpc/services/collection-admin.ts";
 import { collectionRepo } from "./rpc/services/collection-repo.ts";
 import { collectionService } from "./rpc/services/collection-service.ts";
 import { collectorRegistry } from "./rpc/services/collector-registry.ts";
+import { fileService } from "./rpc/services/file-service.ts";
 import { namespaces } from "./rpc/services/namespaces.ts";
 import { operations } from "./rpc/services/operations.ts";
 import { typeRegistry } from "./rpc/services/type-registry.ts";
@@ -79,6 +83,7 @@ const servedServices: readonly DescService[] = [
   CollectionRepo,
   CollectorRegistry,
   CollectionAdmin,
+  FileService,
   TypeRegistry,
   Namespaces,
   Operations,
@@ -184,6 +189,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   routes.add(CollectionService, collectionService(catalog, server));
   routes.add(CollectionRepo, collectionRepo(catalog));
   routes.add(CollectionAdmin, collectionAdmin(catalog));
+  routes.add(FileService, fileService(new FileCatalog({ collections: catalog, limits })));
   routes.add(CollectorRegistry, collectorRegistry(registry));
   routes.add(TypeRegistry, typeRegistry(registry));
   routes.add(Namespaces, namespaces(registry));
@@ -221,6 +227,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
         ? config.allowedHosts
         : [...config.allowedHosts, config.advertise],
     allowedOrigins: config.allowedOrigins,
+    httpRoutes: filePages({ routes, limits, newRequestId }),
   });
   listening.port = port;
   parts.defer(() => port.close({ drainMs: limits.drainMs }));

@@ -15,6 +15,7 @@ import { silentLog } from "../lib/log.ts";
 import type { OperationResumer, OperationStore } from "../operations/operation-store.ts";
 import { systemNamespace } from "../registry/names.ts";
 import type { TypeUsage } from "../registry/type-usage.ts";
+import type { RecordStore } from "../storage/record-store.ts";
 import type { CatalogEntry } from "./catalog-entry.ts";
 import type { DiscoverQuery } from "./catalog-index.ts";
 import { DefinitionTable, type DefinitionTableOptions } from "./definition-table.ts";
@@ -167,6 +168,16 @@ export class CollectionCatalog implements TypeUsage {
   /** The records of a collection. Costs two look-ups. @throws {CollectorError} COLLECTION_NOT_FOUND */
   open(namespace: string, name: string): RecordCollection {
     return this.#table.index.get(namespace, name).records;
+  }
+
+  /** Where a collection's records and files are stored. @throws {CollectorError} COLLECTION_NOT_FOUND */
+  store(namespace: string, name: string): RecordStore {
+    return this.#table.index.get(namespace, name).store;
+  }
+
+  /** The stores of all collections of a namespace. */
+  storesIn(namespace: string): readonly RecordStore[] {
+    return Array.from(this.#table.index.inNamespace(namespace), ({ store }) => store);
   }
 
   /** @throws {CollectorError} ARGUMENT_MISSING, COLLECTION_NOT_FOUND */

@@ -35,7 +35,7 @@ export interface Call {
   /** Full name, as in `collector.CollectionService`. */
   readonly serviceName: string;
   readonly methodName: string;
-  readonly protocol: "grpc" | "grpc-web" | "connect" | "local";
+  readonly protocol: "grpc" | "grpc-web" | "connect" | "http" | "local";
   /** Address of the caller, `127.0.0.1:40412`, or `local`. */
   readonly peer: string;
   /** Unique within this process's life; it is in the log line of the call. */

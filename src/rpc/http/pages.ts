@@ -15,6 +15,7 @@ const hint = `This is a Collector. One port speaks gRPC, gRPC-Web, Connect and J
 
 /healthz   200 while calls are taken, 503 while the server drains
 /metrics   for Prometheus
+/files/    attached files
 
 gRPC health v1 and reflection v1 are served too.
 `;

@@ -5,6 +5,9 @@ import type { Limits } from "../../lib/limits.ts";
 import { toConnectError } from "../status.ts";
 import type { ReceiveBudget } from "./receive-budget.ts";
 
+/** A caller who owes bytes must send at least this many, or end a message, within the idle limit. */
+const progressBytesMin = 1024;
+
 /** Bytes before each message of a stream: flags, then the length in four bytes, big end first. */
 const envelopeHeaderBytes = 5;
 
@@ -12,8 +15,8 @@ export interface RequestBodyOptions {
   readonly source: IncomingMessage | Http2ServerRequest;
   /** One bare message, or messages in envelopes. */
   readonly enveloped: boolean;
-  /** The body ends with its only message, so the caller owes bytes until it does. */
-  readonly single: boolean;
+  /** The answer waits for the end of the body, so the caller owes bytes until then. */
+  readonly isAnswerDue: boolean;
   /** Milliseconds from now within which the whole body must be there. */
   readonly timeoutMs: number | undefined;
   readonly limits: Limits;
@@ -34,17 +37,28 @@ export async function* readRequestBody(options: RequestBodyOptions): AsyncGenera
   const { source, limits, budget } = options;
   const meter = new MessageMeter(options.enveloped, limits.messageBytesMax);
   using held = budget.open();
-  using chunks = new ChunkReader(source);
+  using chunks = new ChunkReader(source, limits.streamIdleMs);
   const announced = Number(source.headers["content-length"] ?? 0);
   if (options.timeoutMs !== undefined) chunks.endWithin(options.timeoutMs);
   try {
     if (!options.enveloped) meter.expect(announced);
+    let waitedMs = 0;
+    let progressBytes = 0;
     for (;;) {
-      const owes = options.single || meter.isInside;
-      const raw = await chunks.next(owes ? limits.streamIdleMs : undefined);
+      const owes = options.isAnswerDue || meter.isInside;
+      const sinceMs = performance.now();
+      const raw = await chunks.next(owes ? limits.streamIdleMs - waitedMs : undefined);
       if (raw === undefined) return;
+      // Only the caller's time counts, not ours.
+      waitedMs += performance.now() - sinceMs;
+      progressBytes += raw.length;
       const chunk = options.decode === undefined ? raw : options.decode(raw);
       meter.add(chunk);
+      const hasEnded = options.enveloped && !meter.isInside;
+      if (progressBytes >= progressBytesMin || hasEnded) {
+        waitedMs = 0;
+        progressBytes = 0;
+      }
       held.set(meter.pendingBytes);
       yield chunk;
     }
@@ -114,13 +128,15 @@ class MessageMeter {
 /** Reads a stream without ever destroying it: the answer still has to go out on its connection. */
 class ChunkReader {
   readonly #source: IncomingMessage | Http2ServerRequest;
+  readonly #streamIdleMs: number;
   #failure: CollectorError | undefined;
   #ended = false;
   #wake: (() => void) | undefined;
   #deadline: NodeJS.Timeout | undefined;
 
-  constructor(source: IncomingMessage | Http2ServerRequest) {
+  constructor(source: IncomingMessage | Http2ServerRequest, streamIdleMs: number) {
     this.#source = source;
+    this.#streamIdleMs = streamIdleMs;
     this.#ended = source.readableEnded;
     source.on("readable", this.#onChange);
     source.on("end", this.#onEnd);
@@ -134,7 +150,7 @@ class ChunkReader {
     }, timeoutMs);
   }
 
-  /** @param idleMs how long to wait; undefined waits as long as the caller stays. */
+  /** @param idleMs how much longer to wait; undefined waits as long as the caller stays. */
   async next(idleMs: number | undefined): Promise<Uint8Array | undefined> {
     const timer =
       idleMs === undefined
@@ -142,7 +158,7 @@ class ChunkReader {
         : setTimeout(() => {
             this.#fail(
               "DEADLINE_EXCEEDED",
-              `no bytes came for ${idleMs} ms, the limit streamIdleMs`,
+              `the request made no progress for ${this.#streamIdleMs} ms, the limit streamIdleMs`,
             );
           }, idleMs);
     try {

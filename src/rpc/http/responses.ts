@@ -9,6 +9,9 @@ export type HttpResponse = ServerResponse | Http2ServerResponse;
 /** How long the rest of a body is read and thrown away, so that its sender sees the answer. */
 const lingerMs = 2000;
 
+/** What is written at once of a long answer. */
+const writeBytesMax = 64 * 1024;
+
 /** Headers that exist on a connection of HTTP/1.1 only. */
 const connectionHeaders: ReadonlySet<string> = new Set([
   "connection",
@@ -68,6 +71,45 @@ export async function sendUniversal(
   } finally {
     await chunks?.return?.();
   }
+}
+
+/**
+ * Answers with bytes as they come, at the pace at which they are read.
+ *
+ * @param headers must say how many bytes follow
+ * @param idleMs how long a reader may take none of it; then the connection, or its stream, is closed
+ * @throws what `chunks` throws, and if the caller hangs up
+ */
+export async function respondWith(
+  request: HttpRequest,
+  response: HttpResponse,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  chunks: AsyncIterable<Uint8Array>,
+  idleMs: number,
+): Promise<void> {
+  sendHead(response, status, headers);
+  for await (const chunk of chunks) {
+    // In parts, so that a slow reader is seen to read.
+    for (let from = 0; from < chunk.byteLength; from += writeBytesMax) {
+      const part = chunk.subarray(from, from + writeBytesMax);
+      if (!writeChunk(response, part)) await drained(response, idleMs);
+    }
+  }
+  endResponse(response);
+  discardBody(request, response);
+}
+
+/** Answers without a body. */
+export function respondEmpty(
+  request: HttpRequest,
+  response: HttpResponse,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+): void {
+  sendHead(response, status, headers);
+  endResponse(response);
+  discardBody(request, response);
 }
 
 /** Throws away what the caller still sends after its answer, for a while; then cuts it off. */

@@ -117,7 +117,7 @@ export class RpcEndpoint {
       body: readRequestBody({
         source: request,
         enveloped: format.enveloped,
-        single: kind === "unary" || kind === "server_streaming",
+        isAnswerDue: kind !== undefined && kind !== "bidi_streaming",
         timeoutMs,
         limits,
         budget,

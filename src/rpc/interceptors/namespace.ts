@@ -6,7 +6,8 @@ import {
   NamespacedNameSchema,
   ServiceTypeRefSchema,
 } from "../../gen/collector/common_pb.ts";
-import type { Call, Interceptor, Payload } from "../call.ts";
+import { FileNameSchema } from "../../gen/collector/files_pb.ts";
+import type { Call, Interceptor, Invocation, Payload } from "../call.ts";
 
 /** The header that carries the namespace of a call whose request has no field for it. */
 export const namespaceHeader = "x-collector-namespace";
@@ -29,6 +30,7 @@ const aboutTwo: ReadonlySet<string> = new Set([
 
 const carriers: ReadonlySet<string> = new Set([
   CollectionSchema.typeName,
+  FileNameSchema.typeName,
   MessageTypeRefSchema.typeName,
   NamespacedNameSchema.typeName,
   ServiceTypeRefSchema.typeName,
@@ -53,18 +55,56 @@ interface NamespacePlan {
 export function resolveNamespace(method: DescMethod, defaultNamespace: string): Interceptor {
   const plan = planFor(method);
   return (next) => (input, call) => {
+    if (Symbol.asyncIterator in input)
+      return settleStream(input, call, plan, defaultNamespace, next);
     settle(input, call, plan, defaultNamespace);
     return next(input, call);
   };
 }
 
-function settle(input: Payload, call: Call, plan: NamespacePlan, defaultNamespace: string): void {
+/** Of a stream, the first message says what the call is about, if a message of it can. */
+async function settleStream(
+  messages: AsyncIterable<Message>,
+  call: Call,
+  plan: NamespacePlan,
+  defaultNamespace: string,
+  next: Invocation,
+): Promise<Payload> {
+  const header = readHeader(call);
+  if (plan.own === undefined) {
+    call.namespace = header ?? defaultNamespace;
+    return next(messages, call);
+  }
+  const iterator = messages[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  if (first.done === true) call.namespace = header ?? defaultNamespace;
+  else settle(first.value, call, plan, defaultNamespace);
+  return next(putBack(first, iterator), call);
+}
+
+/** The stream as it was before its first message was taken. */
+function putBack<T>(first: IteratorResult<T>, rest: AsyncIterator<T>): AsyncIterable<T> {
+  let isFirst = true;
+  const whole: AsyncIterableIterator<T> = {
+    [Symbol.asyncIterator]: () => whole,
+    next: () => {
+      if (!isFirst) return rest.next();
+      isFirst = false;
+      return Promise.resolve(first);
+    },
+    return: async (value) => (await rest.return?.(value)) ?? { done: true, value: undefined },
+  };
+  return whole;
+}
+
+function readHeader(call: Call): string | undefined {
   const header = call.requestMetadata.get(namespaceHeader);
   if (header !== undefined) checkName(header, namespaceHeader);
-  if (Symbol.asyncIterator in input) {
-    call.namespace = header ?? defaultNamespace;
-    return;
-  }
+  return header;
+}
+
+function settle(input: Message, call: Call, plan: NamespacePlan, defaultNamespace: string): void {
+  const header = readHeader(call);
   const holder = plan.own === undefined ? undefined : descend(input, plan.own);
   const given = holder?.["namespace"];
   const named = typeof given === "string" && given !== "" ? given : undefined;
@@ -95,9 +135,16 @@ function descend(message: Message, path: readonly DescField[]): Fields | undefin
   let current: unknown = message;
   for (const field of path) {
     if (typeof current !== "object" || current === null) return undefined;
-    current = (current as Fields)[field.localName];
+    current = valueOf(current as Fields, field);
   }
   return typeof current === "object" && current !== null ? (current as Fields) : undefined;
+}
+
+/** The value of a field, which of a oneof lies under the name of that. */
+function valueOf(fields: Fields, field: DescField): unknown {
+  if (field.oneof === undefined) return fields[field.localName];
+  const chosen = fields[field.oneof.localName] as Fields;
+  return chosen["case"] === field.localName ? chosen["value"] : undefined;
 }
 
 function planFor(method: DescMethod): NamespacePlan {
@@ -107,7 +154,7 @@ function planFor(method: DescMethod): NamespacePlan {
   const first = references.find(
     (field) => field.message?.typeName !== MessageTypeRefSchema.typeName,
   );
-  const own = direct ? [] : first === undefined ? undefined : [first];
+  const own = direct ? [] : first === undefined ? headerPath(method) : [first];
   const inherited: DescField[][] = [];
   if (!aboutTwo.has(name)) {
     for (const field of references) {
@@ -118,6 +165,22 @@ function planFor(method: DescMethod): NamespacePlan {
     }
   }
   return { own, inherited, emptyMeansAll: emptyMeansAll.has(name) };
+}
+
+/** The way to the namespace in a stream whose first message alone is a header. */
+function headerPath({
+  methodKind,
+  input,
+  name,
+  parent,
+}: DescMethod): readonly DescField[] | undefined {
+  if (methodKind !== "client_streaming" && methodKind !== "bidi_streaming") return undefined;
+  if (aboutTwo.has(`${parent.typeName}/${name}`)) return undefined;
+  for (const field of input.fields) {
+    const nested = field.fieldKind === "message" ? field.message.fields.find(isCarrier) : undefined;
+    if (nested !== undefined) return [field, nested];
+  }
+  return undefined;
 }
 
 function isNamespaceField(field: DescField): boolean {

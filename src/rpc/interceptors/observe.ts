@@ -1,5 +1,6 @@
 import type { Message } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
+import { CollectorError } from "../../errors.ts";
 import type { Call, Interceptor, Payload } from "../call.ts";
 import { toConnectError } from "../status.ts";
 
@@ -25,7 +26,7 @@ export function observeCalls(log: CallLog, record: CallRecorder): Interceptor {
   const end = (call: Call, startMs: number, error: ConnectError | undefined): void => {
     const durationMs = performance.now() - startMs;
     record(call, error?.code, durationMs);
-    if (error !== undefined && serverFaults.has(error.code)) {
+    if (error !== undefined && isServerFault(error)) {
       const fields = { ...describe(call), durationMs, err: error.cause ?? error };
       log.error(fields, "call failed");
     } else if (log.isLevelEnabled("debug")) {
@@ -64,6 +65,12 @@ async function* observeStream(
   } finally {
     end(call, startMs, failure);
   }
+}
+
+function isServerFault({ code, cause }: ConnectError): boolean {
+  // What was lost then was lost on the way here.
+  const isUpload = cause instanceof CollectorError && cause.reason === "CONTENT_MISMATCH";
+  return serverFaults.has(code) && !isUpload;
 }
 
 function describe(call: Call): object {
