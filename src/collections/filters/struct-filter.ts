@@ -160,7 +160,7 @@ function operatorOf(given: unknown, refuse: Refuse): Operator {
   if (known !== undefined) return known;
   throw refuse(
     "QUERY_INVALID",
-    `there is no operator ${quote(String(given))}` +
+    `there is no operator ${quote(typeof given === "string" ? given : JSON.stringify(given))}` +
       (didYouMean(name, operatorNames) || `; there are ${operatorNames.join(", ")}`),
   );
 }

@@ -11,5 +11,12 @@ export class SyntaxProblem extends Error {
 
 /** Which character of a text an offset is at, counted as people do: from 1, and no halves. */
 export function characterAt(text: string, offset: number): number {
-  return [...text.slice(0, offset)].length + 1;
+  return countCharacters(text.slice(0, offset)) + 1;
+}
+
+/** Code points of a text. */
+export function countCharacters(text: string): number {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
 }
