@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { CollectorError } from "../../errors.ts";
 import type { RecordStore, Write, WriteStep } from "../record-store.ts";
-import { contentOf, type OpenHarness, peopleLayout } from "./engine-harness.ts";
+import { contentOf, type OpenHarness, peopleLayout, searchWords } from "./engine-harness.ts";
 
 /** The same store, as simple as it can be. */
 class ModelStore {
@@ -176,7 +176,7 @@ async function check(store: RecordStore, model: ModelStore): Promise<void> {
   const ids = ["nobody", ...model.records.keys()];
   assert.deepEqual((await store.get(ids)).map(plain), [undefined, ...expected]);
   for (const word of words) {
-    const { hits, totalCount } = await store.searchText({ words: [word], limit: 100, offset: 0 });
+    const { hits, totalCount } = await searchWords(store, [word]);
     const found = hits.map(({ record }) => record.id).sort();
     const having = [...model.records].filter(([, { text }]) => text.split(" ").includes(word));
     assert.deepEqual(found, having.map(([id]) => id).sort());

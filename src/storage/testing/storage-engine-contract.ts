@@ -1,6 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createStep, type OpenHarness, people, peopleLayout } from "./engine-harness.ts";
+import type { StoreLayout } from "../store-layout.ts";
+import {
+  contentOf,
+  createStep,
+  type OpenHarness,
+  people,
+  peopleLayout,
+  peopleText,
+  searchWords,
+} from "./engine-harness.ts";
+
+const noSearch: StoreLayout = { durability: "relaxed", text: undefined, vectors: [], indexes: [] };
 
 /** What every engine must do with whole stores. */
 export function describeStorageEngine(engineName: string, open: OpenHarness): void {
@@ -12,7 +23,7 @@ export function describeStorageEngine(engineName: string, open: OpenHarness): vo
       assert.equal(await engine.exists(people), false);
       assert.deepEqual(await engine.list(), []);
       await engine.create(people, peopleLayout);
-      await engine.create(next, { durability: "relaxed", textFields: [], indexes: [] });
+      await engine.create(next, noSearch);
       assert.deepEqual(
         (await engine.list()).toSorted((a, b) => Number(a.generation - b.generation)),
         [people, next],
@@ -53,16 +64,17 @@ export function describeStorageEngine(engineName: string, open: OpenHarness): vo
         incarnation,
         indexes: [{ path: "age", state: "ready" }],
         durability: "full",
+        shape: { version: 1n, texts: [{ definition: peopleText, state: "ready" }], vectors: [] },
       });
     });
 
     it("finds no words in a store without text fields", async () => {
       await using harness = await open();
-      await harness.engine.create(people, { durability: "full", textFields: [], indexes: [] });
+      await harness.engine.create(people, noSearch);
       const store = harness.engine.store(people);
-      const content = { data: new Uint8Array(1), document: "{}", texts: [] };
+      const content = contentOf({}, { texts: [] });
       await store.write({ steps: [{ kind: "create", id: "a", content, labels: {} }] });
-      const { hits, totalCount } = await store.searchText({ words: ["a"], limit: 9, offset: 0 });
+      const { hits, totalCount } = await searchWords(store, ["a"]);
       assert.deepEqual([hits, totalCount], [[], 0n]);
     });
 

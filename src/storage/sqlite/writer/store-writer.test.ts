@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { defaultLimits } from "../../../lib/limits.ts";
-import type { StoreLayout, WriteStep } from "../../record-store.ts";
+import type { WriteStep } from "../../record-store.ts";
+import type { StoreLayout } from "../../store-layout.ts";
 import { contentOf, createStep, peopleLayout, updateStep } from "../../testing/engine-harness.ts";
 import { createStoreFolder } from "../create-store.ts";
 import { compileIndexKeys } from "../index-keys.ts";
@@ -181,7 +182,7 @@ describe("StoreWriter", () => {
 });
 
 function upsert(id: string, document: string): WriteStep {
-  const content = { data: new Uint8Array(0), document, texts: ["", ""] };
+  const content = contentOf({}, { data: new Uint8Array(0), document });
   return { kind: "update", id, content, labels: {}, allowMissing: true };
 }
 
