@@ -5,6 +5,7 @@ import type { DescMessage, DescService } from "@bufbuild/protobuf";
 import { destination, type Logger, pino } from "pino";
 import { CollectionCatalog } from "./collections/catalog.ts";
 import { openSystemRecords } from "./collections/system-collections.ts";
+import { Watches } from "./collections/watch/watches.ts";
 import { type Config, defaultConfig } from "./config.ts";
 import { CollectorError } from "./errors.ts";
 import { FileCatalog } from "./files/file-catalog.ts";
@@ -15,6 +16,7 @@ import { CollectionService } from "./gen/collector/collection_server_pb.ts";
 import { FileService } from "./gen/collector/files_pb.ts";
 import { NamespaceSchema, Namespaces } from "./gen/collector/namespaces_pb.ts";
 import { OperationSchema, Operations } from "./gen/collector/operations_pb.ts";
+import { RecordStreams } from "./gen/collector/record_streams_pb.ts";
 import {
   CollectorRegistry,
   RegisteredProtoSchema,
@@ -45,6 +47,7 @@ import { collectorRegistry } from "./rpc/services/collector-registry.ts";
 import { fileService } from "./rpc/services/file-service.ts";
 import { namespaces } from "./rpc/services/namespaces.ts";
 import { operations } from "./rpc/services/operations.ts";
+import { recordStreams } from "./rpc/services/record-streams.ts";
 import { typeRegistry } from "./rpc/services/type-registry.ts";
 import { toStatus } from "./rpc/status.ts";
 import { openDataFolder } from "./storage/sqlite/data-folder.ts";
@@ -87,6 +90,7 @@ const servedServices: readonly DescService[] = [
   TypeRegistry,
   Namespaces,
   Operations,
+  RecordStreams,
 ];
 
 /** What this server keeps of itself: the collections of namespace `system`. */
@@ -152,6 +156,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     }),
   );
   const listening: { port?: Port } = {};
+  const watches = new Watches(limits, log);
   const catalog = await CollectionCatalog.open({
     engine,
     definitions: await openSystemRecords(engine, CollectionSchema, "collections", limits),
@@ -159,6 +164,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     types: registry,
     operations: operationStore,
     limits,
+    watches,
     endpoint: () => config.advertise ?? listening.port?.address ?? "",
     ensureNamespace: (namespace) => registry.ensureNamespace(namespace),
     log,
@@ -180,6 +186,10 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     }),
   );
   const health = new HealthState({ services: () => servedServices.map((s) => s.typeName) });
+  // A watch never ends by itself: a drain would wait for it in vain.
+  health.subscribe(() => {
+    if (health.draining) watches.close();
+  });
   const reflection = {
     types: registry,
     services: (namespace: string) => registry.snapshot(namespace).services.keys(),
@@ -194,6 +204,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   routes.add(TypeRegistry, typeRegistry(registry));
   routes.add(Namespaces, namespaces(registry));
   routes.add(Operations, operations(operationStore));
+  routes.add(RecordStreams, recordStreams(catalog));
   routes.add(Health, healthHandlers(health));
   routes.add(ServerReflection, reflectionHandlers(reflection));
   routes.add(ServerReflectionV1alpha, reflectionV1alphaHandlers(reflection));
