@@ -1,7 +1,8 @@
-import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { CollectorError } from "../../../errors.ts";
 import { countCap, type NearMatch } from "../../record-query.ts";
 import { integerOf, malformedRow, textOf } from "../connection.ts";
+import type { SqlFragment } from "../query/sql.ts";
 import { comparable, comparableDistance, distanceOf } from "./distance.ts";
 import { Candidates, Nearest } from "./nearest.ts";
 import { blockRecords, CodedPoint, readBlock } from "./vector-codes.ts";
@@ -11,12 +12,6 @@ import {
   type VectorIndexRow,
   vectorTableName,
 } from "./vector-table.ts";
-
-/** A condition on the records: SQL over `record` under the alias `r`, and the values of its `?`. */
-export interface AllowedRecords {
-  readonly sql: string;
-  readonly values: readonly SQLInputValue[];
-}
 
 export interface NearHit {
   readonly seq: bigint;
@@ -50,6 +45,7 @@ const stepsPerCheck = 512;
  * The caller's condition has to leave out expired records; undefined, for every record, is the
  * fastest. A point without a direction is near to nothing under `cosine`.
  *
+ * @param allowed a condition on `record` under the alias `r`
  * @param k at least 1
  * @throws what `alive()` throws; {@link CollectorError} QUERY_INVALID for a point of other dimensions
  */
@@ -57,7 +53,7 @@ export function findNear(
   db: DatabaseSync,
   match: NearMatch,
   index: VectorIndexRow,
-  allowed: AllowedRecords | undefined,
+  allowed: SqlFragment | undefined,
   k: number,
 ): NearHits {
   const { dimensions, metric } = index.definition;
@@ -80,11 +76,11 @@ export function findNear(
 }
 
 /** The records that are allowed, in order. */
-function allowedSeqs(db: DatabaseSync, { sql, values }: AllowedRecords): Float64Array {
+function allowedSeqs(db: DatabaseSync, { sql, params }: SqlFragment): Float64Array {
   // One row for all: a row for each would cost several times as much.
   const row = db
     .prepare(`SELECT json_group_array(r.seq) AS seqs FROM record r WHERE (${sql}) AND alive()`)
-    .get(...values);
+    .get(...params);
   const seqs: unknown = JSON.parse(textOf(row, "seqs"));
   if (!Array.isArray(seqs)) throw malformedRow();
   return Float64Array.from(seqs).sort();
