@@ -14,6 +14,8 @@ export const schemaVersion = 2n;
  * `seq` is the revision that created the record, so it is never used twice and orders by creation.
  * The big columns come last: a scan that needs the small ones does not read past them.
  *
+ * `file_garbage` holds content that has lost a name, and that goes unless it has another.
+ *
  * `record_count` counts rows, also of records whose time has come and that are not removed yet.
  */
 const tables = `
@@ -82,6 +84,17 @@ const tables = `
     updated_us INTEGER NOT NULL,
     PRIMARY KEY (owner, name)
   ) STRICT, WITHOUT ROWID;
+  CREATE INDEX file_sha256 ON file (sha256);
+
+  CREATE TABLE file_garbage (
+    sha256 TEXT PRIMARY KEY
+  ) STRICT, WITHOUT ROWID;
+  CREATE TRIGGER file_removed AFTER DELETE ON file BEGIN
+    INSERT OR IGNORE INTO file_garbage (sha256) VALUES (OLD.sha256);
+  END;
+  CREATE TRIGGER file_replaced AFTER UPDATE OF sha256 ON file WHEN OLD.sha256 <> NEW.sha256 BEGIN
+    INSERT OR IGNORE INTO file_garbage (sha256) VALUES (OLD.sha256);
+  END;
 `;
 
 /** The shape of a new store. */

@@ -13,6 +13,7 @@ import { SqliteRecordStore, type StoreParts } from "./sqlite-record-store.ts";
 import { StoreFolders } from "./store-folders.ts";
 import { StoreGate } from "./store-gate.ts";
 import { storeKeyOf } from "./store-paths.ts";
+import { DiskReserve } from "./writer/disk-reserve.ts";
 import { WriterPool } from "./writer/writer-pool.ts";
 
 export interface SqliteEngineOptions {
@@ -69,7 +70,17 @@ export class SqliteEngine implements StorageEngine {
         await readers.release(storeKey);
       },
     });
-    return new SqliteEngine({ storesFolder, folders, limits, clock, pointReads, writers, readers });
+    return new SqliteEngine({
+      storesFolder,
+      folders,
+      limits,
+      clock,
+      pointReads,
+      writers,
+      readers,
+      reserve: new DiskReserve(storesFolder, limits.diskReserveBytes),
+      files: new Map(),
+    });
   }
 
   async create(location: StoreLocation, layout: StoreLayout): Promise<void> {
@@ -95,7 +106,7 @@ export class SqliteEngine implements StorageEngine {
   async drop(location: StoreLocation): Promise<void> {
     this.#checkOpen();
     const key = storeKeyOf(location);
-    const { folders, pointReads, readers, writers } = this.#parts;
+    const { folders, pointReads, readers, writers, files } = this.#parts;
     const gate = this.#gateOf(key);
     await gate.close(new CollectorError("COLLECTION_NOT_FOUND", "the collection was deleted"));
     try {
@@ -104,6 +115,7 @@ export class SqliteEngine implements StorageEngine {
       await readers.release(key);
       await folders.remove(key);
       this.#gates.delete(key);
+      files.delete(key);
     } catch (error) {
       gate.open();
       throw error;

@@ -23,9 +23,9 @@ import type {
   Write,
   WriteOutcome,
 } from "../record-store.ts";
-import type { StoreFiles } from "../store-files.ts";
 import type { IndexDefinition, StoreShape } from "../store-layout.ts";
 import { hasCode } from "./file-sync.ts";
+import { SqliteStoreFiles } from "./files/sqlite-store-files.ts";
 import { decodeCursor, encodeCursor } from "./list-cursor.ts";
 import {
   OutdatedStoreError,
@@ -40,6 +40,7 @@ import { checkWanted, readSearchIndexes, shapeOf, type WantedSearch } from "./se
 import type { StoreGate } from "./store-gate.ts";
 import { dataFileName } from "./store-paths.ts";
 import { isBusy, isFatal, translateError } from "./translate-error.ts";
+import type { DiskReserve } from "./writer/disk-reserve.ts";
 import type { WriterTask } from "./writer/messages.ts";
 import type { WriterPool } from "./writer/writer-pool.ts";
 
@@ -50,6 +51,9 @@ export interface StoreParts {
   readonly clock: Clock;
   readonly pointReads: PointReads;
   readonly writers: WriterPool;
+  readonly reserve: DiskReserve;
+  /** The files of each store that were asked for. */
+  readonly files: Map<string, SqliteStoreFiles>;
   readonly readers: ReaderPool;
 }
 
@@ -85,7 +89,9 @@ export class SqliteRecordStore implements RecordStore {
   async write(write: Write): Promise<WriteOutcome> {
     const { writers, clock } = this.#parts;
     try {
-      return await this.#gate.use(() => writers.write(this.#key, write, clock.nowUs()));
+      const done = await this.#gate.use(() => writers.write(this.#key, write, clock.nowUs()));
+      if (done.outcomes.some(({ change }) => change === "deleted")) this.files.noteRemoved();
+      return done;
     } catch (error) {
       if (isShapeOutdated(error)) this.#shape = undefined;
       throw error;
@@ -106,8 +112,17 @@ export class SqliteRecordStore implements RecordStore {
     return this.#changeShape({ task: "completeShape", storeKey: this.#key });
   }
 
-  get files(): StoreFiles {
-    throw unserved();
+  get files(): SqliteStoreFiles {
+    const { files, storesFolder, clock, writers, reserve } = this.#parts;
+    let found = files.get(this.#key);
+    if (found === undefined) {
+      const gate = this.#gate;
+      const key = this.#key;
+      const read = <T>(work: (handle: ReadHandle) => T): Promise<T> => this.#read(work);
+      found = new SqliteStoreFiles({ storesFolder, key, gate, clock, writers, reserve, read });
+      files.set(key, found);
+    }
+    return found;
   }
 
   passages(): Promise<readonly (readonly Passage[])[]> {

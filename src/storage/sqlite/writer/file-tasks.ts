@@ -43,8 +43,11 @@ export function putFile(store: StoreWriter, { file, condition, nowUs }: PutFile)
     createdUs = known?.createdUs ?? nowUs;
     store.db
       .prepare(`
-        INSERT OR REPLACE INTO file (owner, name, sha256, size, content_type, created_us, updated_us)
+        INSERT INTO file (owner, name, sha256, size, content_type, created_us, updated_us)
         VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET
+          sha256 = excluded.sha256, size = excluded.size, content_type = excluded.content_type,
+          updated_us = excluded.updated_us
       `)
       .run(owner, name, sha256, sizeBytes, contentType, createdUs, nowUs);
     store.countFiles(known === undefined ? 1n : 0n, sizeBytes - (known?.sizeBytes ?? 0n));
@@ -63,6 +66,18 @@ export function removeFile(store: StoreWriter, { owner, name, ifMatch }: RemoveF
     store.countFiles(-1n, -known.sizeBytes);
   });
   return known !== undefined;
+}
+
+/**
+ * Forgets which content has lost a name. What was committed before is on disk afterwards, so the
+ * content may go: no power cut brings its name back.
+ */
+export function clearGarbage(store: StoreWriter, sha256s: readonly string[]): void {
+  store.transactDurably(() => {
+    const clear = store.db.prepare("DELETE FROM file_garbage WHERE sha256 = ?");
+    for (const sha256 of sha256s) clear.run(sha256);
+    store.countFiles(0n, 0n);
+  });
 }
 
 function findFile({ db }: StoreWriter, owner: string, name: string): StoredFile | undefined {

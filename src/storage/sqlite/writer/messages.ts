@@ -43,6 +43,12 @@ export type WriterTask =
       readonly name: string;
       readonly ifMatch: string | undefined;
     }
+  /** Forgets which content has lost a name, and puts all that was committed so far on disk. */
+  | {
+      readonly task: "clearGarbage";
+      readonly storeKey: string;
+      readonly sha256s: readonly string[];
+    }
   /** Ends all work in hand and closes everything. */
   | { readonly task: "shutdown" };
 
@@ -58,6 +64,7 @@ export interface TaskAnswers {
   readonly putFile: StoredFile;
   /** False if there was none. */
   readonly removeFile: boolean;
+  readonly clearGarbage: undefined;
   readonly shutdown: undefined;
 }
 

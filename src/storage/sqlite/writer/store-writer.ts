@@ -109,6 +109,21 @@ export class StoreWriter implements StoreTables {
     }
   }
 
+  /** As {@link transact}; with all that was committed before, it is on disk afterwards. */
+  transactDurably(change: () => void): void {
+    const { durability } = readMeta(this.db);
+    if (durability === "full") {
+      this.transact(change);
+      return;
+    }
+    try {
+      setSynchronous(this.db, "full");
+      this.transact(change);
+    } finally {
+      setSynchronous(this.db, durability);
+    }
+  }
+
   /** Counts files that a transaction adds, or removes if negative. Belongs into {@link transact}. */
   countFiles(count: bigint, bytes: bigint): void {
     const fileCount = this.#counters.fileCount + count;

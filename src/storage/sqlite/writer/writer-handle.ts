@@ -136,6 +136,7 @@ export class WriterHandle {
         unpackAnswers(report, (answer) => this.#answer(answer));
         return;
       case "done":
+        this.#options.beforeAnswers();
         this.#takeTask(report.call)?.resolve(report.answer);
         return;
       case "failed":

@@ -2,7 +2,7 @@ import { CollectorError } from "../../../errors.ts";
 import { createStoreFolder } from "../create-store.ts";
 import { packFailure } from "../failure.ts";
 import { translateError } from "../translate-error.ts";
-import { putFile, removeFile } from "./file-tasks.ts";
+import { clearGarbage, putFile, removeFile } from "./file-tasks.ts";
 import { IndexBuild, IndexRemoval, registerIndex, retireIndex } from "./index-tasks.ts";
 import type { TaskAnswer, WriterReport, WriterTask } from "./messages.ts";
 import type { OpenStores } from "./open-stores.ts";
@@ -134,6 +134,9 @@ export class WriterTasks {
         return putFile(stores.use(task.storeKey), task);
       case "removeFile":
         return removeFile(stores.use(task.storeKey), task);
+      case "clearGarbage":
+        clearGarbage(stores.use(task.storeKey), task.sha256s);
+        return undefined;
       case "shutdown":
         this.#cancel(() => true);
         stores.closeAll();
