@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { integerOf, malformedRow, type Row } from "../connection.ts";
 import { compileIndexKeys, type IndexKey, type IndexKeyReader } from "../index-keys.ts";
+import { noValue } from "../schema.ts";
 import { type IndexStatements, prepareIndexStatements } from "./write-statements.ts";
 
 export type FieldIndexState = "building" | "ready" | "dropping";
@@ -60,7 +61,7 @@ export class FieldIndexes {
     const keys = this.#readKeys(document);
     for (const [position, index] of this.#indexes.entries()) {
       if (!keeps(index, seq)) continue;
-      for (const key of keys[position] ?? []) index.insert.run(key, seq);
+      for (const value of valuesOf(keys[position])) index.insert.run(value, seq);
     }
   }
 
@@ -68,7 +69,7 @@ export class FieldIndexes {
     const keys = this.#readKeys(document);
     for (const [position, index] of this.#indexes.entries()) {
       if (!keeps(index, seq)) continue;
-      for (const key of keys[position] ?? []) index.remove.run(key, seq);
+      for (const value of valuesOf(keys[position])) index.remove.run(value, seq);
     }
   }
 
@@ -80,15 +81,16 @@ export class FieldIndexes {
       const old = keysBefore[position] ?? [];
       const now = keysAfter[position] ?? [];
       if (sameKeys(old, now)) continue;
-      for (const key of old) index.remove.run(key, seq);
-      for (const key of now) index.insert.run(key, seq);
+      for (const value of valuesOf(old)) index.remove.run(value, seq);
+      for (const value of valuesOf(now)) index.insert.run(value, seq);
     }
   }
 
   /** Puts a record that was there before an index into it. */
   fill(index: FieldIndex, seq: bigint, document: string): void {
     const position = this.#indexes.indexOf(index);
-    for (const key of this.#readKeys(document)[position] ?? []) index.insert.run(key, seq);
+    const keys = this.#readKeys(document)[position];
+    for (const value of valuesOf(keys)) index.insert.run(value, seq);
   }
 
   #toIndex(row: Row): FieldIndex {
@@ -111,6 +113,13 @@ export class FieldIndexes {
 function keeps(index: FieldIndex, seq: bigint): boolean {
   return index.state === "ready" || seq <= index.builtTo || seq > index.buildUntil;
 }
+
+/** What a record's rows in an index hold: there is always one. */
+function valuesOf(keys: readonly IndexKey[] | undefined): readonly (IndexKey | Uint8Array)[] {
+  return keys === undefined || keys.length === 0 ? withoutValue : keys;
+}
+
+const withoutValue: readonly Uint8Array[] = [noValue];
 
 function sameKeys(a: readonly IndexKey[], b: readonly IndexKey[]): boolean {
   return a.length === b.length && a.every((key, position) => key === b[position]);

@@ -208,7 +208,9 @@ function assertIndex(store: StoreWriter, path: string): void {
   const read = compileIndexKeys([path]);
   const expected = new Set<string>();
   for (const { seq, document } of rows) {
-    for (const key of read(String(document))[0] ?? []) expected.add(entry(key, seq));
+    const keys = read(String(document))[0] ?? [];
+    for (const key of keys) expected.add(entry(key, seq));
+    if (keys.length === 0) expected.add(entry(new Uint8Array(0), seq));
   }
   const entries = store.db.prepare(`SELECT value, seq FROM index_${number}`).all();
   const found = entries.map(({ value, seq }) => entry(value, seq));
