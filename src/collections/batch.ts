@@ -6,19 +6,19 @@ import { quote } from "../registry/names.ts";
 import type { StepOutcome } from "../storage/record-store.ts";
 import { recordMeta } from "./record-answers.ts";
 import {
-  type CollectionType,
   createParts,
   deleteParts,
   type RecordRequests,
   type RecordWrite,
   updateParts,
+  type WriteTarget,
 } from "./record-requests.ts";
 
 /** The collection that a batch is for. */
 export interface BatchScope {
   readonly namespace: string;
   readonly name: string;
-  readonly type: CollectionType;
+  readonly target: WriteTarget;
   readonly requests: RecordRequests;
   readonly operationsMax: number;
 }
@@ -42,10 +42,10 @@ export function checkBatch(operations: readonly RequestOp[], scope: BatchScope):
   return operations.map(({ operation }, index) => {
     const prefix = `operations[${index}].${operation.case}.`;
     if (operation.case === "create") {
-      return scope.requests.create(operation.value, scope.type, prefix);
+      return scope.requests.create(operation.value, scope.target, prefix);
     }
     if (operation.case === "update") {
-      return scope.requests.update(operation.value, scope.type, prefix);
+      return scope.requests.update(operation.value, scope.target, prefix);
     }
     if (operation.case === "delete") return scope.requests.delete(operation.value, prefix);
     throw empty(index);

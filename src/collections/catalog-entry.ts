@@ -12,6 +12,8 @@ export class CatalogEntry {
   typeSignature: bigint = 0n;
   /** Its records are being derived anew, for whatever version is the newest when that ends. */
   isUpgrading: boolean = false;
+  /** What the definition will be once the running operation has altered the collection. */
+  altering: Collection | undefined;
   readonly store: RecordStore;
   readonly #shared: Omit<RecordCollectionOptions, "state" | "store">;
   #records: RecordCollection | undefined;
@@ -30,6 +32,11 @@ export class CatalogEntry {
   get records(): RecordCollection {
     this.#records ??= new RecordCollection({ state: this, store: this.store, ...this.#shared });
     return this.#records;
+  }
+
+  /** What records are derived for: see {@link CollectionState}. */
+  get derivedFor(): Collection {
+    return this.altering ?? this.definition;
   }
 
   /** Full name, as in `default/products`. */

@@ -256,7 +256,7 @@ describe("CollectionCatalog", () => {
   it("drops at its start a store that no definition names, and no other", async () => {
     await using fixture = await CatalogFixture.open();
     await define(fixture, { name: "products" });
-    const layout = { durability: "full", textFields: ["text"], indexes: [] } as const;
+    const layout = { durability: "full", text: undefined, vectors: [], indexes: [] } as const;
     const location = { storeId: "01900000-0000-7000-8000-000000000000", generation: 1n };
     await fixture.engine.create(location, layout);
     await fixture.restart();

@@ -25,6 +25,7 @@ import {
   checkEtag,
   locationOf,
   newDefinition,
+  partsOf,
 } from "./definitions.ts";
 import { describeCollection } from "./describe.ts";
 import { type ModifyCollection, type ModifyWaiting, modifyCollection } from "./modify.ts";
@@ -32,11 +33,12 @@ import { checkCollectionName, refuseSystemWrite } from "./names.ts";
 import { type RecordCollection, typeNameOf } from "./record-collection.ts";
 import { missingType } from "./record-failures.ts";
 import { typeSignature } from "./type-signature.ts";
-import { indexBuildKind, typeUpgradeKind, Upkeep } from "./upkeep.ts";
+import { alterKind, indexBuildKind, typeUpgradeKind, Upkeep } from "./upkeep.ts";
+import { Watches } from "./watch/watches.ts";
 
 export interface CollectionCatalogOptions
-  extends Omit<DefinitionTableOptions, "clock" | "log">,
-    Partial<Pick<DefinitionTableOptions, "clock" | "log">> {
+  extends Omit<DefinitionTableOptions, "clock" | "log" | "watches">,
+    Partial<Pick<DefinitionTableOptions, "clock" | "log" | "watches">> {
   /** The collections of namespace `system`, by name, with the types of their records. */
   readonly systemCollections: Readonly<Record<string, DescMessage>>;
   readonly operations: OperationStore;
@@ -73,13 +75,14 @@ export class CollectionCatalog implements TypeUsage {
     options: CollectionCatalogOptions & DefinitionTableOptions,
     table: DefinitionTable,
   ) {
-    const { operations, types, limits } = options;
+    const { operations, types, limits, clock } = options;
     this.#options = options;
     this.#table = table;
     this.#upkeep = new Upkeep({
       operations,
       types,
       limits,
+      clock,
       change: (entry, changes) =>
         table.changing(entry, () => table.replace(entry, changes(entry.definition))),
       answer: (entry) => this.#answer(entry),
@@ -90,7 +93,8 @@ export class CollectionCatalog implements TypeUsage {
 
   /** Costs one list of all definitions. The types have to be there already. */
   static async open(given: CollectionCatalogOptions): Promise<CollectionCatalog> {
-    const options = { clock: systemClock, log: silentLog, ...given };
+    const watches = new Watches(given.limits);
+    const options = { clock: systemClock, log: silentLog, watches, ...given };
     const table = await DefinitionTable.open(options, options.systemCollections);
     return new CollectionCatalog(options, table);
   }
@@ -104,6 +108,13 @@ export class CollectionCatalog implements TypeUsage {
       [indexBuildKind]: (operation) => {
         const entry = this.#subjectOf(operation);
         return entry === undefined ? undefined : this.#upkeep.indexBuild(entry);
+      },
+      [alterKind]: (operation) => {
+        const { metadata } = operation;
+        const entry = this.#subjectOf(operation);
+        const aim = metadata === undefined ? undefined : anyUnpack(metadata, CollectionSchema);
+        if (entry === undefined || aim === undefined) return undefined;
+        return this.#upkeep.alteration(entry, partsOf(aim));
       },
       [typeUpgradeKind]: (operation) => {
         const entry = this.#subjectOf(operation);
@@ -253,12 +264,12 @@ export class CollectionCatalog implements TypeUsage {
   }
 
   /**
-   * Changes indexed fields and labels. Indexes are built and dropped by an operation, which goes on
-   * whether or not somebody waits.
+   * Changes indexed fields, labels, text search, vector fields and expiry. Indexes are built and dropped,
+   * and records derived anew, by an operation, which goes on whether or not somebody waits.
    *
    * @param waiting how long to wait for it; not at all if the request says so.
    * @throws {CollectorError} COLLECTION_NOT_FOUND, FIELD_UNKNOWN, ARGUMENT_INVALID, LABEL_INVALID,
-   * VERSION_MISMATCH, SYSTEM_READ_ONLY; OPERATION_RUNNING while other indexes are being built; what
+   * VERSION_MISMATCH, SYSTEM_READ_ONLY; OPERATION_RUNNING while other changes are under way; what
    * the work failed with, if it failed while it was waited for.
    */
   async modify(request: ModifyCollection, waiting: ModifyWaiting): Promise<ModifiedCollection> {

@@ -9,11 +9,12 @@ import type { TypeSource } from "../registry/type-snapshot.ts";
 import type { StorageEngine, StoreLocation } from "../storage/record-store.ts";
 import { CatalogEntry } from "./catalog-entry.ts";
 import { CatalogIndex } from "./catalog-index.ts";
-import { changedDefinition, layoutOf, locationOf } from "./definitions.ts";
+import { changedDefinition, type DefinitionChanges, layoutOf, locationOf } from "./definitions.ts";
 import { KeyedLock } from "./keyed-lock.ts";
 import { deletedCollection } from "./record-failures.ts";
 import { systemLocation, systemStorePrefix } from "./system-collections.ts";
 import type { SystemRecords } from "./system-records.ts";
+import type { Watches } from "./watch/watches.ts";
 
 export interface DefinitionTableOptions {
   readonly engine: StorageEngine;
@@ -22,10 +23,9 @@ export interface DefinitionTableOptions {
   readonly types: TypeSource;
   readonly limits: Limits;
   readonly clock: Clock;
+  readonly watches: Watches;
   readonly log: Log;
 }
-
-export type DefinitionChanges = Parameters<typeof changedDefinition>[1];
 
 /**
  * The definitions of all collections, in memory and on disk, and the stores they name.
@@ -110,6 +110,7 @@ export class DefinitionTable {
   async remove(entry: CatalogEntry): Promise<void> {
     await this.#options.definitions.write([{ kind: "delete", id: entry.definition.collectionId }]);
     entry.isDeleted = true;
+    entry.records.endWatches();
     this.index.remove(entry);
   }
 
@@ -124,8 +125,8 @@ export class DefinitionTable {
   }
 
   #add(definition: Collection, location: StoreLocation): CatalogEntry {
-    const { engine, types, limits } = this.#options;
-    const shared = { types, limits, locks: new KeyedLock() };
+    const { engine, types, limits, clock, watches } = this.#options;
+    const shared = { types, limits, clock, watches, locks: new KeyedLock() };
     const entry = new CatalogEntry(definition, engine.store(location), shared);
     this.index.add(entry);
     return entry;

@@ -1,14 +1,24 @@
 import { create, type DescMessage } from "@bufbuild/protobuf";
 import { CollectorError, invalidField } from "../errors.ts";
-import { type Collection, CollectionSchema, Durability } from "../gen/collector/collection_pb.ts";
+import {
+  type Collection,
+  CollectionSchema,
+  Durability,
+  type Expiry,
+  type TextSearch,
+  type VectorField,
+} from "../gen/collector/collection_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import { checkNamespaceName, quote } from "../registry/names.ts";
 import type { TypeSnapshot, TypeSource } from "../registry/type-snapshot.ts";
-import type { StoreLayout, StoreLocation } from "../storage/record-store.ts";
-import { textFieldName } from "./derive/derive.ts";
+import type { StoreLocation } from "../storage/record-store.ts";
+import type { StoreLayout } from "../storage/store-layout.ts";
+import { checkExpiry } from "./expiry-definition.ts";
 import { indexPath } from "./field-paths.ts";
 import { checkCollectionName, checkLabels, type LabelLimits, refuseSystemWrite } from "./names.ts";
 import { timestampOfUs } from "./record-answers.ts";
+import { checkTextSearch, textIndexOf } from "./text-definition.ts";
+import { checkVectorFields, vectorIndexesOf } from "./vector-definition.ts";
 
 export type DefinitionLimits = LabelLimits & Pick<Limits, "indexedFieldsMax">;
 
@@ -21,6 +31,9 @@ export interface CheckedDefinition {
   readonly indexedFields: string[];
   readonly labels: Record<string, string>;
   readonly durability: Durability;
+  readonly textSearch: TextSearch | undefined;
+  readonly vectorFields: VectorField[];
+  readonly expiry: Expiry | undefined;
 }
 
 /**
@@ -65,6 +78,9 @@ export function checkDefinition(
     ),
     labels,
     durability: checkDurability(collection.durability),
+    textSearch: checkTextSearch(desc, collection.textSearch, "collection.text_search"),
+    vectorFields: checkVectorFields(desc, collection.vectorFields, "collection.vector_fields"),
+    expiry: checkExpiry(desc, collection.expiry, "collection.expiry"),
   };
 }
 
@@ -131,6 +147,7 @@ export function newDefinition(
 ): Collection {
   const now = timestampOfUs(nowUs);
   const { namespace, name, desc, indexedFields, labels, durability, typeVersion } = checked;
+  const { textSearch, vectorFields, expiry } = checked;
   return create(CollectionSchema, {
     namespace,
     name,
@@ -142,19 +159,35 @@ export function newDefinition(
     typeVersion,
     durability,
     etag: "1",
+    vectorFields,
+    ...(textSearch === undefined ? {} : { textSearch }),
+    ...(expiry === undefined ? {} : { expiry }),
   });
+}
+
+/** What of a definition is changed by altering the collection. */
+export interface AlteredParts {
+  readonly textSearch: TextSearch | undefined;
+  readonly vectorFields: VectorField[];
+  readonly expiry: Expiry | undefined;
+}
+
+export interface DefinitionChanges
+  extends Partial<Pick<Collection, "name" | "indexedFields" | "typeVersion">> {
+  readonly labels?: Record<string, string>;
+  readonly altered?: AlteredParts;
 }
 
 /** A copy with changes and the next etag: a definition that was answered never changes. */
 export function changedDefinition(
   definition: Collection,
-  changes: Partial<Collection> & { readonly labels?: Record<string, string> | undefined },
+  changes: DefinitionChanges,
   nowUs: bigint,
 ): Collection {
-  const { labels, ...fields } = changes;
+  const { labels, altered, ...fields } = changes;
   const { metadata } = definition;
   return {
-    ...definition,
+    ...(altered === undefined ? definition : withParts(definition, altered)),
     ...fields,
     etag: String(BigInt(definition.etag) + 1n),
     metadata: {
@@ -164,6 +197,23 @@ export function changedDefinition(
       updatedAt: timestampOfUs(nowUs),
     },
   };
+}
+
+/** A copy with these parts instead of its own. */
+export function withParts(definition: Collection, parts: AlteredParts): Collection {
+  const { textSearch: _textSearch, expiry: _expiry, ...rest } = definition;
+  const { textSearch, vectorFields, expiry } = parts;
+  return {
+    ...rest,
+    vectorFields,
+    ...(textSearch === undefined ? {} : { textSearch }),
+    ...(expiry === undefined ? {} : { expiry }),
+  };
+}
+
+/** The same for a definition and for parts of one. */
+export function partsOf({ textSearch, vectorFields, expiry }: Collection): AlteredParts {
+  return { textSearch, vectorFields, expiry };
 }
 
 /** @throws {CollectorError} VERSION_MISMATCH */
@@ -183,7 +233,8 @@ export function checkEtag(definition: Collection, ifMatch: string): void {
 export function layoutOf(definition: Collection): StoreLayout {
   return {
     durability: definition.durability === Durability.RELAXED ? "relaxed" : "full",
-    textFields: [textFieldName],
+    text: textIndexOf(definition),
+    vectors: vectorIndexesOf(definition),
     indexes: definition.indexedFields.map((path) => ({ path })),
   };
 }

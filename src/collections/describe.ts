@@ -5,9 +5,10 @@ import {
   type IndexInfo,
   IndexInfo_State,
 } from "../gen/collector/collection_server_pb.ts";
-import type { IndexState } from "../storage/record-store.ts";
+import type { IndexState } from "../storage/store-layout.ts";
 import type { CatalogEntry } from "./catalog-entry.ts";
 import { describeFields } from "./field-paths.ts";
+import { isSearched } from "./text-definition.ts";
 
 /** What a collection is: definition, fields of its type, indexes, exact count and size. */
 export async function describeCollection(
@@ -15,7 +16,7 @@ export async function describeCollection(
   definition: Collection,
 ): Promise<Omit<DescribeResponse, "status">> {
   const { desc, snapshot } = entry.records.type();
-  const stats = await entry.records.stats();
+  const [stats, files] = await Promise.all([entry.records.stats(), entry.store.files.stats()]);
   const indexed = new Set(definition.indexedFields);
   return {
     $typeName: "collector.DescribeResponse",
@@ -26,12 +27,15 @@ export async function describeCollection(
       (field): FieldInfo => ({
         $typeName: "collector.FieldInfo",
         ...field,
+        fullText: field.fullText && isSearched(field.path, definition),
         indexed: indexed.has(field.path),
       }),
     ),
     indexes: stats.indexes.map(toIndexInfo),
     revision: stats.revision,
     typeVersion: snapshot.typeVersion(desc.typeName),
+    fileCount: files.count,
+    fileBytes: files.bytes,
   };
 }
 

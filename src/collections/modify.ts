@@ -1,14 +1,28 @@
-import { CollectorError, invalidField } from "../errors.ts";
+import type { DescMessage } from "@bufbuild/protobuf";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { CollectorError } from "../errors.ts";
+import { type Collection, CollectionSchema } from "../gen/collector/collection_pb.ts";
 import type { ModifyRequest } from "../gen/collector/collection_server_pb.ts";
 import type { Operation } from "../gen/collector/operations_pb.ts";
-import { didYouMean } from "../lib/suggest.ts";
 import type { OperationStore } from "../operations/operation-store.ts";
-import { quote } from "../registry/names.ts";
+import { isSameParts, needsOf, wantedBy } from "./alteration.ts";
 import type { CatalogEntry } from "./catalog-entry.ts";
-import type { DefinitionChanges, DefinitionTable } from "./definition-table.ts";
-import { checkEtag, type DefinitionLimits, indexedPaths } from "./definitions.ts";
+import type { DefinitionTable } from "./definition-table.ts";
+import {
+  type AlteredParts,
+  checkEtag,
+  type DefinitionChanges,
+  type DefinitionLimits,
+  indexedPaths,
+  partsOf,
+  withParts,
+} from "./definitions.ts";
+import { checkExpiry } from "./expiry-definition.ts";
+import { type MaskedPart, readModifyMask } from "./modify-mask.ts";
 import { checkLabels } from "./names.ts";
-import { indexBuildKind, type Upkeep } from "./upkeep.ts";
+import { checkTextSearch } from "./text-definition.ts";
+import { typeUpgradeKind, type Upkeep } from "./upkeep.ts";
+import { checkVectorChange, checkVectorFields } from "./vector-definition.ts";
 
 export type ModifyCollection = Omit<ModifyRequest, "$typeName" | "$unknown">;
 
@@ -51,17 +65,19 @@ export async function modifyCollection(
 
 async function applyModify(
   entry: CatalogEntry,
-  { changes, changesIndexes, joins }: ModifyPlan,
+  { changes, changesIndexes, alters, weights, joins }: ModifyPlan,
   { table, upkeep }: ModifyParts,
   failure: { error?: unknown },
 ): Promise<Operation | undefined> {
-  if (!changesIndexes) {
+  if (!changesIndexes && alters === undefined) {
+    // Sent again after a crash between the two, it does the same again.
+    if (weights !== undefined) await entry.store.reshape(wantedBy(weights));
     if (changes !== undefined) await table.replace(entry, changes);
     return joins;
   }
   // The operation is durable before the definition is: after a crash it makes the two agree.
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
-  const operation = await upkeep.startIndexBuild(entry, ready, (error) => {
+  const operation = await upkeep.startModification(entry, alters, ready, (error) => {
     failure.error = error;
   });
   try {
@@ -76,20 +92,17 @@ async function applyModify(
 
 /** What a request to modify a collection comes down to. */
 interface ModifyPlan {
-  /** Undefined if the definition stays as it is. */
+  /** What of the definition changes at once; undefined if nothing does. */
   readonly changes: DefinitionChanges | undefined;
   /** Indexes have to be built or dropped. */
   readonly changesIndexes: boolean;
+  /** What an operation has to alter, if anything. */
+  readonly alters: AlteredParts | undefined;
+  /** The definition with new weights, if only these change. */
+  readonly weights: Collection | undefined;
   /** Work that is doing just that already. */
   readonly joins: Operation | undefined;
 }
-
-/** The masks that Modify knows, by the field they stand for. */
-const maskable: Readonly<Record<string, "indexedFields" | "labels">> = {
-  indexed_fields: "indexedFields",
-  indexedFields: "indexedFields",
-  labels: "labels",
-};
 
 /** @throws {CollectorError} FIELD_UNKNOWN, ARGUMENT_INVALID, LABEL_INVALID, VERSION_MISMATCH, OPERATION_RUNNING */
 async function planModify(
@@ -99,47 +112,73 @@ async function planModify(
 ): Promise<ModifyPlan> {
   const { definition } = entry;
   checkEtag(definition, request.ifMatch);
-  const mask = readMask(request);
+  const mask = readModifyMask(request);
   const { desc } = entry.records.type();
   const indexedFields = mask.has("indexedFields")
     ? indexedPaths(desc, request.indexedFields, "indexed_fields", limits)
     : definition.indexedFields;
   if (mask.has("labels")) checkLabels(request.labels, limits);
+  const parts = readParts(request, mask, desc, definition);
   const labels = mask.has("labels") ? { labels: request.labels } : {};
   const isSame = sameFields(indexedFields, definition.indexedFields);
-  const changes =
-    isSame && !mask.has("labels") ? undefined : { ...(isSame ? {} : { indexedFields }), ...labels };
-  const running = upkeep.runningOn(entry).find(({ kind }) => kind === indexBuildKind);
-  if (isSame && running !== undefined) return { changes, changesIndexes: false, joins: running };
+  const needs = needsOf(definition, parts);
+  const changes: DefinitionChanges = {
+    ...(isSame ? {} : { indexedFields }),
+    ...labels,
+    ...(needs.changes && !needs.work ? { altered: parts } : {}),
+  };
+  const running = upkeep.runningOn(entry).find(({ kind }) => kind !== typeUpgradeKind);
+  const joins = isSame && isAimOf(running, parts, definition) ? running : undefined;
   const { indexes } = await entry.store.stats();
   const ready = indexes.filter(({ state }) => state === "ready").map(({ path }) => path);
   const isBuilt = indexes.length === ready.length && sameFields(ready, indexedFields);
-  if (!isBuilt && running !== undefined) throw busy(entry, running);
-  return { changes, changesIndexes: mask.has("indexedFields") && !isBuilt, joins: undefined };
+  const changesIndexes = joins === undefined && mask.has("indexedFields") && !isBuilt;
+  const alters = joins === undefined && needs.work ? parts : undefined;
+  const changesNow = Object.keys(changes).length > 0;
+  const changesParts = changes.altered !== undefined;
+  if (running !== undefined && (changesIndexes || alters !== undefined || changesParts)) {
+    throw busy(entry, running);
+  }
+  return {
+    changes: changesNow ? changes : undefined,
+    changesIndexes,
+    alters,
+    weights: needs.weights ? withParts(definition, parts) : undefined,
+    joins,
+  };
 }
 
-function readMask(
-  request: Pick<ModifyRequest, "updateMask" | "labels">,
-): ReadonlySet<"indexedFields" | "labels"> {
-  const { updateMask, labels } = request;
-  if (updateMask.includes("*")) return new Set(["indexedFields", "labels"]);
-  if (updateMask.length === 0) {
-    return new Set(
-      Object.keys(labels).length === 0 ? ["indexedFields"] : ["indexedFields", "labels"],
-    );
-  }
-  return new Set(
-    updateMask.map((path) => {
-      const field = Object.hasOwn(maskable, path) ? maskable[path] : undefined;
-      if (field !== undefined) return field;
-      const near = didYouMean(path, ["indexed_fields", "labels"]);
-      throw invalidField(
-        "FIELD_UNKNOWN",
-        "update_mask",
-        `${quote(path)} cannot be modified, but indexed_fields and labels can${near}`,
-      );
-    }),
-  );
+/** The altered parts of the definition, as the request wants them and as the mask lets it. */
+function readParts(
+  request: ModifyCollection,
+  mask: ReadonlySet<MaskedPart>,
+  desc: DescMessage,
+  definition: Collection,
+): AlteredParts {
+  const { textSearch, vectorFields, expiry } = definition;
+  const parts = {
+    textSearch: mask.has("textSearch")
+      ? checkTextSearch(desc, request.textSearch, "text_search")
+      : textSearch,
+    vectorFields: mask.has("vectorFields")
+      ? checkVectorFields(desc, request.vectorFields, "vector_fields")
+      : vectorFields,
+    expiry: mask.has("expiry") ? checkExpiry(desc, request.expiry, "expiry") : expiry,
+  };
+  checkVectorChange(vectorFields, parts.vectorFields, "vector_fields");
+  return parts;
+}
+
+/** Whether a running operation leads to just these parts. */
+function isAimOf(
+  running: Operation | undefined,
+  parts: AlteredParts,
+  definition: Collection,
+): boolean {
+  if (running === undefined) return false;
+  const { metadata } = running;
+  const aim = metadata === undefined ? undefined : anyUnpack(metadata, CollectionSchema);
+  return isSameParts(aim === undefined ? partsOf(definition) : partsOf(aim), parts);
 }
 
 function sameFields(one: readonly string[], other: readonly string[]): boolean {
@@ -149,7 +188,7 @@ function sameFields(one: readonly string[], other: readonly string[]): boolean {
 function busy(entry: CatalogEntry, running: Operation): CollectorError {
   return new CollectorError(
     "OPERATION_RUNNING",
-    `the indexes of ${entry.fullName} are being changed by ${running.name}; wait for it or cancel it`,
+    `${entry.fullName} is being changed by ${running.name}; wait for it or cancel it`,
     { subject: { operation: running.name } },
   );
 }

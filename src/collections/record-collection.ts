@@ -8,11 +8,14 @@ import type {
   ResponseOp,
   SearchRequest,
 } from "../gen/collector/collection_server_pb.ts";
+import type { WatchRequest, WatchResponse } from "../gen/collector/record_streams_pb.ts";
+import type { Clock } from "../lib/clock.ts";
 import type { Limits } from "../lib/limits.ts";
 import { encodePageToken, type PageQuery, readPage } from "../lib/page-token.ts";
+import { systemNamespace } from "../registry/names.ts";
 import type { TypeSource } from "../registry/type-snapshot.ts";
+import type { ReadOptions } from "../storage/record-query.ts";
 import type {
-  ReadOptions,
   RecordStore,
   StepOutcome,
   StoredRecord,
@@ -20,6 +23,9 @@ import type {
   Write,
 } from "../storage/record-store.ts";
 import { type BatchScope, batchParts, checkBatch, responseOps } from "./batch.ts";
+import { DerivePlan } from "./derive/derive-plan.ts";
+import { expirySourceOf } from "./expiry-definition.ts";
+import { parseWhere } from "./filters/where.ts";
 import { typeUrlOf } from "./items.ts";
 import type { KeyedLock } from "./keyed-lock.ts";
 import { checkRecordId, refuseSystemWrite } from "./names.ts";
@@ -44,11 +50,16 @@ import {
   type RecordWrite,
   type UpdateRecord,
   updateParts,
+  type WriteTarget,
   writeRequest,
 } from "./record-requests.ts";
 import { RecordWriter } from "./record-writer.ts";
 import { rehearse } from "./rehearse.ts";
 import { readSearch, refuseUnserved } from "./searches.ts";
+import { vectorPathsOf } from "./vector-definition.ts";
+import { WatchPoint } from "./watch/watch-point.ts";
+import { watchRecords } from "./watch/watch-records.ts";
+import type { Watches } from "./watch/watches.ts";
 
 /** What a call lends to the work it asks for. */
 export interface CallOptions {
@@ -59,6 +70,8 @@ export interface CallOptions {
 /** A collection as its catalog sees it now. A rename or a delete shows at once. */
 export interface CollectionState {
   readonly definition: Collection;
+  /** What records are derived for: while the definition is being altered, what it will be. */
+  readonly derivedFor: Collection;
   readonly isDeleted: boolean;
 }
 
@@ -68,7 +81,14 @@ export interface RecordCollectionOptions {
   readonly types: TypeSource;
   readonly limits: Limits;
   readonly locks: KeyedLock;
+  readonly clock: Clock;
+  readonly watches: Watches;
+  /** Told when a write makes a record that expires. */
+  readonly onExpiry?: ((expiresUs: bigint) => void) | undefined;
 }
+
+/** How often a write is begun anew because what is derived from records has changed meanwhile. */
+const shapeAttemptsMax = 8;
 
 /** Ids that one Get reads before it looks at the size of the answer. */
 const readTogetherMax = 32;
@@ -88,22 +108,31 @@ export class RecordCollection {
   readonly #requests: RecordRequests;
   readonly #writer: RecordWriter;
   readonly #typeUrl: string;
+  readonly #watchPoint: WatchPoint;
   /** The type under the snapshot that was in force at the last call. */
   #type: CollectionType | undefined;
+  /** How records were written at the last write. */
+  #target: (WriteTarget & { readonly derivedFor: Collection }) | undefined;
 
-  constructor({ state, store, types, limits, locks }: RecordCollectionOptions) {
-    const requests = new RecordRequests(limits);
+  constructor({ state, store, types, limits, locks, clock, watches }: RecordCollectionOptions) {
+    const requests = new RecordRequests(limits, clock);
     this.#state = state;
     this.#store = store;
     this.#types = types;
     this.#limits = limits;
     this.#requests = requests;
     this.#typeUrl = typeUrlOf(typeNameOf(state.definition));
+    // Records of the server itself are written by their owners, past the writer.
+    const isTapped = state.definition.namespace !== systemNamespace;
+    this.#watchPoint = new WatchPoint({ watches, store, isTapped });
     this.#writer = new RecordWriter({
       store,
+      tap: this.#watchPoint,
       locks,
-      merge: (write, stored) => requests.merge(write, stored, this.type()),
-      whole: (write) => requests.content(write.item, this.type(), "item.value"),
+      target: () => this.target(),
+      isCurrent: (target) => target === this.#target && this.#isCurrent(this.#target),
+      merge: (write, stored, target) => requests.merge(write, stored, target),
+      whole: (write, target) => requests.whole(write, target),
     });
   }
 
@@ -123,6 +152,31 @@ export class RecordCollection {
     return this.#type;
   }
 
+  /** How records are written now. @throws {CollectorError} TYPE_NOT_REGISTERED */
+  async target(): Promise<WriteTarget> {
+    const shape = await this.#store.shape();
+    const known = this.#target;
+    if (known?.plan.shape.version === shape.version && this.#isCurrent(known)) return known;
+    const type = this.type();
+    const { derivedFor } = this.#state;
+    const plan = new DerivePlan({
+      desc: type.desc,
+      types: type.snapshot.types,
+      shape,
+      limits: this.#limits,
+      vectorPaths: vectorPathsOf(derivedFor),
+      expiry: expirySourceOf(derivedFor),
+    });
+    this.#target = { type, plan, derivedFor };
+    return this.#target;
+  }
+
+  /** Deletes those of the records whose time has come. */
+  async expire(ids: readonly string[]): Promise<void> {
+    this.#beforeRead();
+    await this.#writer.expire(ids);
+  }
+
   /**
    * Adds a record.
    *
@@ -131,14 +185,16 @@ export class RecordCollection {
    */
   async create(request: CreateRecord, options: CallOptions = {}): Promise<CreatedRecord> {
     this.#beforeWrite(options);
-    const write = this.#requests.create(request, this.type());
     const once = writeRequest(request.requestId, () => createParts(request));
-    if (request.validateOnly) {
-      await this.#rehearse([write]);
-      return { id: request.id };
-    }
-    const { id, ...state } = await this.#single(write, once, options);
-    return { id, meta: recordMeta({ id, ...state }) };
+    return this.#shaped(async (target) => {
+      const write = this.#requests.create(request, target);
+      if (request.validateOnly) {
+        await this.#rehearse([write]);
+        return { id: request.id };
+      }
+      const outcome = await this.#single(write, once, options);
+      return { id: outcome.id, meta: recordMeta(outcome) };
+    });
   }
 
   /** @throws {CollectorError} RECORD_NOT_FOUND, ID_INVALID, ARGUMENT_MISSING */
@@ -210,14 +266,16 @@ export class RecordCollection {
    */
   async update(request: UpdateRecord, options: CallOptions = {}): Promise<UpdatedRecord> {
     this.#beforeWrite(options);
-    const write = this.#requests.update(request, this.type());
     const once = writeRequest(request.requestId, () => updateParts(request));
-    if (request.validateOnly) {
-      await this.#rehearse([write]);
-      return { created: false };
-    }
-    const outcome = await this.#single(write, once, options);
-    return { meta: recordMeta(outcome), created: outcome.change === "created" };
+    return this.#shaped(async (target) => {
+      const write = this.#requests.update(request, target);
+      if (request.validateOnly) {
+        await this.#rehearse([write]);
+        return { created: false };
+      }
+      const outcome = await this.#single(write, once, options);
+      return { meta: recordMeta(outcome), created: outcome.change === "created" };
+    });
   }
 
   /** @throws {CollectorError} RECORD_NOT_FOUND, VERSION_MISMATCH, REQUEST_ID_REUSED, SYSTEM_READ_ONLY */
@@ -245,18 +303,20 @@ export class RecordCollection {
   ): Promise<ResponseOp[]> {
     this.#beforeWrite(options);
     const { operations } = request;
-    const batch = checkBatch(operations, this.#batchScope());
-    const once = writeRequest(request.requestId, () => batchParts(operations));
-    if (request.validateOnly) {
-      await this.#rehearse(batch, operations);
-      return responseOps(operations, undefined);
-    }
-    try {
-      const { outcomes } = await this.#writer.batch(batch, once);
-      return responseOps(operations, outcomes);
-    } catch (error) {
-      throw aboutRecord(error, this.definition, operations);
-    }
+    return this.#shaped(async (target) => {
+      const batch = checkBatch(operations, this.#batchScope(target));
+      const once = writeRequest(request.requestId, () => batchParts(operations));
+      if (request.validateOnly) {
+        await this.#rehearse(batch, operations);
+        return responseOps(operations, undefined);
+      }
+      try {
+        const { outcomes } = await this.#writer.batch(batch, once);
+        return responseOps(operations, outcomes);
+      } catch (error) {
+        throw aboutRecord(error, this.definition, operations);
+      }
+    });
   }
 
   /** Records in the order of their creation. @throws {CollectorError} PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, QUERY_INVALID */
@@ -302,9 +362,52 @@ export class RecordCollection {
     };
   }
 
+  /**
+   * Tells what changes, see {@link watchRecords}.
+   *
+   * @throws {CollectorError} at once, QUERY_INVALID, FIELD_UNKNOWN
+   */
+  watch(
+    request: Pick<WatchRequest, "where" | "resumeToken" | "idsOnly">,
+    { signal }: { readonly signal: AbortSignal },
+  ): AsyncIterable<WatchResponse> {
+    this.#beforeRead();
+    return watchRecords(request, {
+      point: this.#watchPoint,
+      definition: this.definition,
+      typeUrl: this.#typeUrl,
+      condition: parseWhere(request.where, this.type().desc, this.#limits),
+      batchBytesMax: Math.floor(this.#limits.messageBytesMax / 4),
+      signal,
+    });
+  }
+
+  /** Ends all watches, as the collection is deleted. */
+  endWatches(): void {
+    this.#watchPoint.end(deletedCollection(this.definition));
+  }
+
   async stats(): Promise<StoreStats> {
     this.#beforeRead();
     return this.#store.stats();
+  }
+
+  /** Writes by `write`, and does so anew if what is derived from records changes meanwhile. */
+  async #shaped<T>(write: (target: WriteTarget) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      const target = await this.target();
+      try {
+        return await write(target);
+      } catch (error) {
+        const isOutdated = error instanceof CollectorError && error.reason === "SHAPE_OUTDATED";
+        if (!isOutdated || attempt === shapeAttemptsMax) throw error;
+      }
+    }
+  }
+
+  /** Whether type and definition are what they were then; the store looks at the shape itself. */
+  #isCurrent({ type, derivedFor }: { type: CollectionType; derivedFor: Collection }): boolean {
+    return derivedFor === this.#state.derivedFor && type === this.type();
   }
 
   async #single(
@@ -336,12 +439,12 @@ export class RecordCollection {
     return { signal, budgetMs: this.#limits.queryBudgetMs };
   }
 
-  #batchScope(): BatchScope {
+  #batchScope(target: WriteTarget): BatchScope {
     const { namespace, name } = this.definition;
     return {
       namespace,
       name,
-      type: this.type(),
+      target,
       requests: this.#requests,
       operationsMax: this.#limits.batchOperationsMax,
     };

@@ -6,18 +6,20 @@ import type {
   DeleteRequest,
   UpdateRequest,
 } from "../gen/collector/collection_server_pb.ts";
+import type { Clock } from "../lib/clock.ts";
 import type { Limits } from "../lib/limits.ts";
 import type { TypeSnapshot } from "../registry/type-snapshot.ts";
-import type { RecordContent, Write, WriteStep } from "../storage/record-store.ts";
-import { derive } from "./derive/derive.ts";
+import type { RecordContent, StoredRecord, Write, WriteStep } from "../storage/record-store.ts";
+import type { DeriveGiven, DerivePlan } from "./derive/derive-plan.ts";
 import { itemBytes } from "./items.ts";
 import { applyMask } from "./masks/apply-mask.ts";
 import { compileMask, type MaskNode } from "./masks/update-mask.ts";
 import { checkLabels, checkRecordId, checkRequestId, newRecordId } from "./names.ts";
+import { readVectors, vectorParts } from "./side-vectors.ts";
 
 export type CreateRecord = Pick<
   CreateRequest,
-  "id" | "item" | "labels" | "requestId" | "validateOnly"
+  "id" | "item" | "labels" | "requestId" | "validateOnly" | "vectors"
 >;
 export type UpdateRecord = Pick<
   UpdateRequest,
@@ -30,6 +32,7 @@ export type UpdateRecord = Pick<
   | "validateOnly"
   | "ifMatch"
   | "allowMissing"
+  | "vectors"
 >;
 export type DeleteRecord = Pick<
   DeleteRequest,
@@ -42,19 +45,29 @@ export interface CollectionType {
   readonly snapshot: TypeSnapshot;
 }
 
+/** How records are written now: their type, and what is derived from them. */
+export interface WriteTarget {
+  readonly type: CollectionType;
+  readonly plan: DerivePlan;
+}
+
 /** A checked write of one record that needs nothing but its step. */
 export interface PlainWrite {
   readonly kind: "plain";
   readonly id: string;
   readonly step: WriteStep;
+  /** What its content was derived for; undefined if it has none. */
+  readonly target: WriteTarget | undefined;
 }
 
-/** A checked update by a mask: what it writes depends on the record as it is then. */
+/** A checked update whose outcome depends on the record as it is then. */
 export interface MaskedWrite {
   readonly kind: "masked";
   readonly id: string;
-  readonly item: Uint8Array;
-  readonly mask: MaskNode;
+  /** What to change in the message; undefined if the message stays. */
+  readonly change: { readonly item: Uint8Array; readonly mask: MaskNode } | undefined;
+  /** Vectors beside the message that change. */
+  readonly vectors: ReadonlyMap<string, Float32Array | undefined> | undefined;
   readonly labels: Readonly<Record<string, string>> | undefined;
   readonly ifVersion: bigint | undefined;
   readonly allowMissing: boolean;
@@ -68,57 +81,77 @@ export type RecordWrite = PlainWrite | MaskedWrite;
  */
 export class RecordRequests {
   readonly #limits: Limits;
+  readonly #clock: Clock;
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits, clock: Clock) {
     this.#limits = limits;
+    this.#clock = clock;
   }
 
-  create(request: CreateRecord, type: CollectionType, prefix = ""): PlainWrite {
+  create(request: CreateRecord, target: WriteTarget, prefix = ""): PlainWrite {
     if (request.id !== "") checkRecordId(request.id, this.#limits, `${prefix}id`);
-    const data = this.#item(request.item, type, `${prefix}item`);
+    const data = this.#item(request.item, target, `${prefix}item`);
     checkLabels(request.labels, this.#limits, `${prefix}labels`);
-    const content = this.content(data, type, `${prefix}item.value`);
+    const vectors = readVectors(request.vectors, target.plan, `${prefix}vectors`);
+    const content = this.content(data, target, { vectors }, `${prefix}item.value`);
     const id = request.id === "" ? newRecordId() : request.id;
-    return { kind: "plain", id, step: { kind: "create", id, content, labels: request.labels } };
+    const step = { kind: "create", id, content, labels: request.labels } as const;
+    return { kind: "plain", id, step, target };
   }
 
-  update(request: UpdateRecord, type: CollectionType, prefix = ""): RecordWrite {
+  update(request: UpdateRecord, target: WriteTarget, prefix = ""): RecordWrite {
     const { id, allowMissing, item, updateMask } = request;
     checkRecordId(id, this.#limits, `${prefix}id`);
     const ifVersion = readIfMatch(request.ifMatch, `${prefix}if_match`);
     const changesLabels = request.updateLabels || Object.keys(request.labels).length > 0;
     if (changesLabels) checkLabels(request.labels, this.#limits, `${prefix}labels`);
     const labels = changesLabels ? request.labels : undefined;
-    if (item === undefined && changesLabels && updateMask.length === 0) {
+    const vectors = readVectors(request.vectors, target.plan, `${prefix}vectors`);
+    const masked = { kind: "masked", id, vectors, labels, ifVersion } as const;
+    if (item === undefined && (changesLabels || vectors !== undefined) && updateMask.length === 0) {
+      if (vectors !== undefined || target.plan.hasTimeToLive) {
+        return { ...masked, change: undefined, allowMissing: false };
+      }
       const step = { kind: "update", id, content: undefined, labels, ifVersion } as const;
-      return { kind: "plain", id, step };
+      return { kind: "plain", id, step, target };
     }
-    const data = this.#item(item, type, `${prefix}item`);
-    const mask = compileMask(type.desc, updateMask, `${prefix}update_mask`);
-    const content = this.content(data, type, `${prefix}item.value`);
-    if (mask !== undefined) {
-      return { kind: "masked", id, item: data, mask, labels, ifVersion, allowMissing };
-    }
+    const data = this.#item(item, target, `${prefix}item`);
+    const mask = compileMask(target.type.desc, updateMask, `${prefix}update_mask`);
+    const given = { vectors, keepsVectors: true };
+    const content = this.content(data, target, given, `${prefix}item.value`);
+    if (mask !== undefined) return { ...masked, change: { item: data, mask }, allowMissing };
     const step = { kind: "update", id, content, labels, ifVersion, allowMissing } as const;
-    return { kind: "plain", id, step };
+    return { kind: "plain", id, step, target };
   }
 
   delete(request: DeleteRecord, prefix = ""): PlainWrite {
     const { id, allowMissing } = request;
     checkRecordId(id, this.#limits, `${prefix}id`);
     const ifVersion = readIfMatch(request.ifMatch, `${prefix}if_match`);
-    return { kind: "plain", id, step: { kind: "delete", id, ifVersion, allowMissing } };
+    const step = { kind: "delete", id, ifVersion, allowMissing } as const;
+    return { kind: "plain", id, step, target: undefined };
   }
 
   /** The bytes with all that is derived from them. @throws {CollectorError} ITEM_UNPARSABLE */
-  content(data: Uint8Array, type: CollectionType, field: string): RecordContent {
-    const { document, texts } = derive(type.desc, data, type.snapshot.types, this.#limits, field);
-    return { data, document, texts };
+  content(
+    data: Uint8Array,
+    { plan }: WriteTarget,
+    given: Omit<DeriveGiven, "writtenUs">,
+    field = "item.value",
+  ): RecordContent {
+    return plan.derive(data, { ...given, writtenUs: this.#clock.nowUs() }, field);
+  }
+
+  /** What a record that stays as it is derives to now. @throws {CollectorError} ITEM_UNPARSABLE */
+  derivedAnew({ data, updatedUs }: StoredRecord, { plan }: WriteTarget): RecordContent {
+    return plan.derive(data, { writtenUs: updatedUs, keepsVectors: true, isLenient: true });
   }
 
   /** What a masked update makes of the stored bytes. @throws {CollectorError} MESSAGE_TOO_LARGE */
-  merge(write: MaskedWrite, stored: Uint8Array, type: CollectionType): RecordContent {
-    const data = applyMask(type.desc, write.mask, stored, write.item);
+  merge(write: MaskedWrite, stored: Uint8Array, target: WriteTarget): RecordContent {
+    const { change, vectors } = write;
+    const { desc } = target.type;
+    const data = change === undefined ? stored : applyMask(desc, change.mask, stored, change.item);
     if (data.byteLength > this.#limits.messageBytesMax) {
       throw new CollectorError(
         "MESSAGE_TOO_LARGE",
@@ -126,11 +159,16 @@ export class RecordRequests {
         { subject: { id: write.id } },
       );
     }
-    return this.content(data, type, "item.value");
+    return this.content(data, target, { vectors, keepsVectors: true });
   }
 
-  #item(item: CreateRecord["item"], { desc, snapshot }: CollectionType, field: string): Uint8Array {
-    return itemBytes(item, desc.typeName, snapshot, field);
+  /** What a masked update makes where no record is; undefined if it can make none. */
+  whole({ change, vectors }: MaskedWrite, target: WriteTarget): RecordContent | undefined {
+    return change === undefined ? undefined : this.content(change.item, target, { vectors });
+  }
+
+  #item(item: CreateRecord["item"], { type }: WriteTarget, field: string): Uint8Array {
+    return itemBytes(item, type.desc.typeName, type.snapshot, field);
   }
 }
 
@@ -152,7 +190,8 @@ export function writeRequest(requestId: string, parts: () => readonly unknown[])
 }
 
 export function createParts(request: CreateRecord): unknown[] {
-  return ["create", request.id, ...itemParts(request.item), sorted(request.labels)];
+  const { id, item, labels, vectors } = request;
+  return ["create", id, ...itemParts(item), sorted(labels), vectorParts(vectors)];
 }
 
 export function updateParts(request: UpdateRecord): unknown[] {
@@ -166,6 +205,7 @@ export function updateParts(request: UpdateRecord): unknown[] {
     updateLabels,
     ifMatch,
     allowMissing,
+    vectorParts(request.vectors),
   ];
 }
 

@@ -9,7 +9,7 @@ import type {
   WriteStep,
 } from "../storage/record-store.ts";
 import type { KeyedLock } from "./keyed-lock.ts";
-import type { MaskedWrite, PlainWrite, RecordWrite } from "./record-requests.ts";
+import type { MaskedWrite, PlainWrite, RecordWrite, WriteTarget } from "./record-requests.ts";
 
 /** Masked updates of one record that share a write. */
 const sharedMax = 64;
@@ -40,10 +40,14 @@ export interface RecordWriterOptions {
   readonly tap?: WriteTap | undefined;
   /** Every write of a locked record has to take its lock. */
   readonly locks: KeyedLock;
+  /** How records are written now. */
+  readonly target: () => Promise<WriteTarget>;
+  /** False once type or definition have changed: what was derived before must not be written. */
+  readonly isCurrent: (target: WriteTarget) => boolean;
   /** What an update makes of the stored bytes. */
-  readonly merge: (write: MaskedWrite, stored: Uint8Array) => RecordContent;
-  /** The content of an update that finds no record and makes one. */
-  readonly whole: (write: MaskedWrite) => RecordContent;
+  readonly merge: (write: MaskedWrite, stored: Uint8Array, target: WriteTarget) => RecordContent;
+  /** The content of an update that finds no record and may make one; undefined if it cannot. */
+  readonly whole: (write: MaskedWrite, target: WriteTarget) => RecordContent | undefined;
 }
 
 interface Waiting {
@@ -78,19 +82,25 @@ export class RecordWriter {
     this.#options = options;
   }
 
-  /** Applies a write that needs nothing but its step. */
-  plain({ id, step }: PlainWrite, request: Write["request"]): Promise<WriteOutcome> {
+  /**
+   * Applies a write that needs nothing but its step.
+   *
+   * @throws {CollectorError} SHAPE_OUTDATED, as all writes here do, if what is derived from records has
+   * changed: derive again, and write again.
+   */
+  plain({ id, step, target }: PlainWrite, request: Write["request"]): Promise<WriteOutcome> {
     const { locks } = this.#options;
     const steps = [step];
     const ids = [id];
-    if (!locks.isBusy(ids)) return this.#write(steps, request);
-    return locks.run(ids, () => this.#write(steps, request));
+    if (!locks.isBusy(ids)) return this.#write(steps, request, target);
+    return locks.run(ids, () => this.#write(steps, request, target));
   }
 
   /** Deletes those of the records whose time has come. */
   expire(ids: readonly string[]): Promise<WriteOutcome> {
     return this.#write(
       ids.map((id) => ({ kind: "expire", id })),
+      undefined,
       undefined,
     );
   }
@@ -120,7 +130,8 @@ export class RecordWriter {
     const { locks } = this.#options;
     if (masked) return locks.run(ids, () => this.#apply(writes, request));
     const steps = writes.flatMap((write) => (write.kind === "plain" ? [write.step] : []));
-    const write = (): Promise<WriteOutcome> => this.#write(steps, request);
+    const target = targetOf(writes);
+    const write = (): Promise<WriteOutcome> => this.#write(steps, request, target);
     return locks.isBusy(ids) ? locks.run(ids, write) : write();
   }
 
@@ -153,24 +164,30 @@ export class RecordWriter {
     }
   }
 
-  /** The one way from here to the store. */
-  #write(steps: readonly WriteStep[], request: Write["request"]): Promise<WriteOutcome> {
-    const { store, tap } = this.#options;
+  /** The one way from here to the store. @param target what the steps were derived for */
+  async #write(
+    steps: readonly WriteStep[],
+    request: Write["request"],
+    target: WriteTarget | undefined,
+  ): Promise<WriteOutcome> {
+    const { store, tap, isCurrent } = this.#options;
+    if (target !== undefined && !isCurrent(target)) throw outdated();
     if (tap === undefined) return store.write({ steps, request });
     const write: Write = { steps, request, wantsBefore: tap.wantsBefore() };
-    return store.write(write).then((outcome) => {
-      tap.note(write, outcome);
-      return outcome;
-    });
+    const outcome = await store.write(write);
+    tap.note(write, outcome);
+    return outcome;
   }
 
   async #apply(writes: readonly RecordWrite[], request: Write["request"]): Promise<WriteOutcome> {
     const ids = [...new Set(writes.flatMap(({ kind, id }) => (kind === "masked" ? [id] : [])))];
     for (let attempt = 1; ; attempt += 1) {
+      const target = targetOf(writes) ?? (await this.#options.target());
       const found = await this.#options.store.get(ids);
-      const plan = this.#plan(writes, new Map(ids.map((id, index) => [id, found[index]])));
+      const records = new Map(ids.map((id, index) => [id, found[index]]));
+      const plan = this.#plan(writes, records, target);
       try {
-        return await this.#write(plan.steps, request);
+        return await this.#write(plan.steps, request, target);
       } catch (error) {
         if (attempt === attemptsMax || !plan.isStale(error)) throw error;
       }
@@ -181,6 +198,7 @@ export class RecordWriter {
   #plan(
     writes: readonly RecordWrite[],
     found: ReadonlyMap<string, StoredRecord | undefined>,
+    target: WriteTarget,
   ): { steps: WriteStep[]; isStale: (error: unknown) => boolean } {
     /** What the steps so far have made of the records; undefined for one that they have removed. */
     const state = new Map<string, Uint8Array | undefined>();
@@ -193,7 +211,7 @@ export class RecordWriter {
       if (!state.has(write.id)) state.set(write.id, stored?.data);
       let step: WriteStep;
       if (write.kind === "masked") {
-        step = this.#maskedStep(write, state.get(write.id), version);
+        step = this.#maskedStep(write, state.get(write.id), version, target);
         if (write.ifVersion === undefined || write.ifVersion === stored?.version) {
           assuming.add(index);
         }
@@ -223,19 +241,32 @@ export class RecordWriter {
     write: MaskedWrite,
     current: Uint8Array | undefined,
     version: bigint | undefined,
+    target: WriteTarget,
   ): WriteStep {
     const { id, labels } = write;
     if (current !== undefined) {
-      const content = this.#options.merge(write, current);
+      const content = this.#options.merge(write, current, target);
       return { kind: "update", id, content, labels, ifVersion: write.ifVersion ?? version };
     }
-    const content = this.#options.whole(write);
-    if (write.allowMissing && write.ifVersion === undefined) {
+    const content = this.#options.whole(write, target);
+    if (content !== undefined && write.allowMissing && write.ifVersion === undefined) {
       return { kind: "create", id, content, labels: labels ?? {} };
     }
     // The store refuses it: there is no record, or one that was not there when it was read.
     return { kind: "update", id, content, labels, ifVersion: write.ifVersion ?? noVersion };
   }
+}
+
+/** What the writes of one call were derived for: the same for all of them. */
+function targetOf(writes: readonly RecordWrite[]): WriteTarget | undefined {
+  for (const write of writes) {
+    if (write.kind === "plain" && write.target !== undefined) return write.target;
+  }
+  return undefined;
+}
+
+function outdated(): CollectorError {
+  return new CollectorError("SHAPE_OUTDATED", "the collection has changed since the write began");
 }
 
 /** An update of labels alone, without a condition: later steps build on bytes that it does not set. */

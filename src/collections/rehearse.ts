@@ -60,7 +60,7 @@ function conditionsOf(write: RecordWrite): {
     return { kind: "change", ifVersion: write.ifVersion, mayBeMissing: write.allowMissing };
   }
   const { step } = write;
-  if (step.kind === "create" || step.kind === "derive") {
+  if (step.kind !== "update" && step.kind !== "delete") {
     return { kind: "create", ifVersion: undefined, mayBeMissing: true };
   }
   return { kind: "change", ifVersion: step.ifVersion, mayBeMissing: step.allowMissing === true };

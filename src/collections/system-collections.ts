@@ -17,11 +17,11 @@ import type { Limits } from "../lib/limits.ts";
 import type {
   RecordStore,
   StorageEngine,
-  StoreLayout,
   StoreLocation,
   WriteStep,
 } from "../storage/record-store.ts";
-import { derive, textFieldName } from "./derive/derive.ts";
+import type { StoreLayout } from "../storage/store-layout.ts";
+import { DerivePlan } from "./derive/derive-plan.ts";
 import type { SystemChange, SystemRecord, SystemRecords } from "./system-records.ts";
 
 /** Starts the id of every store that belongs to a collection of namespace `system`. */
@@ -44,7 +44,8 @@ const contractTypes: Registry = createRegistry(
 /** How every collection of namespace `system` is laid out. */
 const systemLayout: StoreLayout = {
   durability: "full",
-  textFields: [textFieldName],
+  text: { tokenizer: "words", fields: [{ name: "", weight: 1 }] },
+  vectors: [],
   indexes: [],
 };
 
@@ -75,6 +76,8 @@ class StoredSystemRecords<D extends DescMessage> implements SystemRecords<Messag
   readonly #store: RecordStore;
   readonly #schema: D;
   readonly #limits: Pick<Limits, "recordTextCharsMax">;
+  /** The shape of a system store stays as it was made. */
+  #plan: DerivePlan | undefined;
 
   constructor(store: RecordStore, schema: D, limits: Pick<Limits, "recordTextCharsMax">) {
     this.#store = store;
@@ -100,15 +103,20 @@ class StoredSystemRecords<D extends DescMessage> implements SystemRecords<Messag
 
   async write(changes: readonly SystemChange<MessageShape<D>>[]): Promise<void> {
     if (changes.length === 0) return;
-    await this.#store.write({ steps: changes.map((change) => this.#step(change)) });
+    this.#plan ??= new DerivePlan({
+      desc: this.#schema,
+      types: contractTypes,
+      shape: await this.#store.shape(),
+      limits: this.#limits,
+    });
+    const plan = this.#plan;
+    await this.#store.write({ steps: changes.map((change) => this.#step(change, plan)) });
   }
 
-  #step(change: SystemChange<MessageShape<D>>): WriteStep {
+  #step(change: SystemChange<MessageShape<D>>, plan: DerivePlan): WriteStep {
     const { id } = change;
     if (change.kind === "delete") return { kind: "delete", id, allowMissing: true };
-    const data = toBinary(this.#schema, change.value);
-    const { document, texts } = derive(this.#schema, data, contractTypes, this.#limits);
-    const content = { data, document, texts };
+    const content = plan.derive(toBinary(this.#schema, change.value), { writtenUs: 0n });
     return { kind: "update", id, content, labels: undefined, allowMissing: true };
   }
 }

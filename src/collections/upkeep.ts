@@ -2,11 +2,14 @@ import { anyPack } from "@bufbuild/protobuf/wkt";
 import { CollectorError } from "../errors.ts";
 import { type Collection, CollectionSchema } from "../gen/collector/collection_pb.ts";
 import type { Operation } from "../gen/collector/operations_pb.ts";
+import type { Clock } from "../lib/clock.ts";
 import type { Limits } from "../lib/limits.ts";
 import type { OperationRun, OperationWork } from "../operations/operation.ts";
 import type { OperationStore } from "../operations/operation-store.ts";
 import type { TypeSource } from "../registry/type-snapshot.ts";
+import { alter, takeBack } from "./alteration.ts";
 import type { CatalogEntry } from "./catalog-entry.ts";
+import { type AlteredParts, type DefinitionChanges, withParts } from "./definitions.ts";
 import { KeyedLock } from "./keyed-lock.ts";
 import { typeNameOf } from "./record-collection.ts";
 import { RecordRequests } from "./record-requests.ts";
@@ -15,15 +18,17 @@ import { typeSignature } from "./type-signature.ts";
 
 export const indexBuildKind = "index-build";
 export const typeUpgradeKind = "type-upgrade";
+export const alterKind = "alter";
 
 export interface UpkeepOptions {
   readonly operations: OperationStore;
   readonly types: TypeSource;
   readonly limits: Limits;
+  readonly clock: Clock;
   /** Changes a definition, durably. */
   readonly change: (
     entry: CatalogEntry,
-    changes: (definition: Collection) => Partial<Collection>,
+    changes: (definition: Collection) => DefinitionChanges,
   ) => Promise<void>;
   /** A definition as callers see it. */
   readonly answer: (entry: CatalogEntry) => Collection;
@@ -38,29 +43,52 @@ export class Upkeep {
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
-    this.#requests = new RecordRequests(options.limits);
+    this.#requests = new RecordRequests(options.limits, options.clock);
   }
 
   /**
-   * Begins to build and drop indexes until they are what the definition says then.
+   * Begins to build and drop indexes until they are what the definition says then, and to alter the
+   * collection.
    *
+   * @param parts what to alter; undefined if only indexes on fields change.
    * @param ready the work waits for it: the definition is about to be changed.
    */
-  async startIndexBuild(
+  async startModification(
     entry: CatalogEntry,
+    parts: AlteredParts | undefined,
     ready: Promise<void>,
     onFailure: (error: unknown) => void,
   ): Promise<Operation> {
-    const build = this.indexBuild(entry);
-    return this.#start(entry, indexBuildKind, async (run) => {
+    const work = parts === undefined ? this.indexBuild(entry) : this.alteration(entry, parts);
+    const kind = parts === undefined ? indexBuildKind : alterKind;
+    const aim = parts === undefined ? entry.definition : withParts(entry.definition, parts);
+    return this.#start(entry, kind, aim, async (run) => {
       try {
         await ready;
-        return await build(run);
+        return await work(run);
       } catch (error) {
         onFailure(error);
         throw error;
       }
     });
+  }
+
+  /** The work of an alteration, also after a restart: indexes on fields first, then the rest. */
+  alteration(entry: CatalogEntry, parts: AlteredParts): OperationWork {
+    const build = this.indexBuild(entry);
+    const requests = this.#requests;
+    return async (run) => {
+      const commit = async (altered: AlteredParts): Promise<void> =>
+        this.#options.change(entry, () => ({ altered }));
+      try {
+        await build(run);
+        await alter({ entry, requests, commit, run }, parts);
+      } catch (error) {
+        if (!run.stopping.aborted) await takeBack({ entry, requests, run });
+        throw error;
+      }
+      return anyPack(CollectionSchema, this.#options.answer(entry));
+    };
   }
 
   /** The work of an index build, also after a restart. */
@@ -134,7 +162,12 @@ export class Upkeep {
       entry.typeSignature = signature;
       return undefined;
     }
-    const operation = await this.#start(entry, typeUpgradeKind, this.typeUpgrade(entry));
+    const operation = await this.#start(
+      entry,
+      typeUpgradeKind,
+      definition,
+      this.typeUpgrade(entry),
+    );
     entry.typeSignature = signature;
     return operation;
   }
@@ -158,8 +191,14 @@ export class Upkeep {
       run.signal.throwIfAborted();
       const signature = this.#signatureOf(entry.definition);
       const version = this.#versionOf(entry.definition);
-      const type = entry.records.type();
-      await rederive({ store: entry.store, requests: this.#requests, type, run });
+      await rederive({
+        store: entry.store,
+        requests: this.#requests,
+        target: () => entry.records.target(),
+        signal: run.signal,
+        report: run.report,
+        phase: "deriving records",
+      });
       if (entry.definition.typeVersion !== version) {
         await this.#options.change(entry, () => ({ typeVersion: version }));
       }
@@ -182,14 +221,20 @@ export class Upkeep {
     }
   }
 
-  async #start(entry: CatalogEntry, kind: string, work: OperationWork): Promise<Operation> {
+  /** @param aim kept with the operation: the collection, and what it is to become. */
+  async #start(
+    entry: CatalogEntry,
+    kind: string,
+    aim: Collection,
+    work: OperationWork,
+  ): Promise<Operation> {
     const { definition, fullName } = entry;
     const operation = await this.#options.operations.start(
       {
         kind,
         namespace: definition.namespace,
         subject: fullName,
-        metadata: anyPack(CollectionSchema, definition),
+        metadata: anyPack(CollectionSchema, aim),
       },
       work,
     );

@@ -191,16 +191,18 @@ describe("OperationStore", () => {
     assert.equal(fixture.store.get(resumable.name).done, false);
     await fixture.store.resume({
       resumable:
-        ({ name }) =>
         () =>
-          Promise.resolve(name === resumable.name ? answer : undefined),
+        async ({ signal }) => {
+          signal.throwIfAborted();
+          return answer;
+        },
       refused: () => undefined,
     });
     const resumed = await fixture.store.wait(resumable.name, {});
     assert.deepEqual(resumed.result, { case: "response", value: answer });
     isError(fixture.store.get(lost.name), "SHUTTING_DOWN");
     isError(fixture.store.get(refused.name), "SHUTTING_DOWN");
-    isError(fixture.store.get("operations/0"), "CANCELLED");
+    isError(await fixture.store.wait("operations/0", {}), "CANCELLED");
     await fixture.reopen();
     isError(fixture.store.get(lost.name), "SHUTTING_DOWN");
   });

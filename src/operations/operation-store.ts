@@ -64,15 +64,15 @@ export class OperationStore implements AsyncDisposable {
 
   /**
    * Goes on with the operations that the last stop of the server has cut. One that nobody can go on
-   * with has failed, and one that was being cancelled is cancelled. To be called once, when
-   * everything that the work needs is there.
+   * with has failed, and one that was being cancelled takes back what it has begun. To be called once,
+   * when everything that the work needs is there.
    */
   async resume(resumers: Readonly<Record<string, OperationResumer>>): Promise<void> {
     const { toStatus, clock, records } = this.#options;
     const failed: Operation[] = [];
     for (const operation of this.#resting.values()) {
       if (operation.done) continue;
-      const work = operation.cancelRequested ? undefined : resumers[operation.kind]?.(operation);
+      const work = resumers[operation.kind]?.(operation);
       if (work !== undefined) {
         this.#resting.delete(operation.name);
         this.#run(operation, work);

@@ -16,13 +16,16 @@ export interface OperationProgress {
 export interface OperationRun {
   /** Fires when the operation is cancelled, and when the server stops. */
   readonly signal: AbortSignal;
+  /** Fires when the server stops, for work that takes back what it has begun after a cancel. */
+  readonly stopping: AbortSignal;
   /** Free to call often: what is written of it is thinned out. */
   readonly report: (progress: OperationProgress) => void;
 }
 
 /**
  * The work of an operation. It should end soon after its signal fires, by throwing the signal's
- * reason. What it answers is the operation's response.
+ * reason. What it answers is the operation's response. After a restart a cancelled one is run again, with
+ * its signal fired, if the stop came before it had ended.
  */
 export type OperationWork = (run: OperationRun) => Promise<Any | undefined>;
 

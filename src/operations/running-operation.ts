@@ -24,6 +24,7 @@ export interface RunningOperationOptions {
 export class RunningOperation {
   readonly #options: RunningOperationOptions;
   readonly #abort = new AbortController();
+  readonly #stopping = new AbortController();
   readonly #ended: Promise<void>;
   #operation: Operation;
   #timer: NodeJS.Timeout | undefined;
@@ -33,6 +34,7 @@ export class RunningOperation {
   constructor(options: RunningOperationOptions) {
     this.#options = options;
     this.#operation = options.operation;
+    if (this.#operation.cancelRequested) this.#abort.abort(cancelled());
     this.#ended = this.#run();
   }
 
@@ -50,13 +52,15 @@ export class RunningOperation {
     if (this.#operation.done || this.#operation.cancelRequested) return;
     this.#change({ cancelRequested: true });
     const saved = this.#save();
-    this.#abort.abort(new CollectorError("CANCELLED", "the operation was cancelled"));
+    this.#abort.abort(cancelled());
     await saved;
   }
 
   /** Asks the work to stop and leaves it to the next start. Resolves when it has stopped. */
   async stop(): Promise<void> {
-    this.#abort.abort(new CollectorError("SHUTTING_DOWN", "the server is stopping"));
+    const reason = new CollectorError("SHUTTING_DOWN", "the server is stopping");
+    this.#stopping.abort(reason);
+    this.#abort.abort(reason);
     await this.#ended;
   }
 
@@ -66,7 +70,11 @@ export class RunningOperation {
     try {
       // The caller gets hold of this object before the work begins.
       await Promise.resolve();
-      const response = await work({ signal, report: (progress) => this.#report(progress) });
+      const response = await work({
+        signal,
+        stopping: this.#stopping.signal,
+        report: (progress) => this.#report(progress),
+      });
       this.#change({
         done: true,
         ...(response === undefined ? {} : { result: { case: "response", value: response } }),
@@ -85,8 +93,7 @@ export class RunningOperation {
   }
 
   get #isStopping(): boolean {
-    const reason: unknown = this.#abort.signal.reason;
-    return reason instanceof CollectorError && reason.reason === "SHUTTING_DOWN";
+    return this.#stopping.signal.aborted;
   }
 
   #report({ done, total, phase }: OperationProgress): void {
@@ -128,7 +135,7 @@ export class RunningOperation {
 
   /** Saves the end, however long the disk is full: otherwise the work would be done again. */
   async #saveEnd(): Promise<void> {
-    const { signal } = this.#abort;
+    const { signal } = this.#stopping;
     while (!(await this.#trySave()) && !this.#isStopping) {
       const { promise, resolve } = Promise.withResolvers<void>();
       const timer = setTimeout(resolve, saveAgainMs).unref();
@@ -137,4 +144,8 @@ export class RunningOperation {
       clearTimeout(timer);
     }
   }
+}
+
+function cancelled(): CollectorError {
+  return new CollectorError("CANCELLED", "the operation was cancelled");
 }

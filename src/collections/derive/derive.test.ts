@@ -7,6 +7,7 @@ import {
   fromJson,
   type JsonValue,
   type Message,
+  type Registry,
   ScalarType,
   toBinary,
 } from "@bufbuild/protobuf";
@@ -14,10 +15,12 @@ import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { type Any, FeatureSet_FieldPresence, isWrapperDesc } from "@bufbuild/protobuf/wkt";
 import * as fc from "fast-check";
-import { defaultLimits } from "../../lib/limits.ts";
+import { defaultLimits, type Limits } from "../../lib/limits.ts";
+import type { StoreShape } from "../../storage/store-layout.ts";
 import { damagedBytes, wireBytes } from "../testing/arbitraries.ts";
 import { compileProtos, kindsProto, legacyProto } from "../testing/compile.ts";
-import { derive, isRegular } from "./derive.ts";
+import { isRegular } from "./derive.ts";
+import { DerivePlan } from "./derive-plan.ts";
 import { bytesForm, durationForm, numberForm, timestampForm, uint64Operand } from "./forms.ts";
 
 const types = compileProtos({ "kinds.proto": kindsProto, "legacy.proto": legacyProto });
@@ -28,6 +31,26 @@ function messageOf(name: string): DescMessage {
   const desc = types.getMessage(name);
   assert.ok(desc !== undefined);
   return desc;
+}
+
+/** All text as one, no vectors: what a store wants if nothing else is said. */
+const plainShape: StoreShape = {
+  version: 1n,
+  texts: [
+    { definition: { tokenizer: "words", fields: [{ name: "", weight: 1 }] }, state: "ready" },
+  ],
+  vectors: [],
+};
+
+function derive(
+  desc: DescMessage,
+  bytes: Uint8Array,
+  registry: Registry,
+  limits: Pick<Limits, "recordTextCharsMax">,
+): { document: string; texts: readonly string[] } {
+  const plan = new DerivePlan({ desc, types: registry, shape: plainShape, limits });
+  const { document, texts } = plan.derive(bytes, { writtenUs: 0n });
+  return { document, texts: texts[0] ?? [] };
 }
 
 function fromJsonKinds(json: JsonValue): Uint8Array {

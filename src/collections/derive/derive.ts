@@ -1,43 +1,13 @@
 import type { DescMessage, Registry } from "@bufbuild/protobuf";
 import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
-import type { DerivedData } from "../../storage/record-store.ts";
 import { bytesForm } from "./forms.ts";
 import { MessagePlan } from "./message-plan.ts";
 import type { Sink, Slots } from "./slots.ts";
 import { messageDepthMax, WireError, WireReader } from "./wire-reader.ts";
 
-/** Name of the one text field that every store has: the values of all string fields. */
-export const textFieldName = "text";
-
 /** What of the limits shapes what is derived. */
 export type DeriveLimits = Pick<Limits, "recordTextCharsMax">;
-
-/**
- * Derives document and text from the bytes of a message, checking the bytes on the way: they pass if
- * and only if protobuf-es reads them.
- *
- * The document's forms are described in `forms.ts`. The text holds the value of every string field,
- * in the order of the descriptor: in nested messages, lists, maps (values, not keys), and in an Any
- * of a type that `types` knows. It is cut at the limit.
- *
- * @param field the request's field that holds the bytes, for the error.
- * @throws {CollectorError} ITEM_UNPARSABLE naming the field in the message and the offset.
- */
-export function derive(
-  desc: DescMessage,
-  bytes: Uint8Array,
-  types: Registry,
-  limits: DeriveLimits,
-  field = "item.value",
-): DerivedData {
-  const plan = MessagePlan.of(desc);
-  const reader = new WireReader(bytes);
-  const message = readMessage(plan, reader, bytes.byteLength, field);
-  const sink = new DocumentSink(types, reader, limits.recordTextCharsMax);
-  const document = plan.write(message, sink);
-  return { document: plan.isWellKnown ? asObject(document) : document, texts: [sink.text] };
-}
 
 /**
  * True if a strict parser reads the same from these bytes as protobuf-es does: each field under its
@@ -51,7 +21,18 @@ export function isRegular(desc: DescMessage, bytes: Uint8Array, field = "item.va
   return !reader.irregular;
 }
 
-function readMessage(plan: MessagePlan, reader: WireReader, end: number, field: string): Slots {
+/**
+ * Reads the bytes of a message, checking them: they pass if and only if protobuf-es reads them.
+ *
+ * @param field the request's field that holds the bytes, for the error.
+ * @throws {CollectorError} ITEM_UNPARSABLE naming the field in the message and the offset.
+ */
+export function readMessage(
+  plan: MessagePlan,
+  reader: WireReader,
+  end: number,
+  field: string,
+): Slots {
   const message = plan.newSlots();
   try {
     plan.read(reader, message, end);
@@ -69,12 +50,12 @@ function readMessage(plan: MessagePlan, reader: WireReader, end: number, field: 
   }
 }
 
-/** A collection may be of a type whose document is no object, as Value; a document has to be one. */
-function asObject(json: string): string {
-  return json.startsWith("{") ? json : `{"value":${json}}`;
-}
-
-class DocumentSink implements Sink {
+/**
+ * Takes up the text of a message while its document is written: the value of every string field, in
+ * the order of the descriptor; in nested messages, lists, maps (values, not keys), and in an Any of a
+ * type that `types` knows. It is cut at the limit.
+ */
+export class DocumentSink implements Sink {
   depth = 0;
   text = "";
   readonly #types: Registry;
@@ -133,7 +114,7 @@ class DocumentSink implements Sink {
 }
 
 /** The first `length` code units of `text`, without half a character at the end. */
-function cut(text: string, length: number): string {
+export function cut(text: string, length: number): string {
   const isHigh = (text.charCodeAt(length - 1) & 0xfc00) === 0xd800;
   return text.slice(0, isHigh ? length - 1 : length);
 }

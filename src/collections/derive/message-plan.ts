@@ -145,11 +145,14 @@ export class MessagePlan {
         }
       }
     }
-    this.#wellKnown = wellKnownWriter(this.desc, (name) => {
-      const plan = this.#fields.find((candidate) => candidate.field.name === name);
-      if (plan === undefined) throw new Error(`${this.desc.typeName} has no field ${name}`);
-      return plan;
-    });
+    this.#wellKnown = wellKnownWriter(this.desc, (name) => this.field(name));
+  }
+
+  /** How one field is kept and written. @param name its proto name; it has to exist */
+  field(name: string): Pick<FieldPlan, "slot" | "item" | "write"> {
+    const plan = this.#fields.find((candidate) => candidate.field.name === name);
+    if (plan === undefined) throw new Error(`${this.desc.typeName} has no field ${name}`);
+    return plan;
   }
 }
 
