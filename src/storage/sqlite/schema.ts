@@ -8,6 +8,12 @@ import { addTextIndex, addVectorIndex } from "./search-tables.ts";
 /** The version of the tables below, kept in each file's `user_version`. */
 export const schemaVersion = 2n;
 
+/** Not INSERT OR IGNORE: an upsert that fires the trigger would put its own policy in that place. */
+const noteGarbage = `
+    INSERT INTO file_garbage (sha256) SELECT OLD.sha256
+    WHERE NOT EXISTS (SELECT 1 FROM file_garbage WHERE sha256 = OLD.sha256);
+`;
+
 /**
  * The tables of one store.
  *
@@ -90,10 +96,10 @@ const tables = `
     sha256 TEXT PRIMARY KEY
   ) STRICT, WITHOUT ROWID;
   CREATE TRIGGER file_removed AFTER DELETE ON file BEGIN
-    INSERT OR IGNORE INTO file_garbage (sha256) VALUES (OLD.sha256);
+    ${noteGarbage}
   END;
   CREATE TRIGGER file_replaced AFTER UPDATE OF sha256 ON file WHEN OLD.sha256 <> NEW.sha256 BEGIN
-    INSERT OR IGNORE INTO file_garbage (sha256) VALUES (OLD.sha256);
+    ${noteGarbage}
   END;
 `;
 
