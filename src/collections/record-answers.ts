@@ -1,5 +1,5 @@
 import type { Any, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { SearchResult } from "../gen/collector/collection_server_pb.ts";
+import type { Facet, QueryPlan, SearchResult } from "../gen/collector/collection_server_pb.ts";
 import type { RecordMeta } from "../gen/collector/common_pb.ts";
 import type { StepOutcome, StoredRecord } from "../storage/record-store.ts";
 
@@ -31,12 +31,16 @@ export interface ListedRecords {
   readonly nextPageToken: string;
   readonly totalCount: bigint;
   readonly totalCountCapped: boolean;
+  readonly plan?: QueryPlan;
 }
 
 export interface FoundRecords {
   readonly results: SearchResult[];
   readonly totalCount: bigint;
   readonly totalCountCapped: boolean;
+  readonly approximate: boolean;
+  readonly facets: Facet[];
+  readonly plan?: QueryPlan;
 }
 
 const microsPerSecond = 1_000_000n;

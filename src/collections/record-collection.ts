@@ -3,15 +3,12 @@ import type { Collection } from "../gen/collector/collection_pb.ts";
 import type {
   BatchRequest,
   GetRequest,
-  ListRequest,
   RecordResult,
   ResponseOp,
-  SearchRequest,
 } from "../gen/collector/collection_server_pb.ts";
 import type { WatchRequest, WatchResponse } from "../gen/collector/record_streams_pb.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Limits } from "../lib/limits.ts";
-import { encodePageToken, type PageQuery, readPage } from "../lib/page-token.ts";
 import { systemNamespace } from "../registry/names.ts";
 import type { TypeSource } from "../registry/type-snapshot.ts";
 import type { ReadOptions } from "../storage/record-query.ts";
@@ -26,6 +23,7 @@ import { type BatchScope, batchParts, checkBatch, responseOps } from "./batch.ts
 import { DerivePlan } from "./derive/derive-plan.ts";
 import { expirySourceOf } from "./expiry-definition.ts";
 import { parseWhere } from "./filters/where.ts";
+import { type ListRecords, RecordQueries, type SearchRecords } from "./find/record-queries.ts";
 import { typeUrlOf } from "./items.ts";
 import type { KeyedLock } from "./keyed-lock.ts";
 import { checkRecordId, refuseSystemWrite } from "./names.ts";
@@ -55,7 +53,6 @@ import {
 } from "./record-requests.ts";
 import { RecordWriter } from "./record-writer.ts";
 import { rehearse } from "./rehearse.ts";
-import { readSearch, refuseUnserved } from "./searches.ts";
 import { vectorPathsOf } from "./vector-definition.ts";
 import { WatchPoint } from "./watch/watch-point.ts";
 import { watchRecords } from "./watch/watch-records.ts";
@@ -83,7 +80,7 @@ export interface RecordCollectionOptions {
   readonly locks: KeyedLock;
   readonly clock: Clock;
   readonly watches: Watches;
-  /** Told when a write makes a record that expires. */
+  /** Told when a record is about to be written that expires. */
   readonly onExpiry?: ((expiresUs: bigint) => void) | undefined;
 }
 
@@ -109,12 +106,14 @@ export class RecordCollection {
   readonly #writer: RecordWriter;
   readonly #typeUrl: string;
   readonly #watchPoint: WatchPoint;
+  readonly #queries: RecordQueries;
   /** The type under the snapshot that was in force at the last call. */
   #type: CollectionType | undefined;
   /** How records were written at the last write. */
   #target: (WriteTarget & { readonly derivedFor: Collection }) | undefined;
 
-  constructor({ state, store, types, limits, locks, clock, watches }: RecordCollectionOptions) {
+  constructor(options: RecordCollectionOptions) {
+    const { state, store, types, limits, locks, clock, watches, onExpiry } = options;
     const requests = new RecordRequests(limits, clock);
     this.#state = state;
     this.#store = store;
@@ -125,10 +124,19 @@ export class RecordCollection {
     // Records of the server itself are written by their owners, past the writer.
     const isTapped = state.definition.namespace !== systemNamespace;
     this.#watchPoint = new WatchPoint({ watches, store, isTapped });
+    this.#queries = new RecordQueries({
+      store,
+      limits,
+      typeUrl: this.#typeUrl,
+      definition: () => this.definition,
+      desc: () => this.type().desc,
+      textsOf: (data) => this.#textsOf(data),
+    });
     this.#writer = new RecordWriter({
       store,
       tap: this.#watchPoint,
       locks,
+      onExpiry,
       target: () => this.target(),
       isCurrent: (target) => target === this.#target && this.#isCurrent(this.#target),
       merge: (write, stored, target) => requests.merge(write, stored, target),
@@ -319,47 +327,21 @@ export class RecordCollection {
     });
   }
 
-  /** Records in the order of their creation. @throws {CollectorError} PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, QUERY_INVALID */
-  async list(
-    request: Pick<ListRequest, "filter" | "orderBy" | "pageSize" | "pageToken">,
-    options: CallOptions = {},
-  ): Promise<ListedRecords> {
+  /**
+   * Records that match, in the order of their creation or another, page by page.
+   *
+   * @throws {CollectorError} PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, QUERY_INVALID, FIELD_UNKNOWN,
+   * QUERY_TIMEOUT
+   */
+  async list(request: ListRecords, options: CallOptions = {}): Promise<ListedRecords> {
     this.#beforeRead();
-    refuseUnserved(request);
-    const query = this.#pageQuery();
-    const { size, after } = readPage(request, query, this.#limits);
-    const page = await this.#store.list({ limit: size, after }, this.#reading(options));
-    return {
-      items: page.records.map((record) => anyOf(this.#typeUrl, record.data)),
-      metas: page.records.map((record) => recordMeta(record)),
-      nextPageToken: page.next === undefined ? "" : encodePageToken(query, page.next),
-      totalCount: page.totalCount,
-      totalCountCapped: false,
-    };
+    return this.#queries.list(request, this.#reading(options));
   }
 
-  /** Records that hold all the words of `full_text`, the best first. @throws {CollectorError} QUERY_INVALID */
-  async search(
-    request: Pick<
-      SearchRequest,
-      "fullText" | "filters" | "labelFilters" | "vector" | "limit" | "offset" | "orderBy"
-    >,
-    options: CallOptions = {},
-  ): Promise<FoundRecords> {
+  /** The records that match best. @throws {CollectorError} QUERY_INVALID, FIELD_UNKNOWN, QUERY_TIMEOUT */
+  async search(request: SearchRecords, options: CallOptions = {}): Promise<FoundRecords> {
     this.#beforeRead();
-    const query = readSearch(request, this.#limits);
-    const found = await this.#store.searchText(query, this.#reading(options));
-    return {
-      results: found.hits.map(({ record, score }) => ({
-        $typeName: "collector.SearchResult",
-        item: anyOf(this.#typeUrl, record.data),
-        score,
-        distance: 0,
-        meta: recordMeta(record),
-      })),
-      totalCount: found.totalCount,
-      totalCountCapped: found.totalCapped,
-    };
+    return this.#queries.search(request, this.#reading(options));
   }
 
   /**
@@ -435,6 +417,14 @@ export class RecordCollection {
     signal?.throwIfAborted();
   }
 
+  /** The texts that a message is found by now, also while others are being built. */
+  async #textsOf(data: Uint8Array): Promise<readonly string[]> {
+    const { plan } = await this.target();
+    const serving = plan.shape.texts.findIndex(({ state }) => state === "ready");
+    const given = { writtenUs: 0n, keepsVectors: true, isLenient: true };
+    return plan.derive(data, given).texts[serving] ?? [];
+  }
+
   #reading({ signal }: CallOptions): ReadOptions {
     return { signal, budgetMs: this.#limits.queryBudgetMs };
   }
@@ -448,12 +438,6 @@ export class RecordCollection {
       requests: this.#requests,
       operationsMax: this.#limits.batchOperationsMax,
     };
-  }
-
-  /** Ties a token to this data: a restore makes it worthless, a rename does not. */
-  #pageQuery(): PageQuery {
-    const { collectionId, generation } = this.definition;
-    return ["List", collectionId, String(generation)];
   }
 
   #result(id: string, record: StoredRecord | undefined): RecordResult {
