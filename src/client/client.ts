@@ -87,7 +87,8 @@ export class Client implements AsyncDisposable {
   /** The records of a collection whose type this program was built with. */
   collection<Desc extends DescMessage>(name: string, schema: Desc): TypedCollection<Desc> {
     const { namespace } = this;
-    return new TypedCollection({ records: this.services.records, namespace, name, schema });
+    const { records, streams } = this.services;
+    return new TypedCollection({ records, streams, namespace, name, schema });
   }
 
   /** Calls a unary method of any service. @throws {ClientError} */

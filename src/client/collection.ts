@@ -8,8 +8,10 @@ import { type Any, anyPack, anyUnpack, timestampDate } from "@bufbuild/protobuf/
 import { Code } from "@connectrpc/connect";
 import { TextSyntax } from "../gen/collector/collection_server_pb.ts";
 import type { RecordMeta } from "../gen/collector/common_pb.ts";
+import { Change_Kind } from "../gen/collector/record_streams_pb.ts";
 import { ClientError } from "./client-error.ts";
 import type { Services } from "./services.ts";
+import { type WatchOptions, watchCollection } from "./watch.ts";
 import { type Where, whereText } from "./where.ts";
 
 /** A record and what the server knows about it. */
@@ -81,8 +83,22 @@ export interface SearchHit<T> extends TypedRecord<T> {
   readonly passages: readonly string[];
 }
 
+/** A change of a record. */
+export interface RecordChange<T> {
+  /** `left`: the filter does not hold for the record any more, or in what is caught up, it never did. */
+  readonly kind: "created" | "updated" | "deleted" | "left";
+  readonly id: string;
+  /** The version of the record, or the revision of its delete. */
+  readonly version: string;
+  /** The record after the change; undefined if it is deleted or has left, and for `idsOnly`. */
+  readonly record: TypedRecord<T> | undefined;
+  /** Where to go on after this change; a few before it may come again. */
+  readonly resumeToken: string;
+}
+
 export interface CollectionOptions<Desc extends DescMessage> {
   readonly records: Services["records"];
+  readonly streams: Services["streams"];
   readonly namespace: string;
   readonly name: string;
   readonly schema: Desc;
@@ -93,12 +109,14 @@ export class TypedCollection<Desc extends DescMessage> {
   readonly name: string;
   readonly namespace: string;
   readonly #records: Services["records"];
+  readonly #streams: Services["streams"];
   readonly #schema: Desc;
 
   constructor(options: CollectionOptions<Desc>) {
     this.name = options.name;
     this.namespace = options.namespace;
     this.#records = options.records;
+    this.#streams = options.streams;
     this.#schema = options.schema;
   }
 
@@ -222,6 +240,31 @@ export class TypedCollection<Desc extends DescMessage> {
     }));
   }
 
+  /**
+   * Changes as they happen, until the loop is left or the signal fires. What is missed while the
+   * connection is lost is caught up.
+   *
+   * @throws {ClientError} HISTORY_GONE if `resumeToken` is too old; see {@link watchCollection}
+   */
+  async *watch(options: WatchOptions = {}): AsyncIterable<RecordChange<MessageShape<Desc>>> {
+    let resumeToken = options.resumeToken ?? "";
+    const onBegin = (token: string): void => {
+      resumeToken = token;
+      options.onBegin?.(token);
+    };
+    const responses = watchCollection(this.#streams, this.#target(), { ...options, onBegin });
+    for await (const response of responses) {
+      const last = response.changes.at(-1);
+      for (const change of response.changes) {
+        if (change === last) resumeToken = response.resumeToken;
+        const { id, item, meta } = change;
+        const record =
+          item === undefined ? undefined : { ...toInfo(meta, id), item: this.#unpack(item) };
+        yield { kind: kindOf(change.kind), id, version: meta?.version ?? "", record, resumeToken };
+      }
+    }
+  }
+
   async #update(
     id: string,
     item: MessageInitShape<Desc>,
@@ -287,4 +330,17 @@ function toInfo(meta: RecordMeta | undefined, id: string): RecordInfo {
     updatedAt: meta?.updatedAt === undefined ? undefined : timestampDate(meta.updatedAt),
     labels: meta?.labels ?? {},
   };
+}
+
+function kindOf(kind: Change_Kind): RecordChange<unknown>["kind"] {
+  switch (kind) {
+    case Change_Kind.CREATED:
+      return "created";
+    case Change_Kind.DELETED:
+      return "deleted";
+    case Change_Kind.LEFT:
+      return "left";
+    default:
+      return "updated";
+  }
 }

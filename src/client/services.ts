@@ -5,12 +5,14 @@ import { CollectionService } from "../gen/collector/collection_server_pb.ts";
 import { CollectiveDispatcher } from "../gen/collector/dispatcher_pb.ts";
 import { Namespaces } from "../gen/collector/namespaces_pb.ts";
 import { Operations } from "../gen/collector/operations_pb.ts";
+import { RecordStreams } from "../gen/collector/record_streams_pb.ts";
 import { CollectorRegistry } from "../gen/collector/registry_pb.ts";
 import { TypeRegistry } from "../gen/collector/type_registry_pb.ts";
 
 /** A typed client for each service of the server. A call that fails throws a ClientError. */
 export interface Services {
   readonly records: ConnectClient<typeof CollectionService>;
+  readonly streams: ConnectClient<typeof RecordStreams>;
   readonly repo: ConnectClient<typeof CollectionRepo>;
   readonly admin: ConnectClient<typeof CollectionAdmin>;
   readonly registry: ConnectClient<typeof CollectorRegistry>;
@@ -24,6 +26,7 @@ export interface Services {
 export function createServices(transport: Transport): Services {
   return {
     records: createClient(CollectionService, transport),
+    streams: createClient(RecordStreams, transport),
     repo: createClient(CollectionRepo, transport),
     admin: createClient(CollectionAdmin, transport),
     registry: createClient(CollectorRegistry, transport),

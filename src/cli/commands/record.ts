@@ -8,6 +8,7 @@ import { type PutOptions, putRecords } from "../put.ts";
 import { notePlan } from "../query-plan.ts";
 import { defineSearch } from "../record-search.ts";
 import { JsonRecords, printRecords, type ShownRecord } from "../records.ts";
+import { defineWatch } from "../watch-records.ts";
 
 const pageSize = 500;
 
@@ -119,6 +120,7 @@ Examples:
   });
 
   defineSearch(command, context, environment);
+  defineWatch(command, context, environment);
 
   command
     .command("rm <collection> <id...>")
