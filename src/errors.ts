@@ -44,6 +44,7 @@ export type ErrorReason =
   | "OPERATION_RUNNING"
   | "HISTORY_GONE"
   | "VERSION_MISMATCH"
+  | "EMBEDDER_UNAVAILABLE"
   | "SHAPE_OUTDATED"
   | "FILE_MISMATCH"
   // The caller may not.

@@ -57,6 +57,7 @@ const retryableByReason: Readonly<Record<ClientErrorReason, boolean>> = {
   OPERATION_RUNNING: true,
   HISTORY_GONE: false,
   VERSION_MISMATCH: false,
+  EMBEDDER_UNAVAILABLE: false,
   SHAPE_OUTDATED: true,
   FILE_MISMATCH: false,
   SYSTEM_READ_ONLY: false,

@@ -56,6 +56,7 @@ export const codeByReason: Readonly<Record<ErrorReason, Code>> = {
   OPERATION_RUNNING: Code.FailedPrecondition,
   HISTORY_GONE: Code.FailedPrecondition,
   VERSION_MISMATCH: Code.Aborted,
+  EMBEDDER_UNAVAILABLE: Code.FailedPrecondition,
   SHAPE_OUTDATED: Code.Aborted,
   FILE_MISMATCH: Code.Aborted,
   SYSTEM_READ_ONLY: Code.PermissionDenied,
