@@ -197,7 +197,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   };
   const server = { version, collectorId: folder.collectorId, defaultNamespace, limits };
   routes.add(CollectionService, collectionService(catalog, server));
-  routes.add(CollectionRepo, collectionRepo(catalog));
+  routes.add(CollectionRepo, collectionRepo(catalog, limits));
   routes.add(CollectionAdmin, collectionAdmin(catalog));
   routes.add(FileService, fileService(new FileCatalog({ collections: catalog, limits })));
   routes.add(CollectorRegistry, collectorRegistry(registry));

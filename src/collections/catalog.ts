@@ -281,6 +281,14 @@ export class CollectionCatalog implements TypeUsage {
     return { collection: this.#answer(entry), ...(operation === undefined ? {} : { operation }) };
   }
 
+  /** Names of the collections of a namespace, in order. */
+  namesIn(namespace: string): readonly string[] {
+    return Array.from(
+      this.#table.index.inNamespace(namespace),
+      ({ definition }) => definition.name,
+    ).sort();
+  }
+
   collectionsUsing(namespace: string, typeNames: ReadonlySet<string>): readonly string[] {
     const names: string[] = [];
     for (const { definition } of this.#table.index.inNamespace(namespace)) {

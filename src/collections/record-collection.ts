@@ -6,12 +6,17 @@ import type {
   RecordResult,
   ResponseOp,
 } from "../gen/collector/collection_server_pb.ts";
-import type { WatchRequest, WatchResponse } from "../gen/collector/record_streams_pb.ts";
+import type {
+  ExportRequest,
+  ExportResponse,
+  WatchRequest,
+  WatchResponse,
+} from "../gen/collector/record_streams_pb.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Limits } from "../lib/limits.ts";
 import { systemNamespace } from "../registry/names.ts";
 import type { TypeSource } from "../registry/type-snapshot.ts";
-import type { ReadOptions } from "../storage/record-query.ts";
+import type { Condition, ReadOptions } from "../storage/record-query.ts";
 import type {
   RecordStore,
   StepOutcome,
@@ -22,6 +27,7 @@ import type {
 import { type BatchScope, batchParts, checkBatch, responseOps } from "./batch.ts";
 import { DerivePlan } from "./derive/derive-plan.ts";
 import { expirySourceOf } from "./expiry-definition.ts";
+import { type ExportScope, exportRecords } from "./export.ts";
 import { parseWhere } from "./filters/where.ts";
 import { type ListRecords, RecordQueries, type SearchRecords } from "./find/record-queries.ts";
 import { typeUrlOf } from "./items.ts";
@@ -54,6 +60,7 @@ import {
 import { RecordWriter } from "./record-writer.ts";
 import { rehearse } from "./rehearse.ts";
 import { vectorPathsOf } from "./vector-definition.ts";
+import { compileCondition, EvaluatedRecord } from "./watch/evaluate.ts";
 import { WatchPoint } from "./watch/watch-point.ts";
 import { watchRecords } from "./watch/watch-records.ts";
 import type { Watches } from "./watch/watches.ts";
@@ -364,6 +371,22 @@ export class RecordCollection {
     });
   }
 
+  /**
+   * Sends all records as they are at one moment, see {@link exportRecords}.
+   *
+   * @throws {CollectorError} while it is read, also QUERY_INVALID and FIELD_UNKNOWN
+   */
+  async *export(
+    request: Pick<ExportRequest, "where">,
+    { signal, filesUri }: Pick<ExportScope, "signal" | "filesUri">,
+  ): AsyncGenerator<ExportResponse> {
+    this.#beforeRead();
+    const condition = parseWhere(request.where, this.type().desc, this.#limits);
+    const matches = condition.kind === "always" ? undefined : await this.#matcher(condition);
+    const definition = this.definition;
+    yield* exportRecords({ store: this.#store, definition, matches, filesUri, signal });
+  }
+
   /** Ends all watches, as the collection is deleted. */
   endWatches(): void {
     this.#watchPoint.end(deletedCollection(this.definition));
@@ -415,6 +438,17 @@ export class RecordCollection {
     this.#beforeRead();
     refuseSystemWrite(this.definition.namespace);
     signal?.throwIfAborted();
+  }
+
+  /** Says of stored records whether a condition holds. */
+  async #matcher(condition: Condition): Promise<(record: StoredRecord) => boolean> {
+    const { plan } = await this.target();
+    const predicate = compileCondition(condition);
+    const given = { writtenUs: 0n, keepsVectors: true, isLenient: true };
+    return (record) => {
+      const { document } = plan.derive(record.data, given);
+      return predicate(new EvaluatedRecord({ ...record, document }));
+    };
   }
 
   /** The texts that a message is found by now, also while others are being built. */

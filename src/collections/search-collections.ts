@@ -15,7 +15,6 @@ const fusionConstant = 60;
 
 /** Where the collections are. */
 export interface SearchedCatalog {
-  readonly limits: Pick<Limits, "messageBytesMax">;
   /** Names of the collections of a namespace, in order. */
   namesIn(namespace: string): readonly string[];
   /** @throws {CollectorError} COLLECTION_NOT_FOUND */
@@ -61,6 +60,7 @@ export async function searchCollections(
     "namespace" | "collectionNames" | "query" | "limit" | "orderBy"
   >,
   catalog: SearchedCatalog,
+  { messageBytesMax }: Pick<Limits, "messageBytesMax">,
   options: CallOptions = {},
 ): Promise<MatchesOfCollections> {
   const query = readQuery(request);
@@ -78,7 +78,7 @@ export async function searchCollections(
   const failed = answers.filter(({ error }) => error !== undefined);
   const [first] = failed;
   if (first?.error !== undefined && failed.length === answers.length) throw first.error;
-  return fit(answers, catalog.limits.messageBytesMax / 2);
+  return fit(answers, messageBytesMax / 2);
 }
 
 function readQuery({

@@ -1,10 +1,20 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CollectionCatalog } from "../../collections/catalog.ts";
-import type { CollectionRepo } from "../../gen/collector/collection_repo_pb.ts";
+import { type CollectionMatches, searchCollections } from "../../collections/search-collections.ts";
+import type {
+  CollectionRepo,
+  SearchCollectionsResponse_CollectionResultSchema,
+} from "../../gen/collector/collection_repo_pb.ts";
+import type { Limits } from "../../lib/limits.ts";
 import type { ServiceHandlers } from "../call.ts";
+import { contractStatus } from "../contract-status.ts";
 import { unserved } from "./unserved.ts";
 
 /** `collector.CollectionRepo` over the {@link CollectionCatalog}. */
-export function collectionRepo(catalog: CollectionCatalog): ServiceHandlers<typeof CollectionRepo> {
+export function collectionRepo(
+  catalog: CollectionCatalog,
+  limits: Limits,
+): ServiceHandlers<typeof CollectionRepo> {
   return {
     async createCollection(request) {
       const collection = await catalog.create(request.collection, request);
@@ -21,7 +31,17 @@ export function collectionRepo(catalog: CollectionCatalog): ServiceHandlers<type
       return { collection, serverEndpoint: collection.serverEndpoint };
     },
 
-    searchCollections: unserved("CollectionRepo/SearchCollections"),
+    async searchCollections(request, call) {
+      const found = await searchCollections(request, catalog, limits, call);
+      return {
+        results: found.collections.map(collectionResult),
+        totalMatches: found.totalMatches,
+        ranked: [...found.ranked],
+        totalMatchesCapped: found.totalCapped,
+        truncated: found.truncated,
+      };
+    },
+
     clone: unserved("CollectionRepo/Clone"),
     fetch: unserved("CollectionRepo/Fetch"),
     pushCollection: unserved("CollectionRepo/PushCollection"),
@@ -33,5 +53,22 @@ export function collectionRepo(catalog: CollectionCatalog): ServiceHandlers<type
     restoreBackup: unserved("CollectionRepo/RestoreBackup"),
     deleteBackup: unserved("CollectionRepo/DeleteBackup"),
     verifyBackup: unserved("CollectionRepo/VerifyBackup"),
+  };
+}
+
+function collectionResult({
+  collectionName,
+  found,
+  error,
+}: CollectionMatches): MessageInitShape<typeof SearchCollectionsResponse_CollectionResultSchema> {
+  const results = found?.results ?? [];
+  return {
+    collectionName,
+    items: results.flatMap(({ item }) => item ?? []),
+    scores: Object.fromEntries(results.map(({ meta, score }) => [meta?.id ?? "", score])),
+    results: results.map(({ item: _, ...result }) => result),
+    totalCount: found?.totalCount ?? 0n,
+    totalCountCapped: found?.totalCountCapped ?? false,
+    status: contractStatus(error),
   };
 }
