@@ -3,7 +3,13 @@ import { invalidField } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
 import { quote } from "../../registry/names.ts";
 import type { OrderKey, ValueSource } from "../../storage/record-query.ts";
-import { type FilterTarget, resolveTarget, targetPath } from "./filter-path.ts";
+import {
+  type FieldTarget,
+  type FilterTarget,
+  resolveTarget,
+  targetPath,
+  valueSource,
+} from "./filter-path.ts";
 import type { Refuse } from "./refuse.ts";
 import { characterAt } from "./syntax-problem.ts";
 import { typeLabel } from "./value-types.ts";
@@ -86,28 +92,20 @@ function orderSource(target: FilterTarget, refuse: Refuse): ValueSource {
   }
   if (target.kind === "meta") return { kind: "meta", name: target.name };
   if (target.kind === "label") return { kind: "label", key: target.key };
-  const { type, shape, isMany, steps } = target;
-  const why =
-    shape === "map"
-      ? "it is a map; name a key in it"
-      : shape === "list"
-        ? "it is repeated"
-        : isMany && type.kind !== "json"
-          ? "the path goes through a repeated field"
-          : type.kind === "message" || type.kind === "object"
-            ? `it is ${typeLabel(type)}; name a field in it`
-            : undefined;
-  if (why !== undefined || steps.some(({ kind }) => kind === "items")) {
-    throw refuse(
-      "QUERY_INVALID",
-      `records cannot be sorted by ${quote(targetPath(target))}: ${why ?? "the path goes through a repeated field"}`,
-    );
+  const why = whyNoOrder(target);
+  if (why === undefined) return valueSource(target);
+  const path = quote(targetPath(target));
+  throw refuse("QUERY_INVALID", `records cannot be sorted by ${path}: ${why}`);
+}
+
+function whyNoOrder({ type, shape, steps }: FieldTarget): string | undefined {
+  if (shape === "map") return "it is a map; name a key in it";
+  if (shape === "list") return "it is repeated";
+  if (type.kind === "message" || type.kind === "object") {
+    return `it is ${typeLabel(type)}; name a field in it`;
   }
-  // JSON of no fixed shape can be an array, of which an index holds each item.
-  const isJson = type.kind === "json";
-  return {
-    kind: "field",
-    steps: steps.filter(({ kind }) => kind === "member"),
-    index: isJson ? undefined : target.index,
-  };
+  // JSON is let through: what has many values there is sorted by the first.
+  return steps.some(({ kind }) => kind === "items")
+    ? "the path goes through a repeated field"
+    : undefined;
 }
