@@ -37,6 +37,11 @@ const groups: readonly CommandGroup[] = [
     summary: "write, read and search records",
     load: () => import("./commands/record.ts"),
   },
+  {
+    name: "file",
+    summary: "attach files to records and collections",
+    load: () => import("./commands/file.ts"),
+  },
   { name: "call", summary: "call any method with JSON", load: () => import("./commands/call.ts") },
   {
     name: "namespace",

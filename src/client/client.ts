@@ -14,6 +14,7 @@ import { Code, type Transport } from "@connectrpc/connect";
 import { ClientError } from "./client-error.ts";
 import { type CallLimits, TypedCollection } from "./collection.ts";
 import { DynamicTypes } from "./dynamic-types.ts";
+import { CollectionFiles } from "./files.ts";
 import { type RegisteredFileResult, registerFiles } from "./register.ts";
 import { createServices, type Services } from "./services.ts";
 import { type OpenTransport, openTransport } from "./transport.ts";
@@ -89,6 +90,15 @@ export class Client implements AsyncDisposable {
     const { namespace } = this;
     const { records, streams } = this.services;
     return new TypedCollection({ records, streams, namespace, name, schema });
+  }
+
+  /** The files of a collection and of its records. */
+  files(collection: string): CollectionFiles {
+    return new CollectionFiles({
+      files: this.services.files,
+      namespace: this.namespace,
+      collection,
+    });
   }
 
   /** Calls a unary method of any service. @throws {ClientError} */

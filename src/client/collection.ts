@@ -315,7 +315,10 @@ export class TypedCollection<Desc extends DescMessage> {
   }
 }
 
-function limitsOf({ signal, timeoutMs }: CallLimits): { signal?: AbortSignal; timeoutMs?: number } {
+export function limitsOf({ signal, timeoutMs }: CallLimits): {
+  signal?: AbortSignal;
+  timeoutMs?: number;
+} {
   return {
     ...(signal === undefined ? {} : { signal }),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),

@@ -3,6 +3,7 @@ import { CollectionAdmin } from "../gen/collector/collection_admin_pb.ts";
 import { CollectionRepo } from "../gen/collector/collection_repo_pb.ts";
 import { CollectionService } from "../gen/collector/collection_server_pb.ts";
 import { CollectiveDispatcher } from "../gen/collector/dispatcher_pb.ts";
+import { FileService } from "../gen/collector/files_pb.ts";
 import { Namespaces } from "../gen/collector/namespaces_pb.ts";
 import { Operations } from "../gen/collector/operations_pb.ts";
 import { RecordStreams } from "../gen/collector/record_streams_pb.ts";
@@ -15,6 +16,7 @@ export interface Services {
   readonly streams: ConnectClient<typeof RecordStreams>;
   readonly repo: ConnectClient<typeof CollectionRepo>;
   readonly admin: ConnectClient<typeof CollectionAdmin>;
+  readonly files: ConnectClient<typeof FileService>;
   readonly registry: ConnectClient<typeof CollectorRegistry>;
   readonly types: ConnectClient<typeof TypeRegistry>;
   readonly namespaces: ConnectClient<typeof Namespaces>;
@@ -29,6 +31,7 @@ export function createServices(transport: Transport): Services {
     streams: createClient(RecordStreams, transport),
     repo: createClient(CollectionRepo, transport),
     admin: createClient(CollectionAdmin, transport),
+    files: createClient(FileService, transport),
     registry: createClient(CollectorRegistry, transport),
     types: createClient(TypeRegistry, transport),
     namespaces: createClient(Namespaces, transport),

@@ -31,7 +31,7 @@ class Fixture implements AsyncDisposable {
   ): Promise<Fixture> {
     const folder = await tempFolder("store-files");
     const limits = { ...defaultLimits, ...options.limits };
-    const fixture = new Fixture(folder.path, limits, () => folder[Symbol.asyncDispose]());
+    const fixture = new Fixture(folder.path, limits, async () => folder[Symbol.asyncDispose]());
     await fixture.start();
     await fixture.engine.create(location, {
       durability: options.durability ?? "full",
