@@ -172,6 +172,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   later.catalog = catalog;
   await operationStore.resume(catalog.resumers);
   await catalog.followTypes();
+  parts.use(catalog.sweepExpired());
 
   const metrics = new Metrics({ version });
   const newRequestId = requestIds();

@@ -28,6 +28,7 @@ import {
   partsOf,
 } from "./definitions.ts";
 import { describeCollection } from "./describe.ts";
+import { ExpirySweeper } from "./expiry-sweeper.ts";
 import { type ModifyCollection, type ModifyWaiting, modifyCollection } from "./modify.ts";
 import { checkCollectionName, refuseSystemWrite } from "./names.ts";
 import { type RecordCollection, typeNameOf } from "./record-collection.ts";
@@ -37,7 +38,7 @@ import { alterKind, indexBuildKind, typeUpgradeKind, Upkeep } from "./upkeep.ts"
 import { Watches } from "./watch/watches.ts";
 
 export interface CollectionCatalogOptions
-  extends Omit<DefinitionTableOptions, "clock" | "log" | "watches">,
+  extends Omit<DefinitionTableOptions, "clock" | "log" | "watches" | "sweeper">,
     Partial<Pick<DefinitionTableOptions, "clock" | "log" | "watches">> {
   /** The collections of namespace `system`, by name, with the types of their records. */
   readonly systemCollections: Readonly<Record<string, DescMessage>>;
@@ -94,7 +95,9 @@ export class CollectionCatalog implements TypeUsage {
   /** Costs one list of all definitions. The types have to be there already. */
   static async open(given: CollectionCatalogOptions): Promise<CollectionCatalog> {
     const watches = new Watches(given.limits);
-    const options = { clock: systemClock, log: silentLog, watches, ...given };
+    const { clock = systemClock, log = silentLog } = given;
+    const sweeper = new ExpirySweeper({ clock, log });
+    const options = { watches, ...given, clock, log, sweeper };
     const table = await DefinitionTable.open(options, options.systemCollections);
     return new CollectionCatalog(options, table);
   }
@@ -121,6 +124,16 @@ export class CollectionCatalog implements TypeUsage {
         return entry === undefined ? undefined : this.#upkeep.typeUpgrade(entry);
       },
     };
+  }
+
+  /**
+   * Begins to remove expired records from the disk, until the result is disposed. To be called once, when
+   * the operations were resumed.
+   */
+  sweepExpired(): ExpirySweeper {
+    const { sweeper } = this.#options;
+    sweeper.start();
+    return sweeper;
   }
 
   /**

@@ -10,6 +10,7 @@ import type { StorageEngine, StoreLocation } from "../storage/record-store.ts";
 import { CatalogEntry } from "./catalog-entry.ts";
 import { CatalogIndex } from "./catalog-index.ts";
 import { changedDefinition, type DefinitionChanges, layoutOf, locationOf } from "./definitions.ts";
+import type { ExpirySweeper } from "./expiry-sweeper.ts";
 import { KeyedLock } from "./keyed-lock.ts";
 import { deletedCollection } from "./record-failures.ts";
 import { systemLocation, systemStorePrefix } from "./system-collections.ts";
@@ -25,6 +26,8 @@ export interface DefinitionTableOptions {
   readonly clock: Clock;
   readonly watches: Watches;
   readonly log: Log;
+  /** Removes the expired records of the collections that have an expiry. */
+  readonly sweeper: ExpirySweeper;
 }
 
 /**
@@ -104,12 +107,14 @@ export class DefinitionTable {
     this.index.remove(entry);
     entry.definition = definition;
     this.index.add(entry);
+    this.#schedule(entry);
   }
 
   /** Removes the definition; its store is still there. To be called by {@link changing}. */
   async remove(entry: CatalogEntry): Promise<void> {
     await this.#options.definitions.write([{ kind: "delete", id: entry.definition.collectionId }]);
     entry.isDeleted = true;
+    this.#options.sweeper.remove(entry);
     entry.records.endWatches();
     this.index.remove(entry);
   }
@@ -125,11 +130,21 @@ export class DefinitionTable {
   }
 
   #add(definition: Collection, location: StoreLocation): CatalogEntry {
-    const { engine, types, limits, clock, watches } = this.#options;
+    const { engine, types, limits, clock, watches, sweeper } = this.#options;
     const shared = { types, limits, clock, watches, locks: new KeyedLock() };
-    const entry = new CatalogEntry(definition, engine.store(location), shared);
+    const entry = new CatalogEntry(definition, engine.store(location), {
+      ...shared,
+      onExpiry: (expiresUs) => sweeper.note(entry, expiresUs),
+    });
     this.index.add(entry);
+    if (definition.expiry !== undefined) sweeper.add(entry);
     return entry;
+  }
+
+  #schedule(entry: CatalogEntry): void {
+    const { sweeper } = this.#options;
+    if (entry.definition.expiry === undefined) sweeper.remove(entry);
+    else sweeper.add(entry);
   }
 
   async #load(): Promise<void> {

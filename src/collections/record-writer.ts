@@ -40,6 +40,8 @@ export interface RecordWriterOptions {
   readonly tap?: WriteTap | undefined;
   /** Every write of a locked record has to take its lock. */
   readonly locks: KeyedLock;
+  /** Told when a record is about to be written that expires. */
+  readonly onExpiry?: ((expiresUs: bigint) => void) | undefined;
   /** How records are written now. */
   readonly target: () => Promise<WriteTarget>;
   /** False once type or definition have changed: what was derived before must not be written. */
@@ -172,11 +174,20 @@ export class RecordWriter {
   ): Promise<WriteOutcome> {
     const { store, tap, isCurrent } = this.#options;
     if (target !== undefined && !isCurrent(target)) throw outdated();
+    if (target?.plan.canExpire === true) this.#noteExpiry(steps);
     if (tap === undefined) return store.write({ steps, request });
     const write: Write = { steps, request, wantsBefore: tap.wantsBefore() };
     const outcome = await store.write(write);
     tap.note(write, outcome);
     return outcome;
+  }
+
+  #noteExpiry(steps: readonly WriteStep[]): void {
+    for (const step of steps) {
+      if (step.kind !== "create" && step.kind !== "update") continue;
+      const expiresUs = step.content?.expiresUs;
+      if (expiresUs !== undefined) this.#options.onExpiry?.(expiresUs);
+    }
   }
 
   async #apply(writes: readonly RecordWrite[], request: Write["request"]): Promise<WriteOutcome> {

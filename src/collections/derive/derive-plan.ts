@@ -85,6 +85,10 @@ export class DerivePlan {
     return this.#options.desc;
   }
 
+  get canExpire(): boolean {
+    return this.#options.expiry !== undefined;
+  }
+
   /** True if a write of labels alone puts off the record's end. */
   get hasTimeToLive(): boolean {
     return this.#options.expiry?.kind === "timeToLive";
