@@ -81,6 +81,8 @@ export interface Limits {
   readonly readersMax: number;
   /** Lists and searches that may wait for one of them. */
   readonly readQueueMax: number;
+  /** Scans of whole collections that may run at a time, each in a process of its own. */
+  readonly exportsMax: number;
 }
 
 /** The default of each limit; the configuration may set them under `limits`. */
@@ -134,4 +136,5 @@ export const defaultLimits: Limits = {
   openStoresMax: 256,
   readersMax: 2,
   readQueueMax: 1000,
+  exportsMax: 4,
 };

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { invalidField } from "../errors.ts";
 import type { Limits } from "./limits.ts";
 
-/** Longest page token that is looked at, in characters. */
-export const pageTokenCharsMax = 4096;
+/** Longest page token that is looked at, in characters: it holds the keys that a list is sorted by. */
+export const pageTokenCharsMax: number = 64 * 1024;
 
 const formatVersion = 1;
 const checkBytes = 9;

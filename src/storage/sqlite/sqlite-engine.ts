@@ -8,6 +8,7 @@ import type { StoreLayout } from "../store-layout.ts";
 import { assertSqliteVersion } from "./connection.ts";
 import { PointReads } from "./point-reads.ts";
 import { ReaderPool } from "./reader/reader-pool.ts";
+import { ScanPool } from "./reader/scan-pool.ts";
 import { checkWanted } from "./search-tables.ts";
 import { SqliteRecordStore, type StoreParts } from "./sqlite-record-store.ts";
 import { StoreFolders } from "./store-folders.ts";
@@ -56,6 +57,7 @@ export class SqliteEngine implements StorageEngine {
     const folders = await StoreFolders.open(storesFolder);
     const pointReads = new PointReads({ storesFolder, handlesMax: limits.openStoresMax, clock });
     const readers = new ReaderPool({ storesFolder, limits, log });
+    const scans = new ScanPool({ storesFolder, limits, log });
     const writers = new WriterPool({
       threads,
       log,
@@ -78,6 +80,7 @@ export class SqliteEngine implements StorageEngine {
       pointReads,
       writers,
       readers,
+      scans,
       reserve: new DiskReserve(storesFolder, limits.diskReserveBytes),
       files: new Map(),
     });
@@ -137,9 +140,9 @@ export class SqliteEngine implements StorageEngine {
   }
 
   async #close(): Promise<void> {
-    const { pointReads, readers, writers } = this.#parts;
+    const { pointReads, readers, scans, writers } = this.#parts;
     await Promise.all([...this.#gates.values()].map((gate) => gate.close(shuttingDown())));
-    await readers.close();
+    await Promise.all([readers.close(), scans.close()]);
     pointReads.closeAll();
     await writers.close();
   }

@@ -26,7 +26,6 @@ import type {
 import type { IndexDefinition, StoreShape } from "../store-layout.ts";
 import { hasCode } from "./file-sync.ts";
 import { SqliteStoreFiles } from "./files/sqlite-store-files.ts";
-import { decodeCursor, encodeCursor } from "./list-cursor.ts";
 import {
   OutdatedStoreError,
   type PointReads,
@@ -34,8 +33,10 @@ import {
   readPageBytes,
   readStats,
 } from "./point-reads.ts";
+import type { ResultOf, SingleQuery } from "./reader/queries.ts";
 import type { ReaderPool } from "./reader/reader-pool.ts";
 import { unpackRecords } from "./reader/record-codec.ts";
+import type { ScanPool } from "./reader/scan-pool.ts";
 import { checkWanted, readSearchIndexes, shapeOf, type WantedSearch } from "./search-tables.ts";
 import type { StoreGate } from "./store-gate.ts";
 import { dataFileName } from "./store-paths.ts";
@@ -55,10 +56,15 @@ export interface StoreParts {
   /** The files of each store that were asked for. */
   readonly files: Map<string, SqliteStoreFiles>;
   readonly readers: ReaderPool;
+  readonly scans: ScanPool;
 }
 
 /** Records read before other work on the event loop gets its turn. */
 const readsPerTurn = 200;
+
+/** What part of a query's budget may go into counting what matches, and how long at most, in ms. */
+const countShare = 0.1;
+const countMsMax = 100;
 
 const busyRetries = 20;
 const busyRetryMs = 5;
@@ -129,40 +135,27 @@ export class SqliteRecordStore implements RecordStore {
     return Promise.reject(unserved());
   }
 
-  scan(): Promise<RecordScan> {
-    return Promise.reject(unserved());
-  }
-
-  expired(): Promise<readonly string[]> {
-    return Promise.reject(unserved());
-  }
-
   async list(query: ListQuery, options: ReadOptions = {}): Promise<ListPage> {
-    const { incarnation } = await this.#read((handle) => handle);
-    const after = query.after === undefined ? 0n : decodeCursor(query.after, incarnation);
-    const { limit } = query;
-    const { readers } = this.#parts;
-    const result = await this.#gate.use(() =>
-      readers.run(this.#key, { kind: "list", limit, after, bytesMax: this.#pageBytesMax }, options),
+    const { where, order = [], limit, after } = query;
+    const budgetMs = options.budgetMs ?? this.#parts.limits.queryBudgetMs;
+    const countMs = Math.min(budgetMs * countShare, countMsMax);
+    const nowUs = this.#parts.clock.nowUs();
+    const bytesMax = this.#pageBytesMax;
+    const { records, next, totalCount, totalCapped, run } = await this.#query(
+      { kind: "list", where, order, limit, after, nowUs, bytesMax, countMs },
+      options,
     );
-    return {
-      records: unpackRecords(result.records),
-      next: result.next === undefined ? undefined : encodeCursor(result.next, incarnation),
-      totalCount: result.totalCount,
-      totalCapped: false,
-      run: noRun,
-    };
+    return { records: unpackRecords(records), next, totalCount, totalCapped, run };
   }
 
   async search(query: SearchQuery, options: ReadOptions = {}): Promise<SearchHits> {
     const { text, limit, offset } = query;
     const words = text === undefined ? [] : wordsOf(text);
     if (words.length === 0) throw invalidField("QUERY_INVALID", "query", "send at least one word");
-    await this.#read(() => undefined);
-    const { readers } = this.#parts;
     const bytesMax = this.#pageBytesMax;
-    const { records, scores, totalCount, totalCapped } = await this.#gate.use(() =>
-      readers.run(this.#key, { kind: "searchText", words, limit, offset, bytesMax }, options),
+    const { records, scores, totalCount, totalCapped } = await this.#query(
+      { kind: "searchText", words, limit, offset, bytesMax },
+      options,
     );
     return {
       hits: unpackRecords(records).map((record, position) => ({
@@ -180,17 +173,27 @@ export class SqliteRecordStore implements RecordStore {
   }
 
   async changes(revision: bigint, limit: number, options: ReadOptions = {}): Promise<ChangePage> {
+    const bytesMax = this.#pageBytesMax;
+    const query = { kind: "changes", revision, limit, bytesMax } as const;
+    const { kind: _, ...page } = await this.#query(query, options);
+    return page;
+  }
+
+  async expired(limit: number): Promise<readonly string[]> {
+    const nowUs = this.#parts.clock.nowUs();
+    return (await this.#query({ kind: "expired", nowUs, limit }, {})).ids;
+  }
+
+  async scan(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<RecordScan> {
     await this.#read(() => undefined);
-    const { readers } = this.#parts;
-    const result = await this.#gate.use(() =>
-      readers.run(this.#key, { kind: "changes", revision, limit }, options),
-    );
-    return {
-      changes: result.changes,
-      more: false,
-      revision: result.revision,
-      horizon: result.horizon,
-    };
+    const gate = this.#gate;
+    const signals = options.signal === undefined ? [] : [options.signal];
+    const signal = AbortSignal.any([gate.ending, ...signals]);
+    const { scans, clock } = this.#parts;
+    const scan = await gate.use(() => scans.start(this.#key, clock.nowUs(), signal));
+    // The store counts as used until the scan has let go of it.
+    void gate.use(() => scan.ended).catch(() => undefined);
+    return scan;
   }
 
   async stats(): Promise<StoreStats> {
@@ -253,6 +256,12 @@ export class SqliteRecordStore implements RecordStore {
     } finally {
       this.#shape = undefined;
     }
+  }
+
+  /** Runs a query on a reader, once it is known that the store can be read. */
+  async #query<Q extends SingleQuery>(query: Q, options: ReadOptions): Promise<ResultOf<Q>> {
+    await this.#read(() => undefined);
+    return this.#gate.use(() => this.#parts.readers.run(this.#key, query, options));
   }
 
   /** A page has to fit into a message together with what is said about each record. */

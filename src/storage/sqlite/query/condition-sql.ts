@@ -3,7 +3,7 @@ import type { Condition, FieldValue, OrderKey } from "../../record-query.ts";
 import { integerOf, textOf } from "../connection.ts";
 import { bind, join, joinTruths, none, raw, type SqlFragment, sql } from "./sql.ts";
 import { prepared } from "./statements.ts";
-import { anyPlace, hasFixedType, orderValue, type Place } from "./value-source.ts";
+import { anyPlace, hasFixedType, onlyPlace, orderValue, type Place } from "./value-source.ts";
 
 /** What conditions have to know of the store they are for. */
 export interface QueryContext {
@@ -105,6 +105,11 @@ export function indexedConditionSql(
   }
 }
 
+/** A term on the row `r` that may be NULL: plain, so that an index of the table can serve it. */
+export function bareTermSql(term: Term): SqlFragment {
+  return onlyPlace(term.source, (place) => placeTest(term, place));
+}
+
 /** The rows of a field index whose records can fulfil a term. */
 export interface IndexRows {
   readonly table: SqlFragment;
@@ -137,11 +142,6 @@ export function indexRowsOf(term: Term, { indexes }: QueryContext): IndexRows | 
       return { ...rows, range: compareRange(term.operator, term.value), values: undefined, exact };
     case "prefix":
       return { ...rows, range: prefixTest(raw("value"), term.text), values: undefined, exact };
-    case "substring": {
-      // Goes through all texts, which are fewer bytes than all records.
-      const range = sql`(value >= '' AND value < x'' AND instr(value, ${bind(term.text)}) > 0)`;
-      return { ...rows, range, values: undefined, exact };
-    }
     case "exists":
       return exact ? { ...rows, range: raw("value < x''"), values: undefined, exact } : undefined;
     default:

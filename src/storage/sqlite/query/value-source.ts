@@ -24,17 +24,22 @@ interface Walk {
 
 /** A truth, never NULL: whether `test` holds at any place of the source, in the record `r`. */
 export function anyPlace(source: ValueSource, test: PlaceTest): SqlFragment {
-  if (source.kind === "meta") return sql`(${test(metaPlace(source.name))} IS TRUE)`;
+  if (source.kind === "meta") return sql`((${test(metaPlace(source.name))}) IS TRUE)`;
   const walk = walkSource(source);
-  if (walk.tables.length === 0) return sql`(${test(placeOf(walk))} IS TRUE)`;
+  if (walk.tables.length === 0) return sql`((${test(placeOf(walk))}) IS TRUE)`;
   const single = singlePlace(source);
   const among = sql`EXISTS (SELECT 1 FROM ${join(walk.tables, " CROSS JOIN ")} WHERE ${join(
-    [...walk.guards, test(placeOf(walk))],
+    [...walk.guards, sql`(${test(placeOf(walk))})`],
     " AND ",
   )})`;
   if (single === undefined) return among;
   // A value that is no array is by far the most common, and needs no list to be gone through.
-  return sql`CASE ${single.type} WHEN 'array' THEN ${among} ELSE (${test(single)} IS TRUE) END`;
+  return sql`CASE ${single.type} WHEN 'array' THEN ${among} ELSE ((${test(single)}) IS TRUE) END`;
+}
+
+/** The same of a source that is no field: it may be NULL, and an index of the table can serve it. */
+export function onlyPlace(source: ValueSource, test: PlaceTest): SqlFragment {
+  return source.kind === "meta" ? test(metaPlace(source.name)) : anyPlace(source, test);
 }
 
 /** The value of a source that has one at most, or the first; a blob where there is none. */

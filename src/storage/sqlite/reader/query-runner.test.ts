@@ -27,9 +27,18 @@ function newRunner({ dataFolder }: SqliteHarness): { runner: QueryRunner; stop: 
 }
 
 const queries: readonly ReaderQuery[] = [
-  { kind: "list", limit: 10, after: 0n, bytesMax: 1e6 },
+  {
+    kind: "list",
+    where: undefined,
+    order: [],
+    limit: 10,
+    after: undefined,
+    nowUs: 0n,
+    bytesMax: 1e6,
+    countMs: 100,
+  },
   { kind: "searchText", words: ["same"], limit: 10, offset: 0, bytesMax: 1e6 },
-  { kind: "changes", revision: 0n, limit: 10 },
+  { kind: "changes", revision: 0n, limit: 10, bytesMax: 1e6 },
 ];
 
 describe("QueryRunner", () => {

@@ -2,10 +2,12 @@ import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { CollectorError } from "../../../errors.ts";
 import { openForReading } from "../connection.ts";
+import { installAlive } from "../query/alive.ts";
 import { dataFileName } from "../store-paths.ts";
 import { isFatal } from "../translate-error.ts";
 import { type ReaderThreadOptions, stopFlag } from "./messages.ts";
 import { type ReaderQuery, type ReaderResult, runQuery } from "./queries.ts";
+import { type ScanQuery, ScanRows } from "./scan-rows.ts";
 
 /** How long a reader waits for a lock of another connection, in ms. */
 const busyMs = 1000;
@@ -16,6 +18,7 @@ export class QueryRunner {
   readonly #stop: Int32Array;
   /** In order of use: the first was not used for longest. */
   readonly #connections = new Map<string, DatabaseSync>();
+  #scanned: ScanRows | undefined;
 
   constructor(options: ReaderThreadOptions) {
     this.#options = options;
@@ -24,9 +27,11 @@ export class QueryRunner {
 
   /** @throws {CollectorError} CANCELLED, QUERY_TIMEOUT. @throws what SQLite throws */
   run(storeKey: string, query: ReaderQuery): ReaderResult {
+    if (query.kind === "scanStart" || query.kind === "scanNext") return this.#scan(storeKey, query);
     try {
       return runQuery(this.#use(storeKey), query);
     } catch (error) {
+      if (isRefusal(error)) throw error;
       this.#checkStop();
       this.release(storeKey);
       if (!isFatal(error)) throw error;
@@ -39,6 +44,13 @@ export class QueryRunner {
       this.release(storeKey);
       throw error;
     }
+  }
+
+  /** A process that scans does nothing else, so a scan has the connection for itself. */
+  #scan(storeKey: string, query: ScanQuery): ReaderResult {
+    if (query.kind === "scanStart") this.#scanned = new ScanRows(this.#use(storeKey));
+    if (this.#scanned === undefined) throw new Error("the scan was not begun");
+    return this.#scanned.run(query);
   }
 
   release(storeKey: string): void {
@@ -63,10 +75,7 @@ export class QueryRunner {
 
   #open(storeKey: string): DatabaseSync {
     const db = openForReading(join(this.#options.storesFolder, storeKey, dataFileName), busyMs);
-    db.function("alive", () => {
-      this.#checkStop();
-      return 1;
-    });
+    installAlive(db, () => this.#checkStop());
     return db;
   }
 
@@ -79,6 +88,11 @@ export class QueryRunner {
       default:
     }
   }
+}
+
+/** True if it is the query that is at fault: the connection is as good as before. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof CollectorError && error.reason === "PAGE_TOKEN_INVALID";
 }
 
 export function queryTimeout(): CollectorError {

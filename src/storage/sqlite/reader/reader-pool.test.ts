@@ -6,10 +6,20 @@ import { defaultLimits, type Limits } from "../../../lib/limits.ts";
 import { silentLog } from "../../../lib/log.ts";
 import { createStep, people, peopleLayout } from "../../testing/engine-harness.ts";
 import { openSqliteHarness } from "../../testing/sqlite-harness.ts";
+import type { ListRequest } from "../query/list.ts";
 import { ReaderPool } from "./reader-pool.ts";
 
 const key = join("people", "1");
-const list = { kind: "list", limit: 10, after: 0n, bytesMax: 1e6 } as const;
+const list: ListRequest = {
+  kind: "list",
+  where: undefined,
+  order: [],
+  limit: 10,
+  after: undefined,
+  nowUs: 0n,
+  bytesMax: 1e6,
+  countMs: 100,
+};
 
 interface OpenedPool extends AsyncDisposable {
   readonly pool: ReaderPool;

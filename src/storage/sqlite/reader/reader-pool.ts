@@ -4,7 +4,7 @@ import type { Limits } from "../../../lib/limits.ts";
 import type { Log } from "../../../lib/log.ts";
 import type { ReadOptions } from "../../record-query.ts";
 import { translateError } from "../translate-error.ts";
-import type { ReaderQuery, ReaderResult } from "./queries.ts";
+import type { ReaderQuery, ReaderResult, ResultOf, SingleQuery } from "./queries.ts";
 import { cancelled, ReaderDiedError, ReaderHandle } from "./reader-handle.ts";
 
 export interface ReaderPoolOptions {
@@ -12,9 +12,6 @@ export interface ReaderPoolOptions {
   readonly limits: Limits;
   readonly log: Log;
 }
-
-/** The result of one kind of query. */
-type ResultOf<Q extends ReaderQuery> = Extract<ReaderResult, { kind: Q["kind"] }>;
 
 interface Job {
   readonly storeKey: string;
@@ -60,7 +57,7 @@ export class ReaderPool {
    * @throws {CollectorError} OVERLOADED, CANCELLED, QUERY_TIMEOUT, STORAGE_UNAVAILABLE,
    * STORAGE_CORRUPT
    */
-  run<Q extends ReaderQuery>(
+  run<Q extends SingleQuery>(
     storeKey: string,
     query: Q,
     options: ReadOptions = {},

@@ -30,5 +30,5 @@ function report(message: ReaderReport, transfer: ArrayBuffer[] = []): void {
 }
 
 function bytesOf(result: ReaderResult): ArrayBuffer[] {
-  return result.kind === "changes" ? [] : [result.records.bytes.buffer];
+  return "records" in result ? [result.records.bytes.buffer] : [];
 }

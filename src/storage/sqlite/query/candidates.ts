@@ -1,0 +1,162 @@
+import type { DatabaseSync } from "node:sqlite";
+import { type Condition, countCap } from "../../record-query.ts";
+import { integerOf } from "../connection.ts";
+import {
+  bareTermSql,
+  type IndexRows,
+  indexRowsOf,
+  type QueryContext,
+  type Term,
+} from "./condition-sql.ts";
+import { bind, join, raw, type SqlFragment, sql } from "./sql.ts";
+import { prepared } from "./statements.ts";
+import { isMultiple } from "./value-source.ts";
+
+/** Records found by indexes, among which are all that fulfil a condition. */
+export interface Candidates {
+  /** `SELECT seq …`, once per part; a record can be in several. */
+  readonly parts: readonly SqlFragment[];
+  /** The rows of the one index, if that is all. */
+  readonly rows: IndexRows | undefined;
+  /** True if a record can be found twice. */
+  readonly repeats: boolean;
+  /** What else a candidate has to fulfil; undefined: nothing. */
+  readonly rest: Condition | undefined;
+  /** How many, at most {@link estimateMax}. */
+  readonly estimate: number;
+  /** Names of the field indexes that are used. */
+  readonly indexes: readonly string[];
+}
+
+/** Sets are measured up to here: so a count up to the cap comes for free. */
+export const estimateMax: number = countCap + 1;
+/** Parts of an `or` that are looked up one by one; of more, the records are gone through. */
+const partsMax = 16;
+
+const none: Candidates = {
+  parts: [],
+  rows: undefined,
+  repeats: false,
+  rest: undefined,
+  estimate: 0,
+  indexes: [],
+};
+
+/** What indexes say about a condition; undefined if they cannot say where to look. */
+export function candidatesOf(
+  db: DatabaseSync,
+  condition: Condition,
+  context: QueryContext,
+): Candidates | undefined {
+  switch (condition.kind) {
+    case "and":
+      return fewestOf(
+        condition.conditions,
+        condition.conditions.map((part) => candidatesOf(db, part, context)),
+      );
+    case "or":
+      return unionOf(db, condition.conditions, context);
+    case "never":
+      return none;
+    case "always":
+    case "not":
+      return undefined;
+    default:
+      return termCandidates(db, condition, context);
+  }
+}
+
+/** `SELECT seq …`: each candidate once, in no order. */
+export function candidateSeqs({ parts, repeats }: Candidates): SqlFragment {
+  if (parts.length === 0) return raw("SELECT 0 AS seq WHERE 0");
+  const all = join(parts, " UNION ALL ");
+  return repeats ? sql`SELECT DISTINCT seq FROM (${all})` : all;
+}
+
+function fewestOf(
+  conditions: readonly Condition[],
+  sets: readonly (Candidates | undefined)[],
+): Candidates | undefined {
+  let fewest: Candidates | undefined;
+  let position = 0;
+  for (const [at, set] of sets.entries()) {
+    if (set === undefined || (fewest !== undefined && set.estimate >= fewest.estimate)) continue;
+    fewest = set;
+    position = at;
+  }
+  if (fewest === undefined) return undefined;
+  const rest = conditions.flatMap((part, at) => (at === position ? (fewest.rest ?? []) : part));
+  const [only] = rest;
+  return {
+    ...fewest,
+    rest: rest.length > 1 ? { kind: "and", conditions: rest } : only,
+  };
+}
+
+function unionOf(
+  db: DatabaseSync,
+  conditions: readonly Condition[],
+  context: QueryContext,
+): Candidates | undefined {
+  if (conditions.length === 0) return none;
+  if (conditions.length > partsMax) return undefined;
+  const sets: Candidates[] = [];
+  for (const part of conditions) {
+    const set = candidatesOf(db, part, context);
+    if (set === undefined) return undefined;
+    sets.push(set);
+  }
+  const [only] = sets;
+  if (sets.length === 1 && only !== undefined) return only;
+  return {
+    parts: sets.flatMap(({ parts }) => parts),
+    rows: undefined,
+    repeats: true,
+    rest: sets.every(({ rest }) => rest === undefined) ? undefined : { kind: "or", conditions },
+    estimate: Math.min(
+      sets.reduce((sum, { estimate }) => sum + estimate, 0),
+      estimateMax,
+    ),
+    indexes: [...new Set(sets.flatMap(({ indexes }) => indexes))],
+  };
+}
+
+function termCandidates(
+  db: DatabaseSync,
+  term: Term,
+  context: QueryContext,
+): Candidates | undefined {
+  const rows = indexRowsOf(term, context);
+  if (rows !== undefined) {
+    const one = rows.values?.length === 1;
+    return {
+      parts: [sql`SELECT seq FROM ${rows.table} WHERE ${rows.range} AND alive()`],
+      rows,
+      repeats: isMultiple(term.source) && !one,
+      rest: rows.exact ? undefined : term,
+      estimate: estimate(db, sql`SELECT 1 FROM ${rows.table} WHERE ${rows.range}`),
+      indexes: [rows.index],
+    };
+  }
+  const { source } = term;
+  // These two columns have indexes of their own.
+  if (source.kind !== "meta" || (source.name !== "id" && source.name !== "version")) {
+    return undefined;
+  }
+  if (term.kind === "substring" || term.kind === "exists") return undefined;
+  const test = bareTermSql(term);
+  return {
+    parts: [sql`SELECT seq FROM record r WHERE ${test} AND alive()`],
+    rows: undefined,
+    repeats: false,
+    rest: undefined,
+    estimate: estimate(db, sql`SELECT 1 FROM record r WHERE ${test}`),
+    indexes: [],
+  };
+}
+
+function estimate(db: DatabaseSync, rows: SqlFragment): number {
+  const { sql: text, params } =
+    sql`SELECT count(*) AS count FROM (${rows} LIMIT ${bind(estimateMax)})`;
+  return Number(integerOf(prepared(db, text).get(...params), "count"));
+}
