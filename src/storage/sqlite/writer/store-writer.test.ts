@@ -1,55 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { defaultLimits } from "../../../lib/limits.ts";
 import type { WriteStep } from "../../record-store.ts";
-import type { StoreLayout } from "../../store-layout.ts";
 import { contentOf, createStep, peopleLayout, updateStep } from "../../testing/engine-harness.ts";
-import { createStoreFolder } from "../create-store.ts";
 import { compileIndexKeys } from "../index-keys.ts";
-import { dataFileName } from "../store-paths.ts";
 import type { Answer } from "./answer-codec.ts";
 import { IndexBuild, IndexRemoval, registerIndex, retireIndex } from "./index-tasks.ts";
 import { StoreWriter } from "./store-writer.ts";
-import { packWrites, unpackWrites } from "./write-codec.ts";
-
-interface OpenedWriter extends AsyncDisposable {
-  readonly path: string;
-  readonly store: StoreWriter;
-}
-
-async function openWriter(layout: StoreLayout = peopleLayout): Promise<OpenedWriter> {
-  const folder = await mkdtemp(join(tmpdir(), "collector-writer-"));
-  createStoreFolder(join(folder, "store"), layout);
-  const path = join(folder, "store", dataFileName);
-  const store = StoreWriter.open(path, defaultLimits);
-  return {
-    path,
-    store,
-    async [Symbol.asyncDispose]() {
-      store.close();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
-}
-
-/** Runs writes as one group. */
-function runGroup(
-  store: StoreWriter,
-  writes: readonly (readonly WriteStep[])[],
-  diskLow = false,
-): readonly Answer[] {
-  const packed = packWrites(
-    writes.map((steps, call) => ({ call, storeKey: "people/1", nowUs: 1n, write: { steps } })),
-  );
-  const incoming = unpackWrites(packed);
-  let next = 0;
-  const { answers } = store.runGroup(() => incoming[next++], diskLow);
-  return answers.toSorted((a, b) => a.call - b.call);
-}
+import { type OpenedWriter, openWriter, runGroup } from "./testing/writer-harness.ts";
 
 function reasonsOf(answers: readonly Answer[]): string[] {
   return answers.map((answer) => ("failure" in answer ? answer.failure.reason : "ok"));
@@ -92,7 +51,7 @@ describe("StoreWriter", () => {
     const answers = runGroup(
       store,
       [[createStep("c")], [{ kind: "delete", id: "a" }], [updateStep("b", {})]],
-      true,
+      { diskLow: true },
     );
     assert.deepEqual(reasonsOf(answers), ["DISK_FULL", "ok", "DISK_FULL"]);
     assert(
