@@ -104,11 +104,8 @@ export class CollectionFiles {
     > {
       const header = { file, contentType, sha256, ifMatch, createOnly };
       yield { part: { case: "header", value: header } };
-      try {
-        for await (const value of chunksOf(content)) yield { part: { case: "chunk", value } };
-      } catch (error) {
-        failure.error = error;
-        throw error;
+      for await (const value of noting(chunksOf(content), failure)) {
+        yield { part: { case: "chunk", value } };
       }
     };
     try {
@@ -178,6 +175,23 @@ async function* chunksOf(content: FileSource): AsyncIterable<Uint8Array> {
     for (let from = 0; from < bytes.byteLength; from += chunkBytes) {
       yield bytes.subarray(from, from + chunkBytes);
     }
+  }
+}
+
+/** Notes what the source itself throws, and not what is thrown at it when the call has failed. */
+async function* noting<T>(items: AsyncIterable<T>, failure: { error?: unknown }): AsyncIterable<T> {
+  const iterator = items[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await iterator.next().catch((error: unknown) => {
+        failure.error = error;
+        throw error;
+      });
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    await iterator.return?.();
   }
 }
 

@@ -13,7 +13,7 @@ export function fileHeaders(file: FileInfo): Record<string, string> {
     "cache-control": "no-cache",
     "x-content-type-options": "nosniff",
     // Whoever uploads a page must not get to run it under this server's origin.
-    "content-security-policy": "sandbox; default-src 'none'",
+    "content-security-policy": "sandbox",
   };
 }
 
