@@ -1,4 +1,4 @@
-import { CollectorError, invalidField } from "../errors.ts";
+import { CollectorError } from "../errors.ts";
 import type { Collection } from "../gen/collector/collection_pb.ts";
 import type {
   BatchRequest,
@@ -32,9 +32,8 @@ import { parseWhere } from "./filters/where.ts";
 import { type ListRecords, RecordQueries, type SearchRecords } from "./find/record-queries.ts";
 import { typeUrlOf } from "./items.ts";
 import type { KeyedLock } from "./keyed-lock.ts";
-import { checkRecordId, refuseSystemWrite } from "./names.ts";
+import { refuseSystemWrite } from "./names.ts";
 import {
-  anyOf,
   type CreatedRecord,
   type DeletedRecord,
   type FoundRecord,
@@ -43,7 +42,8 @@ import {
   recordMeta,
   type UpdatedRecord,
 } from "./record-answers.ts";
-import { aboutRecord, deletedCollection, missingRecord, missingType } from "./record-failures.ts";
+import { aboutRecord, deletedCollection, missingType } from "./record-failures.ts";
+import { RecordReads } from "./record-reads.ts";
 import {
   type CollectionType,
   type CreateRecord,
@@ -94,9 +94,6 @@ export interface RecordCollectionOptions {
 /** How often a write is begun anew because what is derived from records has changed meanwhile. */
 const shapeAttemptsMax = 8;
 
-/** Ids that one Get reads before it looks at the size of the answer. */
-const readTogetherMax = 32;
-
 /**
  * The records of one collection, as callers see them: typed, checked, with the errors of the API.
  * Everything but the store's work is done from memory.
@@ -113,6 +110,7 @@ export class RecordCollection {
   readonly #writer: RecordWriter;
   readonly #typeUrl: string;
   readonly #watchPoint: WatchPoint;
+  readonly #reads: RecordReads;
   readonly #queries: RecordQueries;
   /** The type under the snapshot that was in force at the last call. */
   #type: CollectionType | undefined;
@@ -131,6 +129,12 @@ export class RecordCollection {
     // Records of the server itself are written by their owners, past the writer.
     const isTapped = state.definition.namespace !== systemNamespace;
     this.#watchPoint = new WatchPoint({ watches, store, isTapped });
+    this.#reads = new RecordReads({
+      store,
+      limits,
+      typeUrl: this.#typeUrl,
+      definition: () => this.definition,
+    });
     this.#queries = new RecordQueries({
       store,
       limits,
@@ -215,50 +219,13 @@ export class RecordCollection {
   /** @throws {CollectorError} RECORD_NOT_FOUND, ID_INVALID, ARGUMENT_MISSING */
   async get(id: string): Promise<FoundRecord> {
     this.#beforeRead();
-    if (id === "") {
-      throw invalidField("ARGUMENT_MISSING", "id", "names no record; send it or several in ids");
-    }
-    checkRecordId(id, this.#limits);
-    const [record] = await this.#store.get([id]);
-    if (record === undefined) throw missingRecord(this.definition, id);
-    return { item: anyOf(this.#typeUrl, record.data), meta: recordMeta(record) };
+    return this.#reads.get(id);
   }
 
-  /**
-   * Reads records by their ids: one result each, in their order.
-   *
-   * @throws {CollectorError} ARGUMENT_INVALID for more ids than a page may hold, ID_INVALID and
-   * ARGUMENT_MISSING about one of them, MESSAGE_TOO_LARGE if together they do not fit in an answer.
-   */
+  /** One result per id, see {@link RecordReads.getMany}. */
   async getMany(ids: readonly string[], options: CallOptions = {}): Promise<RecordResult[]> {
     this.#beforeRead();
-    const { pageSizeMax, messageBytesMax } = this.#limits;
-    if (ids.length > pageSizeMax) {
-      throw invalidField(
-        "ARGUMENT_INVALID",
-        "ids",
-        `has ${ids.length} ids, the limit is ${pageSizeMax}`,
-      );
-    }
-    for (const [index, id] of ids.entries()) checkRecordId(id, this.#limits, `ids[${index}]`);
-    const results: RecordResult[] = [];
-    let bytes = 0;
-    for (let start = 0; start < ids.length; start += readTogetherMax) {
-      options.signal?.throwIfAborted();
-      const part = ids.slice(start, start + readTogetherMax);
-      const records = await this.#store.get(part);
-      for (const [index, record] of records.entries()) {
-        bytes += record?.data.byteLength ?? 0;
-        results.push(this.#result(part[index] ?? "", record));
-      }
-      if (bytes > messageBytesMax) {
-        throw new CollectorError(
-          "MESSAGE_TOO_LARGE",
-          `the first ${results.length} of the ${ids.length} records have ${bytes} bytes, an answer can have ${messageBytesMax}; ask for fewer at once`,
-        );
-      }
-    }
-    return results;
+    return this.#reads.getMany(ids, options);
   }
 
   /** `id` or `ids`, whichever the request has. @throws {CollectorError} ARGUMENT_INVALID for both */
@@ -266,11 +233,8 @@ export class RecordCollection {
     request: Pick<GetRequest, "id" | "ids">,
     options: CallOptions = {},
   ): Promise<FoundRecord | { records: RecordResult[] }> {
-    if (request.ids.length === 0) return this.get(request.id);
-    if (request.id !== "") {
-      throw invalidField("ARGUMENT_INVALID", "ids", "cannot be sent together with id");
-    }
-    return { records: await this.getMany(request.ids, options) };
+    this.#beforeRead();
+    return this.#reads.read(request, options);
   }
 
   /**
@@ -471,17 +435,6 @@ export class RecordCollection {
       target,
       requests: this.#requests,
       operationsMax: this.#limits.batchOperationsMax,
-    };
-  }
-
-  #result(id: string, record: StoredRecord | undefined): RecordResult {
-    if (record === undefined) return { $typeName: "collector.RecordResult", id, found: false };
-    return {
-      $typeName: "collector.RecordResult",
-      id,
-      found: true,
-      item: anyOf(this.#typeUrl, record.data),
-      meta: recordMeta(record),
     };
   }
 
