@@ -1,7 +1,9 @@
 import type { DefineCommands } from "../define-commands.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { defineExport } from "../export-records.ts";
 import { CliError, usageError } from "../failure.ts";
 import { addFindOptions, type FindOptions, limitDefault } from "../find-options.ts";
+import { defineImport } from "../import-records.ts";
 import { readJsonFile, readJsonInput } from "../json-input.ts";
 import { count } from "../output.ts";
 import { type PutOptions, putRecords } from "../put.ts";
@@ -120,6 +122,8 @@ Examples:
   });
 
   defineSearch(command, context, environment);
+  defineExport(command, context, environment);
+  defineImport(command, context, environment);
   defineWatch(command, context, environment);
 
   command
