@@ -5,6 +5,7 @@ import { latencyBenchmark } from "./latency.bench.ts";
 import { loopBenchmark } from "./loop.bench.ts";
 import { scaleBenchmark } from "./scale.bench.ts";
 import { startBenchmark } from "./start.bench.ts";
+import { vectorsBenchmark } from "./vectors.bench.ts";
 
 export const benchmarks: readonly Benchmark[] = [
   getBenchmark,
@@ -12,6 +13,7 @@ export const benchmarks: readonly Benchmark[] = [
   createBenchmark,
   loopBenchmark,
   startBenchmark,
+  vectorsBenchmark,
   scaleBenchmark,
 ];
 
