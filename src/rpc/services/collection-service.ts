@@ -18,13 +18,23 @@ const features: readonly string[] = [
   "batch",
   "conditional-writes",
   "durable-writes",
+  "expiry",
+  "export",
+  "facets",
+  "files",
+  "filters",
   "full-text",
+  "highlights",
   "indexes",
   "namespaces",
   "operations",
+  "order-by",
   "request-ids",
+  "search-collections",
   "type-versions",
   "update-masks",
+  "vectors",
+  "watch",
 ];
 
 /** How long before its caller's deadline a call that waits for an operation answers. */
