@@ -69,11 +69,15 @@ describe("CollectionCatalog", () => {
         "FIELD_UNKNOWN",
         "collection.indexed_fields[1]",
       ],
-      [{ name: "c", indexedFields: ["tags"] }, "ARGUMENT_INVALID", "collection.indexed_fields[0]"],
+      [
+        { name: "c", indexedFields: ["attributes"] },
+        "ARGUMENT_INVALID",
+        "collection.indexed_fields[0]",
+      ],
       [{ name: "c", indexedFields: ["size"] }, "ARGUMENT_INVALID", "collection.indexed_fields[0]"],
       [
         { name: "c", indexedFields: ["created.seconds"] },
-        "ARGUMENT_INVALID",
+        "FIELD_UNKNOWN",
         "collection.indexed_fields[0]",
       ],
       [

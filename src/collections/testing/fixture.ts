@@ -16,6 +16,7 @@ import { CollectorError } from "../../errors.ts";
 import { CollectionSchema } from "../../gen/collector/collection_pb.ts";
 import { OperationSchema } from "../../gen/collector/operations_pb.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
 import { defaultLimits, type Limits } from "../../lib/limits.ts";
 import { OperationStore } from "../../operations/operation-store.ts";
 import { SqliteEngine } from "../../storage/sqlite/sqlite-engine.ts";
@@ -60,18 +61,23 @@ export class CatalogFixture implements AsyncDisposable {
   readonly folder: string;
   readonly types: GivenTypes = new GivenTypes();
   readonly limits: Limits;
+  readonly clock: Clock;
   engine!: SqliteEngine;
   operations!: OperationStore;
   catalog!: CollectionCatalog;
 
-  private constructor(folder: string, limits: Limits) {
+  private constructor(folder: string, limits: Limits, clock: Clock) {
     this.folder = folder;
     this.limits = limits;
+    this.clock = clock;
   }
 
-  static async open(limits: Partial<Limits> = {}): Promise<CatalogFixture> {
+  static async open(
+    limits: Partial<Limits> = {},
+    clock: Clock = systemClock,
+  ): Promise<CatalogFixture> {
     const folder = await mkdtemp(join(tmpdir(), "collector-catalog-"));
-    const fixture = new CatalogFixture(folder, { ...defaultLimits, ...limits });
+    const fixture = new CatalogFixture(folder, { ...defaultLimits, ...limits }, clock);
     fixture.types.set("default", testTypes);
     fixture.types.set("other", testTypes);
     fixture.types.set("system", createRegistry(...Object.values(systemCollections)));
@@ -81,8 +87,8 @@ export class CatalogFixture implements AsyncDisposable {
 
   /** Opens everything, as a start of the server does. */
   async start(): Promise<void> {
-    const { folder, limits, types } = this;
-    this.engine = await SqliteEngine.open({ dataFolder: folder, limits });
+    const { folder, limits, types, clock } = this;
+    this.engine = await SqliteEngine.open({ dataFolder: folder, limits, clock });
     this.operations = await OperationStore.open({
       records: await openSystemRecords(this.engine, OperationSchema, "operations", limits),
       limits,
@@ -99,6 +105,7 @@ export class CatalogFixture implements AsyncDisposable {
       types,
       operations: this.operations,
       limits,
+      clock,
       endpoint: () => "http://127.0.0.1:50051",
     });
     await this.operations.resume(this.catalog.resumers);
