@@ -10,14 +10,9 @@ import { defaultLimits as limits } from "../../lib/limits.ts";
 import type { Condition } from "../../storage/record-query.ts";
 import { indexPath } from "../field-paths.ts";
 import { compileProtos, kindsProto } from "../testing/compile.ts";
-import {
-  leaves,
-  orderCase,
-  recordJson,
-  structTest,
-  whereCase,
-} from "../testing/find-arbitraries.ts";
+import { orderCase, structTest, whereCase } from "../testing/find-arbitraries.ts";
 import { FindFixture } from "../testing/find-fixture.ts";
+import { leaves, recordJson } from "../testing/find-records.ts";
 import { naiveList } from "../testing/naive-find.ts";
 import { parseOrderBy } from "./order-by.ts";
 import { parseFilterMap, parseStructFilter } from "./struct-filter.ts";
@@ -110,7 +105,7 @@ const garbage: fc.Arbitrary<string> = fc.oneof(
   fc
     .array(
       fc.constantFrom(
-        ..."()\"'`,.:=<>!*-\\ \0\n😀",
+        ...Array.from("()\"'`,.:=<>!*-\\ \0\n😀"),
         "AND",
         "OR",
         "NOT",

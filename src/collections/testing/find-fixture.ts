@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import {
   createRegistry,
   type DescMessage,
@@ -59,15 +60,18 @@ export class FindFixture implements AsyncDisposable {
     return new FindFixture(harness, store, naive);
   }
 
-  /** The ids of all pages. */
+  /** The ids of all pages, of which each has to say how many there are. */
   async ids(query: Omit<ListQuery, "limit" | "after">, pageSize = 1000): Promise<string[]> {
     const ids: string[] = [];
+    const totals = new Set<bigint>();
     let after: string | undefined;
     do {
       const page = await this.store.list({ ...query, limit: pageSize, after });
+      totals.add(page.totalCount);
       ids.push(...page.records.map(({ id }) => id));
       after = page.next;
     } while (after !== undefined);
+    assert.deepEqual([...totals], [BigInt(ids.length)]);
     return ids;
   }
 

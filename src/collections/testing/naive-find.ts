@@ -278,17 +278,15 @@ function jsonOf({ kind, value }: NaiveValue): unknown {
 }
 
 function equal(one: NaiveValue, other: NaiveValue): boolean {
-  if (one.kind === "bytes" && other.kind === "bytes") {
-    return Buffer.compare(one.value, other.value) === 0;
-  }
-  // Numbers of both kinds are compared by value, as `==` does.
-  return one.kind === other.kind && one.value == other.value;
+  if (one.kind !== other.kind || !isComparable(one) || !isComparable(other)) return false;
+  if (one.kind === "bool" || other.kind === "bool") return one.value === other.value;
+  return differenceOf(one.value, other.value) === 0;
 }
 
 function ordered(one: NaiveValue, operator: "<" | "<=" | ">" | ">=", other: NaiveValue): boolean {
   if (one.kind !== other.kind || one.kind === "bool" || other.kind === "bool") return false;
   if (!isComparable(one) || !isComparable(other)) return false;
-  const difference = difference3(one.value, other.value);
+  const difference = differenceOf(one.value, other.value);
   switch (operator) {
     case "<":
       return difference < 0;
@@ -301,7 +299,7 @@ function ordered(one: NaiveValue, operator: "<" | "<=" | ">" | ">=", other: Naiv
   }
 }
 
-function difference3(
+function differenceOf(
   one: Exclude<NaiveValue["value"], boolean>,
   other: Exclude<NaiveValue["value"], boolean>,
 ): number {
@@ -323,7 +321,9 @@ function messageNode(message: ReflectMessage): Node {
       return { kind: "json", json: toJson(desc, message.message) };
     case "google.protobuf.Timestamp":
     case "google.protobuf.Duration": {
-      const [seconds, nanos] = desc.fields.map((field) => BigInt(String(message.get(field))));
+      const [seconds, nanos] = desc.fields.map((field) =>
+        BigInt(message.get(field) as bigint | number),
+      );
       const value = (seconds ?? 0n) * 1_000_000_000n + (nanos ?? 0n);
       const kind = desc.typeName === "google.protobuf.Timestamp" ? "time" : "duration";
       return { kind: "leaf", value: { kind, value }, isImplicit: false };
