@@ -57,6 +57,7 @@ export function countWhere(
   return countMatches({ db, where, context, candidates, ms: Number.POSITIVE_INFINITY });
 }
 
+/** `tally()` is no part of a WHERE clause: there it may be called before what takes longer to know. */
 function countSql(
   where: Condition,
   context: QueryContext,
@@ -65,15 +66,15 @@ function countSql(
   const live = liveSql(context);
   if (candidates === undefined) {
     const condition = conditionSql(where);
-    return sql`SELECT count(*) FROM record r WHERE alive() AND ${condition} ${live} AND tally()`;
+    return sql`SELECT count(tally()) FROM record r WHERE alive() AND ${condition} ${live}`;
   }
   const seqs = candidateSeqs(candidates);
   const { byIndex, byRecord } = andRest(candidates.rest, context, "c.seq");
   if (byRecord.sql === "" && !context.expires) {
-    return sql`SELECT count(*) FROM (${seqs}) c WHERE 1 ${byIndex} AND tally()`;
+    return sql`SELECT count(tally()) FROM (${seqs}) c WHERE 1 ${byIndex}`;
   }
-  return sql`SELECT count(*) FROM (${seqs}) c CROSS JOIN record r ON r.seq = c.seq
-    WHERE 1 ${byIndex} ${byRecord} ${live} AND tally()`;
+  return sql`SELECT count(tally()) FROM (${seqs}) c CROSS JOIN record r ON r.seq = c.seq
+    WHERE 1 ${byIndex} ${byRecord} ${live}`;
 }
 
 function totalOf(count: number, capped: boolean): Total {
