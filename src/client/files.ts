@@ -104,9 +104,7 @@ export class CollectionFiles {
     > {
       const header = { file, contentType, sha256, ifMatch, createOnly };
       yield { part: { case: "header", value: header } };
-      for await (const value of noting(chunksOf(content), failure)) {
-        yield { part: { case: "chunk", value } };
-      }
+      yield* chunkParts(content, failure);
     };
     try {
       const answer = await this.#files.uploadFile(parts(), transferLimits(options));
@@ -120,9 +118,8 @@ export class CollectionFiles {
   async get(name: string, options: GetFileOptions = {}): Promise<FileContent> {
     const { offset = 0n, length = 0n } = options;
     const request = { file: this.#name(name, options), offset, length };
-    const messages = this.#files
-      .downloadFile(request, transferLimits(options))
-      [Symbol.asyncIterator]();
+    const answer = this.#files.downloadFile(request, transferLimits(options));
+    const messages = answer[Symbol.asyncIterator]();
     const first = await messages.next();
     const file = toFile(first.done === true ? undefined : first.value.file);
     const content = async function* (): AsyncIterable<Uint8Array> {
@@ -170,28 +167,39 @@ export class CollectionFiles {
   }
 }
 
+/**
+ * The content as messages. A stream that fails is ended by the transport like one that is complete, so
+ * after a failure of the source comes a message that is neither header nor chunk: it has the upload
+ * refused for certain.
+ */
+async function* chunkParts(
+  content: FileSource,
+  failure: { error?: unknown },
+): AsyncIterable<MessageInitShape<typeof UploadFileRequestSchema>> {
+  const chunks = chunksOf(content)[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      let next: IteratorResult<Uint8Array, unknown>;
+      try {
+        next = await chunks.next();
+      } catch (error) {
+        failure.error = error;
+        yield { part: { case: undefined } };
+        return;
+      }
+      if (next.done === true) return;
+      yield { part: { case: "chunk", value: next.value } };
+    }
+  } finally {
+    await chunks.return?.();
+  }
+}
+
 async function* chunksOf(content: FileSource): AsyncIterable<Uint8Array> {
   for await (const bytes of content instanceof Uint8Array ? [content] : content) {
     for (let from = 0; from < bytes.byteLength; from += chunkBytes) {
       yield bytes.subarray(from, from + chunkBytes);
     }
-  }
-}
-
-/** Notes what the source itself throws, and not what is thrown at it when the call has failed. */
-async function* noting<T>(items: AsyncIterable<T>, failure: { error?: unknown }): AsyncIterable<T> {
-  const iterator = items[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = await iterator.next().catch((error: unknown) => {
-        failure.error = error;
-        throw error;
-      });
-      if (next.done === true) return;
-      yield next.value;
-    }
-  } finally {
-    await iterator.return?.();
   }
 }
 

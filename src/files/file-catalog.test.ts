@@ -50,16 +50,28 @@ class FilesFixture implements AsyncDisposable {
   put(
     name: string,
     content: Uint8Array | AsyncIterable<Uint8Array>,
-    options: Name & { ifMatch?: string; createOnly?: boolean; sha256?: string } = {},
+    options: Name & {
+      ifMatch?: string;
+      createOnly?: boolean;
+      sha256?: string;
+      signal?: AbortSignal;
+    } = {},
   ): Promise<FileInfo> {
-    const { ifMatch = "", createOnly = false, sha256 = "", ...rest } = options;
+    const {
+      ifMatch = "",
+      createOnly = false,
+      sha256 = "",
+      signal = call.signal,
+      ...rest
+    } = options;
     const header = create(UploadFileRequest_HeaderSchema, {
       file: { ...target, name, ...rest },
       ifMatch,
       createOnly,
       sha256,
     });
-    return this.files.upload(header, content instanceof Uint8Array ? inChunks(content) : content);
+    const chunks = content instanceof Uint8Array ? inChunks(content) : content;
+    return this.files.upload(header, chunks, signal);
   }
 
   async get(name: string, offset = 0n, length = 0n, rest: Name = {}): Promise<Buffer> {
@@ -186,6 +198,12 @@ describe("FileCatalog", () => {
       throw new CollectorError("CANCELLED", "the caller hung up");
     };
     assert.equal(await reasonOf(fixture.put("a", breaks())), "CANCELLED");
+    const stop = new AbortController();
+    const ends = async function* (): AsyncIterable<Uint8Array> {
+      yield new Uint8Array(100);
+      stop.abort(new CollectorError("CANCELLED", "the caller hung up"));
+    };
+    assert.equal(await reasonOf(fixture.put("a", ends(), { signal: stop.signal })), "CANCELLED");
     assert.equal(await reasonOf(fixture.get("a")), "FILE_NOT_FOUND");
     assert.deepEqual(await fixture.leftovers(), []);
   });

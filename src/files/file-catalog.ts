@@ -66,6 +66,8 @@ export class FileCatalog {
   /**
    * Stores a file, durably. An upload that fails, whatever the reason, leaves nothing.
    *
+   * @param signal gives the upload up, also when all has come: some callers end their stream and then
+   * reset it when they mean to cancel
    * @throws {CollectorError} FILE_NAME_INVALID, COLLECTION_NOT_FOUND, RECORD_NOT_FOUND, FILE_EXISTS,
    * FILE_MISMATCH, FILE_TOO_LARGE, QUOTA_EXCEEDED, CONTENT_MISMATCH, DISK_FULL, OVERLOADED,
    * SYSTEM_READ_ONLY; what `chunks` throws
@@ -73,6 +75,7 @@ export class FileCatalog {
   async upload(
     header: UploadFileRequest_Header,
     chunks: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
   ): Promise<FileInfo> {
     const file = this.#checkName(header.file, "header.file");
     const contentType = checkContentType(header.contentType, "header.content_type");
@@ -90,6 +93,7 @@ export class FileCatalog {
     await using upload = await store.files.begin();
     await this.#receive(chunks, upload, share);
     const found = await upload.finish();
+    signal.throwIfAborted();
     if (sha256 !== undefined && found !== sha256) throw contentMismatch(found, sha256);
     const target = { owner: file.recordId, name: file.name, contentType };
     const stored = await this.#names.run([keyOf(file)], async () => {

@@ -222,18 +222,42 @@ describe("A slow caller", () => {
     await serves(fixture);
   });
 
-  it("that owes nothing may wait: a stream between two messages has no idle limit", async () => {
-    await using fixture = await openFixture({ limits: { streamIdleMs: 50 } });
+  it("that streams its request may pause between messages, but not for longer than the limit", async () => {
+    const pausing = (pauseMs: number) =>
+      new ReadableStream({
+        start: async (controller) => {
+          controller.enqueue(envelope(Buffer.from('{"text":"a"}')));
+          await sleep(pauseMs);
+          controller.enqueue(envelope(Buffer.from('{"text":"b"}')));
+          controller.close();
+        },
+      });
+    const type = "application/connect+json";
+    await using patient = await openFixture({ limits: { streamIdleMs: 5000 } });
+    const answer = await call(patient, "ClientStream", type, pausing(200));
+    assert.match(await answer.text(), /"count":2/);
+    await using strict = await openFixture({ limits: { streamIdleMs: 50 } });
+    const refusal = await call(strict, "ClientStream", type, pausing(500));
+    assert.match(await refusal.text(), /deadline_exceeded.*streamIdleMs/);
+    await serves(strict);
+  });
+
+  it("that sends a message a byte at a time makes no progress", async () => {
+    await using fixture = await openFixture({ limits: { streamIdleMs: 100 } });
+    let stop = false;
     const body = new ReadableStream({
       start: async (controller) => {
-        controller.enqueue(envelope(Buffer.from('{"text":"a"}')));
-        await sleep(200);
-        controller.enqueue(envelope(Buffer.from('{"text":"b"}')));
-        controller.close();
+        controller.enqueue(new Uint8Array([0, 0, 0, 0, 99]));
+        while (!stop) {
+          await sleep(20);
+          controller.enqueue(new Uint8Array([1]));
+        }
       },
     });
     const answer = await call(fixture, "ClientStream", "application/connect+json", body);
-    assert.match(await answer.text(), /"count":2/);
+    stop = true;
+    assert.match(await answer.text(), /deadline_exceeded.*streamIdleMs/);
+    await serves(fixture);
   });
 
   it("that drips a byte at a time runs into the deadline of the call", async () => {

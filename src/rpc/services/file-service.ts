@@ -8,7 +8,7 @@ export function fileService(files: FileCatalog): ServiceHandlers<typeof FileServ
   return {
     async uploadFile(messages, { signal }) {
       await using upload = await readUpload(messages, signal);
-      return { file: await files.upload(upload.header, upload.chunks) };
+      return { file: await files.upload(upload.header, upload.chunks, signal) };
     },
 
     async *downloadFile(request) {

@@ -53,7 +53,7 @@ export class SqliteStoreFiles implements StoreFiles {
   readonly #content: ContentFolder;
   #opened: Promise<void> | undefined;
   #sweeping: Promise<FileStats> | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #isSweepDue = false;
 
   constructor(options: SqliteStoreFilesOptions) {
     this.#options = options;
@@ -153,8 +153,10 @@ export class SqliteStoreFiles implements StoreFiles {
   /** Some files may have gone: their content follows soon. */
   noteRemoved(): void {
     if (this.#options.gate.ending.aborted) return;
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
+    if (this.#isSweepDue) return;
+    this.#isSweepDue = true;
+    setTimeout(() => {
+      this.#isSweepDue = false;
       // What could not be removed is found by the next sweep, or the first one after a start.
       this.#sweepOnce(false).catch(() => undefined);
     }, sweepAfterMs).unref();
