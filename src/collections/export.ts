@@ -1,6 +1,7 @@
 import type { Collection, CollectionRecord } from "../gen/collector/collection_pb.ts";
 import type { ExportResponse } from "../gen/collector/record_streams_pb.ts";
-import type { RecordStore, StoredRecord } from "../storage/record-store.ts";
+import type { RecordStore } from "../storage/record-store.ts";
+import type { StoredRecord } from "../storage/stored-record.ts";
 import { timestampOfUs } from "./record-answers.ts";
 import { encodeResumeToken } from "./watch/resume-token.ts";
 

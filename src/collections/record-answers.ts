@@ -1,7 +1,8 @@
 import type { Any, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Facet, QueryPlan, SearchResult } from "../gen/collector/collection_server_pb.ts";
 import type { RecordMeta } from "../gen/collector/common_pb.ts";
-import type { StepOutcome, StoredRecord } from "../storage/record-store.ts";
+import type { StepOutcome } from "../storage/record-store.ts";
+import type { StoredRecord } from "../storage/stored-record.ts";
 
 export interface CreatedRecord {
   /** Empty if only checked, and no id was given. */

@@ -17,13 +17,8 @@ import type { Limits } from "../lib/limits.ts";
 import { systemNamespace } from "../registry/names.ts";
 import type { TypeSource } from "../registry/type-snapshot.ts";
 import type { Condition, ReadOptions } from "../storage/record-query.ts";
-import type {
-  RecordStore,
-  StepOutcome,
-  StoredRecord,
-  StoreStats,
-  Write,
-} from "../storage/record-store.ts";
+import type { RecordStore, StepOutcome, StoreStats, Write } from "../storage/record-store.ts";
+import type { StoredRecord } from "../storage/stored-record.ts";
 import { type BatchScope, batchParts, checkBatch, responseOps } from "./batch.ts";
 import { DerivePlan } from "./derive/derive-plan.ts";
 import { expirySourceOf } from "./expiry-definition.ts";

@@ -9,7 +9,8 @@ import type {
 import type { Clock } from "../lib/clock.ts";
 import type { Limits } from "../lib/limits.ts";
 import type { TypeSnapshot } from "../registry/type-snapshot.ts";
-import type { RecordContent, StoredRecord, Write, WriteStep } from "../storage/record-store.ts";
+import type { RecordContent, Write, WriteStep } from "../storage/record-store.ts";
+import type { StoredRecord } from "../storage/stored-record.ts";
 import type { DeriveGiven, DerivePlan } from "./derive/derive-plan.ts";
 import { itemBytes } from "./items.ts";
 import { applyMask } from "./masks/apply-mask.ts";
@@ -159,7 +160,8 @@ export class RecordRequests {
         { subject: { id: write.id } },
       );
     }
-    return this.content(data, target, { vectors, keepsVectors: true });
+    // The item was checked by itself; what the record holds beside it may be older than the definition.
+    return this.content(data, target, { vectors, keepsVectors: true, isLenient: true });
   }
 
   /** What a masked update makes where no record is; undefined if it can make none. */

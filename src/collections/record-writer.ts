@@ -3,11 +3,11 @@ import type {
   RecordContent,
   RecordStore,
   StepOutcome,
-  StoredRecord,
   Write,
   WriteOutcome,
   WriteStep,
 } from "../storage/record-store.ts";
+import type { StoredRecord } from "../storage/stored-record.ts";
 import type { KeyedLock } from "./keyed-lock.ts";
 import type { MaskedWrite, PlainWrite, RecordWrite, WriteTarget } from "./record-requests.ts";
 
@@ -22,6 +22,13 @@ const attemptsMax = 8;
 
 /** A version that no record has. */
 const noVersion = 0n;
+
+/** How a write fails that was planned for a record as it is no longer. */
+const staleReasons: ReadonlySet<string> = new Set([
+  "VERSION_MISMATCH",
+  "RECORD_EXISTS",
+  "RECORD_NOT_FOUND",
+]);
 
 /** Sees every write of a collection that changes records, also what expires. */
 export interface WriteTap {
@@ -239,8 +246,10 @@ export class RecordWriter {
       steps,
       isStale: (error) =>
         error instanceof CollectorError &&
-        (error.reason === "VERSION_MISMATCH" || error.reason === "RECORD_EXISTS") &&
-        assuming.has(Number(error.subject["step"] ?? 0)),
+        staleReasons.has(error.reason) &&
+        assuming.has(Number(error.subject["step"] ?? 0)) &&
+        // One that was read can have expired since.
+        (error.reason !== "RECORD_NOT_FOUND" || found.get(error.subject["id"] ?? "") !== undefined),
     };
   }
 

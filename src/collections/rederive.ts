@@ -1,6 +1,7 @@
 import { CollectorError } from "../errors.ts";
 import type { OperationRun } from "../operations/operation.ts";
-import type { RecordStore, StoredRecord, WriteStep } from "../storage/record-store.ts";
+import type { RecordStore, WriteStep } from "../storage/record-store.ts";
+import type { StoredRecord } from "../storage/stored-record.ts";
 import type { RecordRequests, WriteTarget } from "./record-requests.ts";
 
 /** Records derived between two turns of the event loop: about a millisecond of work. */

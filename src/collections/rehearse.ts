@@ -1,5 +1,5 @@
 import { CollectorError, type ErrorReason } from "../errors.ts";
-import type { StoredRecord } from "../storage/record-store.ts";
+import type { StoredRecord } from "../storage/stored-record.ts";
 import type { RecordWrite } from "./record-requests.ts";
 
 /** A record in the course of a rehearsal; its version is unknown once a step has changed it. */

@@ -1,4 +1,4 @@
-import type { StoredRecord } from "./record-store.ts";
+import type { StoredRecord } from "./stored-record.ts";
 
 /** A value as documents hold it. True and false equal 1 and 0 nowhere: compare bools with bools. */
 export type FieldValue = bigint | number | string | boolean;

@@ -1,12 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Condition } from "../../storage/record-query.ts";
-import type {
-  ChangePage,
-  RecordStore,
-  StoredRecord,
-  Write,
-  WriteOutcome,
-} from "../../storage/record-store.ts";
+import type { ChangePage, RecordStore, Write, WriteOutcome } from "../../storage/record-store.ts";
+import type { StoredRecord } from "../../storage/stored-record.ts";
 import { changesOf, historyGone, type LiveChange } from "./feed-event.ts";
 import { FilterGroups, type Listener } from "./filter-groups.ts";
 import type { Moment } from "./resume-token.ts";

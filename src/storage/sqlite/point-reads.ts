@@ -3,7 +3,8 @@ import { join } from "node:path";
 import type { DatabaseSync, SQLOutputValue, StatementSync } from "node:sqlite";
 import { CollectorError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
-import type { StoredRecord, StoreStats } from "../record-store.ts";
+import type { StoreStats } from "../record-store.ts";
+import type { StoredRecord } from "../stored-record.ts";
 import { integerOf, openForReading, textOf } from "./connection.ts";
 import {
   checkSchemaVersion,

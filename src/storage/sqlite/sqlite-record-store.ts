@@ -18,12 +18,12 @@ import type {
   BuildProgress,
   ChangePage,
   RecordStore,
-  StoredRecord,
   StoreStats,
   Write,
   WriteOutcome,
 } from "../record-store.ts";
 import type { IndexDefinition, StoreShape } from "../store-layout.ts";
+import type { StoredRecord } from "../stored-record.ts";
 import { hasCode } from "./file-sync.ts";
 import { SqliteStoreFiles } from "./files/sqlite-store-files.ts";
 import {

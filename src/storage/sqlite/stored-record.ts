@@ -1,5 +1,5 @@
 import type { SQLOutputValue } from "node:sqlite";
-import type { StoredRecord } from "../record-store.ts";
+import type { StoredRecord } from "../stored-record.ts";
 import { malformedRow } from "./connection.ts";
 import { parseLabels } from "./labels.ts";
 

@@ -1,4 +1,4 @@
-import type { StoredRecord } from "../../record-store.ts";
+import type { StoredRecord } from "../../stored-record.ts";
 import { parseLabels } from "../labels.ts";
 
 /** Records on their way out of a reader: plain values in one list, all bytes in one buffer. */

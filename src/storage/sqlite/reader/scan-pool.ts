@@ -2,7 +2,7 @@ import { CollectorError } from "../../../errors.ts";
 import type { Limits } from "../../../lib/limits.ts";
 import type { Log } from "../../../lib/log.ts";
 import type { RecordScan } from "../../record-query.ts";
-import type { StoredRecord } from "../../record-store.ts";
+import type { StoredRecord } from "../../stored-record.ts";
 import { translateError } from "../translate-error.ts";
 import type { ReaderQuery, ResultOf } from "./queries.ts";
 import { cancelled, ReaderDiedError, ReaderHandle } from "./reader-handle.ts";
