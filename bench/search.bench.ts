@@ -181,16 +181,18 @@ async function getsBesideSearches(
 ): Promise<void> {
   const words = Array.from({ length: 16 }, (_, rank) => wordOf(rank)).join(" OR ");
   const worst = { collectionName: name, fullText: words, textSyntax: TextSyntax.ADVANCED };
-  let isOver = false;
+  const over = new AbortController();
   const search = async () => {
-    while (!isOver) await server.client.records.search(worst).catch(() => undefined);
+    while (!over.signal.aborted) {
+      await server.client.records.search(worst).catch(() => undefined);
+    }
   };
   const searching = Promise.all([search(), search()]);
   const source = { kind: "get" as const, collectionName: name, records: 1_000 };
   const flows = [{ source, perSecond: 500 }];
   const job = { url: server.url, connections: 1, warmUpMs: quick ? 50 : 1_000, flows };
   const { flows: measured } = await load({ ...job, runMs: quick ? 200 : 8_000 }, server.pid);
-  isOver = true;
+  over.abort();
   await searching;
   const p99 = measured[0]?.latencyMs.p99 ?? Number.NaN;
   report.add(`${label}, Get beside the worst searches, p99`, p99, "ms", { atMost: 10 });

@@ -201,7 +201,7 @@ describe("Search", () => {
     await using shop = await openShop();
     const search = async (request: Parameters<typeof shop.client.records.search>[0]) => {
       const { results } = await shop.client.records.search({ ...products, ...request });
-      return results.map(({ meta }) => meta?.id);
+      return results.map(({ meta }) => meta?.id ?? "");
     };
     assert.deepEqual((await search({ fullText: "espresso" })).toSorted(), ["espresso", "press"]);
     assert.deepEqual(await search({ fullText: "cafe" }), ["pot"]);

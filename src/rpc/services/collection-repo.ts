@@ -5,6 +5,7 @@ import type {
   CollectionRepo,
   SearchCollectionsResponse_CollectionResultSchema,
 } from "../../gen/collector/collection_repo_pb.ts";
+import type { SearchResult } from "../../gen/collector/collection_server_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { ServiceHandlers } from "../call.ts";
 import { contractStatus } from "../contract-status.ts";
@@ -66,9 +67,15 @@ function collectionResult({
     collectionName,
     items: results.flatMap(({ item }) => item ?? []),
     scores: Object.fromEntries(results.map(({ meta, score }) => [meta?.id ?? "", score])),
-    results: results.map(({ item: _, ...result }) => result),
+    results: results.map(withoutItem),
     totalCount: found?.totalCount ?? 0n,
     totalCountCapped: found?.totalCountCapped ?? false,
     status: contractStatus(error),
   };
+}
+
+/** The items are in a list of their own. */
+function withoutItem(result: SearchResult): SearchResult {
+  const { item, ...rest } = result;
+  return item === undefined ? result : rest;
 }
