@@ -26,7 +26,7 @@ async function open(
   init: MessageInitShape<typeof CollectionSchema>,
 ): Promise<CatalogFixture> {
   const fixture = await CatalogFixture.open({}, clock);
-  await define(fixture, { name: "products", ...init } as typeof init);
+  await define(fixture, { name: "products", ...init });
   return fixture;
 }
 

@@ -371,7 +371,7 @@ describe("RecordCollection", () => {
       reason: "PAGE_TOKEN_INVALID",
     });
     await assert.rejects(list(records, { pageSize: -1 }), { reason: "PAGE_SIZE_INVALID" });
-    await assert.rejects(list(records, { orderBy: "sku" }), { reason: "QUERY_INVALID" });
+    await assert.rejects(list(records, { orderBy: "skew" }), { reason: "FIELD_UNKNOWN" });
   });
 
   it("finds records by the words of any string field, as soon as they are written", async () => {
