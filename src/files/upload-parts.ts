@@ -47,20 +47,10 @@ async function* chunksOf(messages: AsyncIterable<UploadFileRequest>): AsyncItera
 /** Gives up waiting when `signal` fires: what feeds the stream may never hear of it. */
 async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
   const iterator = items[Symbol.asyncIterator]();
-  const { promise, reject } = Promise.withResolvers<never>();
-  const abort = (): void => {
-    reject(signal.reason);
-  };
-  // Nobody may be waiting just then.
-  promise.catch(() => undefined);
-  if (signal.aborted) abort();
-  signal.addEventListener("abort", abort, { once: true });
   let isDone = false;
   try {
     for (;;) {
-      const next = iterator.next();
-      next.catch(() => undefined);
-      const result = await Promise.race([next, promise]);
+      const result = await nextUntilAborted(iterator, signal);
       if (result.done === true) {
         isDone = true;
         return;
@@ -68,8 +58,30 @@ async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): A
       yield result.value;
     }
   } finally {
-    signal.removeEventListener("abort", abort);
     // Not awaited: it would wait for the message that does not come.
     if (!isDone) iterator.return?.().catch(() => undefined);
   }
+}
+
+/** A promise of its own for each item: one that outlives them, in a race, would keep them all. */
+function nextUntilAborted<T>(
+  iterator: AsyncIterator<T>,
+  signal: AbortSignal,
+): Promise<IteratorResult<T>> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      reject(signal.reason);
+    };
+    if (signal.aborted) {
+      abort();
+      return;
+    }
+    signal.addEventListener("abort", abort, { once: true });
+    iterator
+      .next()
+      .then(resolve, reject)
+      .finally(() => {
+        signal.removeEventListener("abort", abort);
+      });
+  });
 }

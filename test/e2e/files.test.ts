@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
@@ -218,13 +219,8 @@ describe("FileService over gRPC", () => {
     const call = beginCall(raw.session, "/collector.FileService/DownloadFile");
     call.stream.pause();
     call.stream.end(request);
-    await waitUntil("the transfer is under way", 5000, async () => {
-      const put = files.put("other", Buffer.from("x"));
-      return await put.then(
-        () => false,
-        (error: unknown) => error instanceof ClientError && error.reason === "OVERLOADED",
-      );
-    });
+    await once(call.stream, "response");
+    await assert.rejects(files.put("other", Buffer.from("x")), { reason: "OVERLOADED" });
     await waitUntil("the transfer is free", 10_000, async () => {
       await files.put("other", Buffer.from("x"));
       return true;
