@@ -42,4 +42,19 @@ describe("upgradeSchema", () => {
       await rm(folder, { recursive: true });
     }
   });
+
+  it("tells a store of a pre-release from a damaged one", () => {
+    const db = new DatabaseSync(":memory:", { readBigInts: true });
+    try {
+      db.exec("PRAGMA user_version = 1");
+      assert.throws(() => upgradeSchema(db, ":memory:"), {
+        reason: "STORAGE_UNAVAILABLE",
+        message: /made by a pre-release/,
+      });
+      db.exec("PRAGMA user_version = 0");
+      assert.throws(() => upgradeSchema(db, ":memory:"), { reason: "STORAGE_CORRUPT" });
+    } finally {
+      db.close();
+    }
+  });
 });
