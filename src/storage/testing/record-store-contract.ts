@@ -2,6 +2,7 @@ import type { OpenHarness } from "./engine-harness.ts";
 import { describeRecordStoreExpiry } from "./record-store-expiry.ts";
 import { describeRecordStoreIndexes } from "./record-store-indexes.ts";
 import { describeRecordStoreModel } from "./record-store-model.ts";
+import { describeRecordStoreQueries } from "./record-store-queries.ts";
 import { describeRecordStoreReads } from "./record-store-reads.ts";
 import { describeRecordStoreShapes } from "./record-store-shapes.ts";
 import { describeRecordStoreWrites } from "./record-store-writes.ts";
@@ -11,6 +12,7 @@ import { describeStorageEngine } from "./storage-engine-contract.ts";
 export function describeRecordStore(engineName: string, open: OpenHarness): void {
   describeRecordStoreWrites(engineName, open);
   describeRecordStoreReads(engineName, open);
+  describeRecordStoreQueries(engineName, open);
   describeRecordStoreExpiry(engineName, open);
   describeRecordStoreShapes(engineName, open);
   describeRecordStoreIndexes(engineName, open);

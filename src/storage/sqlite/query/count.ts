@@ -58,6 +58,7 @@ export function countWhere(
 }
 
 /** `tally()` is no part of a WHERE clause: there it may be called before what takes longer to know. */
+/** What is selected is looked at after all conditions; a function among them could come first. */
 function countSql(
   where: Condition,
   context: QueryContext,
