@@ -244,18 +244,14 @@ describe("A slow caller", () => {
 
   it("that sends a message a byte at a time makes no progress", async () => {
     await using fixture = await openFixture({ limits: { streamIdleMs: 100 } });
-    let stop = false;
     const body = new ReadableStream({
-      start: async (controller) => {
-        controller.enqueue(new Uint8Array([0, 0, 0, 0, 99]));
-        while (!stop) {
-          await sleep(20);
-          controller.enqueue(new Uint8Array([1]));
-        }
+      start: (controller) => controller.enqueue(new Uint8Array([0, 0, 0, 0, 99])),
+      pull: async (controller) => {
+        await sleep(20);
+        controller.enqueue(new Uint8Array([1]));
       },
     });
     const answer = await call(fixture, "ClientStream", "application/connect+json", body);
-    stop = true;
     assert.match(await answer.text(), /deadline_exceeded.*streamIdleMs/);
     await serves(fixture);
   });
