@@ -1,18 +1,18 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate, setTimeout } from "node:timers/promises";
-import { CollectorError, invalidField } from "../../errors.ts";
+import { CollectorError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type {
   ListPage,
   ListQuery,
   Passage,
+  PassageQuery,
   ReadOptions,
   RecordScan,
   SearchHits,
   SearchQuery,
-  TextMatch,
 } from "../record-query.ts";
 import type {
   BuildProgress,
@@ -131,14 +131,17 @@ export class SqliteRecordStore implements RecordStore {
     return found;
   }
 
-  passages(): Promise<readonly (readonly Passage[])[]> {
-    return Promise.reject(unserved());
+  async passages(
+    query: PassageQuery,
+    options: ReadOptions = {},
+  ): Promise<readonly (readonly Passage[])[]> {
+    if (query.texts.length === 0) return [];
+    return (await this.#query({ kind: "passages", query }, options)).passages;
   }
 
   async list(query: ListQuery, options: ReadOptions = {}): Promise<ListPage> {
     const { where, order = [], limit, after } = query;
-    const budgetMs = options.budgetMs ?? this.#parts.limits.queryBudgetMs;
-    const countMs = Math.min(budgetMs * countShare, countMsMax);
+    const countMs = this.#countMs(options);
     const nowUs = this.#parts.clock.nowUs();
     const bytesMax = this.#pageBytesMax;
     const { records, next, totalCount, totalCapped, run } = await this.#query(
@@ -149,27 +152,18 @@ export class SqliteRecordStore implements RecordStore {
   }
 
   async search(query: SearchQuery, options: ReadOptions = {}): Promise<SearchHits> {
-    const { text, limit, offset } = query;
-    const words = text === undefined ? [] : wordsOf(text);
-    if (words.length === 0) throw invalidField("QUERY_INVALID", "query", "send at least one word");
+    const nowUs = this.#parts.clock.nowUs();
     const bytesMax = this.#pageBytesMax;
-    const { records, scores, totalCount, totalCapped } = await this.#query(
-      { kind: "searchText", words, limit, offset, bytesMax },
-      options,
-    );
-    return {
-      hits: unpackRecords(records).map((record, position) => ({
-        record,
-        score: scores[position] ?? 0,
-        textScore: scores[position] ?? 0,
-        distance: undefined,
-      })),
-      totalCount,
-      totalCapped,
-      approximate: false,
-      facets: [],
-      run: noRun,
-    };
+    const countMs = this.#countMs(options);
+    const result = await this.#query({ kind: "search", query, nowUs, bytesMax, countMs }, options);
+    const { kind: _, records, scores, textScores, distances, ...rest } = result;
+    const hits = unpackRecords(records).map((record, at) => ({
+      record,
+      score: scores[at] ?? 0,
+      textScore: textScores[at],
+      distance: distances[at],
+    }));
+    return { hits, ...rest };
   }
 
   async changes(revision: bigint, limit: number, options: ReadOptions = {}): Promise<ChangePage> {
@@ -264,6 +258,10 @@ export class SqliteRecordStore implements RecordStore {
     return this.#gate.use(() => this.#parts.readers.run(this.#key, query, options));
   }
 
+  #countMs({ budgetMs = this.#parts.limits.queryBudgetMs }: ReadOptions): number {
+    return Math.min(budgetMs * countShare, countMsMax);
+  }
+
   /** A page has to fit into a message together with what is said about each record. */
   get #pageBytesMax(): number {
     return Math.floor(this.#parts.limits.messageBytesMax / 2);
@@ -312,21 +310,4 @@ export class SqliteRecordStore implements RecordStore {
 
 function isShapeOutdated(error: unknown): boolean {
   return error instanceof CollectorError && error.reason === "SHAPE_OUTDATED";
-}
-
-function unserved(): CollectorError {
-  return new CollectorError("METHOD_UNIMPLEMENTED", "this is not served yet");
-}
-
-const noRun = {
-  steps: [],
-  indexes: [],
-  rowsVisited: 0,
-  runTimeUs: 0,
-  suggestedIndexes: [],
-};
-
-function wordsOf(match: TextMatch): string[] {
-  if (match.kind === "term") return [match.text];
-  return match.kind === "butNot" ? wordsOf(match.match) : match.matches.flatMap(wordsOf);
 }

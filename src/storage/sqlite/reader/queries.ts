@@ -12,8 +12,9 @@ import {
 import { readContext } from "../query/condition-sql.ts";
 import { countWhere } from "../query/count.ts";
 import { type ListRequest, type ListResult, runList } from "../query/list.ts";
+import { type PassagesRequest, type PassagesResult, runPassages } from "../text/passages.ts";
+import { runSearch, type SearchRequest, type SearchResult } from "../text/search-query.ts";
 import type { ScanQuery, ScanResult } from "./scan-rows.ts";
-import { runSearchWords, type SearchWordsRequest, type SearchWordsResult } from "./search-words.ts";
 
 export interface CountRequest {
   readonly kind: "count";
@@ -30,12 +31,19 @@ export interface CountResult {
 /** What can be asked for in one go. */
 export type SingleQuery =
   | ListRequest
-  | SearchWordsRequest
+  | SearchRequest
+  | PassagesRequest
   | ChangesRequest
   | ExpiredRequest
   | CountRequest;
 
-type SingleResult = ListResult | SearchWordsResult | ChangesResult | ExpiredResult | CountResult;
+type SingleResult =
+  | ListResult
+  | SearchResult
+  | PassagesResult
+  | ChangesResult
+  | ExpiredResult
+  | CountResult;
 
 /** What a reader can be asked for. */
 export type ReaderQuery = SingleQuery | ScanQuery;
@@ -64,8 +72,10 @@ function run(db: DatabaseSync, query: SingleQuery): SingleResult {
   switch (query.kind) {
     case "list":
       return runList(db, query);
-    case "searchText":
-      return runSearchWords(db, query);
+    case "search":
+      return runSearch(db, query);
+    case "passages":
+      return runPassages(db, query);
     case "changes":
       return runChanges(db, query);
     case "expired":

@@ -37,7 +37,17 @@ const queries: readonly ReaderQuery[] = [
     bytesMax: 1e6,
     countMs: 100,
   },
-  { kind: "searchText", words: ["same"], limit: 10, offset: 0, bytesMax: 1e6 },
+  {
+    kind: "search",
+    query: {
+      text: { kind: "term", text: "same", prefix: false, field: undefined },
+      limit: 10,
+      offset: 0,
+    },
+    nowUs: 0n,
+    bytesMax: 1e6,
+    countMs: 100,
+  },
   { kind: "changes", revision: 0n, limit: 10, bytesMax: 1e6 },
 ];
 

@@ -92,7 +92,10 @@ export class QueryRunner {
 
 /** True if it is the query that is at fault: the connection is as good as before. */
 function isRefusal(error: unknown): boolean {
-  return error instanceof CollectorError && error.reason === "PAGE_TOKEN_INVALID";
+  return (
+    error instanceof CollectorError &&
+    (error.reason === "PAGE_TOKEN_INVALID" || error.reason === "QUERY_INVALID")
+  );
 }
 
 export function queryTimeout(): CollectorError {

@@ -21,6 +21,9 @@ const snippetWordsMax = 64;
 /** A trigram starts at each character, so a word has about so many of them. */
 const trigramsPerWord = 6;
 
+const marksFrom = 0xf0000;
+const markMax = 0x10fffd;
+
 /** @throws {CollectorError} QUERY_INVALID without a text index, or for a field that it has not */
 export function runPassages(db: DatabaseSync, { query }: PassagesRequest): PassagesResult {
   return { kind: "passages", passages: findPassages(readyTextIndex(db).definition, query) };
@@ -40,8 +43,8 @@ export function findPassages(
   const columns = textColumns(index);
   const plain = texts.map((fields) => columns.map((_, at) => plainText(fields[at] ?? "")));
   // Marks of our own, which no text holds, tell a field that matches from one that does not.
-  const start = unusedMark(plain, "\u{f0000}");
-  const end = unusedMark(plain, "\u{f0001}");
+  const start = unusedMark(plain, marksFrom);
+  const end = unusedMark(plain, (start.codePointAt(0) ?? marksFrom) + 1);
   using db = new DatabaseSync(":memory:", { readBigInts: true });
   db.exec(`CREATE VIRTUAL TABLE passage USING fts5(
     ${columns.join(", ")}, tokenize = "${tokenizerOf(index)}"
@@ -84,8 +87,12 @@ function passageSql(index: TextIndexDefinition, at: number, wordsMax: number | u
   return `snippet(passage, ${at}, :start, :end, '…', ${most})`;
 }
 
-function unusedMark(texts: readonly (readonly string[])[], mark: string): string {
-  let unused = mark;
-  while (texts.some((fields) => fields.some((field) => field.includes(unused)))) unused += mark;
-  return unused;
+/** A character that is in none of the texts: of those for private use, from this one on. */
+function unusedMark(texts: readonly (readonly string[])[], from: number): string {
+  for (let code = from; ; code++) {
+    const mark = String.fromCodePoint(code);
+    if (code >= markMax || !texts.some((fields) => fields.some((text) => text.includes(mark)))) {
+      return mark;
+    }
+  }
 }
