@@ -11,6 +11,8 @@ describe("packAnswers", () => {
       retryAfterMs: undefined,
       detail: undefined,
     } as const;
+    const labels = '{"k":"before"}';
+    const before = { version: 6n, createdUs: 3n, updatedUs: -4n, labels, document: '{"n":1}' };
     const refused: Answer = { call: 2, failure };
     const applied: Answer[] = [
       { call: 1, revision: 7n, replayed: false, outcomes: [[5n, 1n, 2n, "created", undefined]] },
@@ -21,7 +23,9 @@ describe("packAnswers", () => {
         replayed: false,
         outcomes: [
           [7n, 3n, 4n, "updated", '{"k":"v"}'],
-          [8n, 3n, 4n, "deleted", undefined],
+          [8n, 3n, 4n, "deleted", "{}", undefined, before],
+          [9n, 3n, 4n, "updated", undefined, undefined, { ...before, document: "[]" }],
+          [9n, 3n, 4n, "none", undefined],
         ],
       },
       { call: 5, revision: 8n, replayed: false, outcomes: [] },
