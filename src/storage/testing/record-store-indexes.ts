@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { WriteStep } from "../record-store.ts";
 import {
   createStep,
   type OpenHarness,
@@ -38,6 +39,31 @@ export function describeRecordStoreIndexes(engineName: string, open: OpenHarness
       await store.dropIndex("number");
       await store.dropIndex("number");
       assert.deepEqual((await store.stats()).indexes, [{ path: "age", state: "ready" }]);
+    });
+
+    it("builds an index and changes the shape though there are writes all the time", async () => {
+      await using harness = await open();
+      await harness.engine.create(people, peopleLayout);
+      const store = harness.engine.store(people);
+      const numbers = Array.from({ length: 1000 }, (_, number) => number);
+      await store.write({ steps: numbers.map((number) => createStep(`${number}`, { number })) });
+      const work = { isDone: false };
+      const writers = numbers.slice(0, 64).map(async (number) => {
+        for (let write = 0; write < 500 && !work.isDone; write++) {
+          const steps: WriteStep[] = [
+            { kind: "update", id: `${number}`, content: undefined, labels: { write: `${write}` } },
+          ];
+          await store.write({ steps });
+        }
+        return work.isDone;
+      });
+      await store.addIndex({ path: "number" });
+      await store.reshape({ text: undefined, vectors: [] });
+      work.isDone = true;
+      assert(
+        (await Promise.all(writers)).every((wasDone) => wasDone),
+        "only after the writes",
+      );
     });
 
     it("leaves an index half-built when it is told to stop, and goes on later", async () => {

@@ -3,18 +3,42 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { CollectorError } from "../../errors.ts";
 import type { RecordStore, Write, WriteStep } from "../record-store.ts";
-import { contentOf, type OpenHarness, peopleLayout, searchWords } from "./engine-harness.ts";
+import {
+  contentOf,
+  ManualClock,
+  type OpenHarness,
+  peopleLayout,
+  searchWords,
+} from "./engine-harness.ts";
+
+interface ModelRecord {
+  version: bigint;
+  text: string;
+  label: string;
+  expiresUs: bigint | undefined;
+}
 
 /** The same store, as simple as it can be. */
 class ModelStore {
-  readonly records = new Map<string, { version: bigint; text: string; label: string }>();
+  /** Those whose time has come too, until they are removed. */
+  readonly rows = new Map<string, ModelRecord>();
   readonly deleted = new Map<string, bigint>();
   revision = 0n;
+  readonly #clock: ManualClock;
+
+  constructor(clock: ManualClock) {
+    this.#clock = clock;
+  }
+
+  /** What reads find, by id. */
+  get records(): [id: string, record: ModelRecord][] {
+    return [...this.rows].filter(([id]) => this.#find(id) !== undefined);
+  }
 
   /** @returns what changed, or the reason of the refusal. */
   write(steps: readonly ModelStep[]): string[] | string {
     const before = {
-      records: structuredClone([...this.records]),
+      rows: structuredClone([...this.rows]),
       deleted: [...this.deleted],
       revision: this.revision,
     };
@@ -22,8 +46,8 @@ class ModelStore {
     for (const step of steps) {
       const change = this.#apply(step);
       if (change === change.toUpperCase()) {
-        this.records.clear();
-        for (const [id, record] of before.records) this.records.set(id, record);
+        this.rows.clear();
+        for (const [id, record] of before.rows) this.rows.set(id, record);
         this.deleted.clear();
         for (const [id, revision] of before.deleted) this.deleted.set(id, revision);
         this.revision = before.revision;
@@ -34,13 +58,23 @@ class ModelStore {
     return changes;
   }
 
-  #apply({ kind, id, text, label, allowMissing, guess }: ModelStep): string {
-    const record = this.records.get(id);
+  #find(id: string): ModelRecord | undefined {
+    const row = this.rows.get(id);
+    if (row?.expiresUs !== undefined && row.expiresUs <= this.#clock.nowUs()) return undefined;
+    return row;
+  }
+
+  #apply(step: ModelStep): string {
+    const { kind, id, text, label, allowMissing, guess } = step;
+    const record = this.#find(id);
+    if (kind === "expire") return this.#expire(id, record);
+    const content = { text, expiresUs: this.expiresUs(step) };
     if (kind === "create" || (kind === "update" && record === undefined && allowMissing)) {
       if (record !== undefined) return "RECORD_EXISTS";
       if (kind === "update" && guess !== undefined) return "VERSION_MISMATCH";
       this.revision++;
-      this.records.set(id, { version: this.revision, text, label });
+      this.rows.delete(id);
+      this.rows.set(id, { version: this.revision, label, ...content });
       this.deleted.delete(id);
       return `created ${this.revision}`;
     }
@@ -48,24 +82,37 @@ class ModelStore {
       return kind === "delete" && allowMissing ? "none 0" : "RECORD_NOT_FOUND";
     }
     if (guess !== undefined && guess !== record.version) return "VERSION_MISMATCH";
+    if (kind === "delete") return this.#delete(id, record);
     this.revision++;
-    if (kind === "delete") {
-      this.records.delete(id);
-      this.deleted.set(id, this.revision);
-      return `deleted ${record.version}`;
-    }
-    record.version = this.revision;
-    record.text = text;
-    record.label = label;
-    return `updated ${this.revision}`;
+    const before = viewOf(record.text, record.label);
+    Object.assign(record, { version: this.revision, label, ...content });
+    return `updated ${this.revision} ${before}`;
+  }
+
+  #expire(id: string, record: ModelRecord | undefined): string {
+    if (record !== undefined) return `none ${record.version}`;
+    const row = this.rows.get(id);
+    return row === undefined ? "none 0" : this.#delete(id, row);
+  }
+
+  #delete(id: string, { version, text, label }: ModelRecord): string {
+    this.revision++;
+    this.rows.delete(id);
+    this.deleted.set(id, this.revision);
+    return `deleted ${version} ${viewOf(text, label)}`;
+  }
+
+  expiresUs({ ttlMs }: ModelStep): bigint | undefined {
+    return ttlMs === undefined ? undefined : this.#clock.nowUs() + BigInt(ttlMs) * 1000n;
   }
 }
 
 interface ModelStep {
-  readonly kind: "create" | "update" | "delete";
+  readonly kind: "create" | "update" | "delete" | "expire";
   readonly id: string;
   readonly text: string;
   readonly label: string;
+  readonly ttlMs: number | undefined;
   readonly allowMissing: boolean;
   readonly guess: bigint | undefined;
 }
@@ -73,15 +120,17 @@ interface ModelStep {
 type Action =
   | { readonly do: "writes"; readonly writes: readonly (readonly ModelStep[])[] }
   | { readonly do: "check" }
+  | { readonly do: "wait" }
   | { readonly do: "reopen" };
 
 const words = ["red", "green", "blue"];
 
 const step: fc.Arbitrary<ModelStep> = fc.record({
-  kind: fc.constantFrom("create", "create", "update", "delete"),
+  kind: fc.constantFrom("create", "create", "update", "delete", "expire"),
   id: fc.constantFrom("a", "b", "c", "'d\"", "é"),
   text: fc.array(fc.constantFrom(...words), { maxLength: 3 }).map((chosen) => chosen.join(" ")),
   label: fc.string({ maxLength: 4 }),
+  ttlMs: fc.option(fc.nat(3), { nil: undefined, freq: 3 }),
   allowMissing: fc.boolean(),
   guess: fc.option(fc.bigInt(1n, 12n), { nil: undefined, freq: 3 }),
 });
@@ -95,6 +144,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     }),
   },
   { weight: 3, arbitrary: fc.constant({ do: "check" as const }) },
+  { weight: 2, arbitrary: fc.constant({ do: "wait" as const }) },
   { weight: 1, arbitrary: fc.constant({ do: "reopen" as const }) },
 );
 
@@ -102,15 +152,17 @@ const action: fc.Arbitrary<Action> = fc.oneof(
 export function describeRecordStoreModel(engineName: string, open: OpenHarness): void {
   describe(`RecordStore on ${engineName}, whatever its history`, () => {
     it("ends as the model says, reopened or not", async () => {
-      await using harness = await open();
+      const clock = new ManualClock();
+      await using harness = await open({ clock });
       let generation = 0n;
       await fc.assert(
         fc.asyncProperty(fc.array(action, { maxLength: 12 }), async (actions) => {
           const location = { storeId: "model", generation: ++generation };
           await harness.engine.create(location, peopleLayout);
-          const model = new ModelStore();
+          const model = new ModelStore(clock);
           for (const next of [...actions, { do: "check" } as const]) {
             if (next.do === "reopen") await harness.reopen();
+            if (next.do === "wait") clock.advanceMs(1);
             const store = harness.engine.store(location);
             if (next.do === "writes") await writeAll(store, model, next.writes);
             else await check(store, model);
@@ -127,7 +179,9 @@ async function writeAll(
   model: ModelStore,
   writes: readonly (readonly ModelStep[])[],
 ): Promise<void> {
-  const answers = await Promise.all(writes.map((steps) => answerOf(store.write(toWrite(steps)))));
+  const answers = await Promise.all(
+    writes.map((steps) => answerOf(store.write(toWrite(steps, model)))),
+  );
   assert.deepEqual(
     answers,
     writes.map((steps) => model.write(steps)),
@@ -137,18 +191,33 @@ async function writeAll(
 async function answerOf(written: ReturnType<RecordStore["write"]>): Promise<string[] | string> {
   try {
     const { outcomes } = await written;
-    return outcomes.map(({ change, version }) => `${change} ${version}`);
+    return outcomes.map(({ change, version, before }) => {
+      const was = before && ` ${before.document} ${JSON.stringify(before.labels)}`;
+      return `${change} ${version}${was ?? ""}`;
+    });
   } catch (error) {
     if (error instanceof CollectorError) return error.reason;
     throw error;
   }
 }
 
-function toWrite(steps: readonly ModelStep[]): Write {
+/** A record before a step, as {@link answerOf} writes it. */
+function viewOf(text: string, label: string): string {
+  return `${JSON.stringify(fieldsOf(text))} ${JSON.stringify({ label })}`;
+}
+
+function fieldsOf(text: string): { name: string; age: number } {
+  return { name: text, age: text.length };
+}
+
+function toWrite(steps: readonly ModelStep[], model: ModelStore): Write {
   return {
-    steps: steps.map(({ kind, id, text, label, allowMissing, guess }): WriteStep => {
-      const content = contentOf({ name: text, age: text.length });
+    wantsBefore: true,
+    steps: steps.map((step): WriteStep => {
+      const { kind, id, text, label, allowMissing, guess } = step;
+      const content = contentOf(fieldsOf(text), { expiresUs: model.expiresUs(step) });
       const labels = { label };
+      if (kind === "expire") return { kind, id };
       if (kind === "create") return { kind, id, content, labels };
       if (kind === "delete") return { kind, id, ifVersion: guess, allowMissing };
       return { kind, id, content, labels, ifVersion: guess, allowMissing };
@@ -158,11 +227,11 @@ function toWrite(steps: readonly ModelStep[]): Write {
 
 async function check(store: RecordStore, model: ModelStore): Promise<void> {
   const { records, totalCount } = await store.list({ limit: 100 });
-  assert.equal(totalCount, BigInt(model.records.size));
-  const expected = [...model.records].map(([id, { version, text, label }]) => ({
+  assert.equal(totalCount, BigInt(model.records.length));
+  const expected = model.records.map(([id, { version, text, label }]) => ({
     id,
     version,
-    data: JSON.stringify({ name: text, age: text.length }),
+    data: JSON.stringify(fieldsOf(text)),
     labels: { label },
   }));
   const plain = (record: (typeof records)[number] | undefined): unknown =>
@@ -173,19 +242,25 @@ async function check(store: RecordStore, model: ModelStore): Promise<void> {
       labels: record.labels,
     };
   assert.deepEqual(records.map(plain), expected);
-  const ids = ["nobody", ...model.records.keys()];
+  const ids = ["nobody", ...model.records.map(([id]) => id)];
   assert.deepEqual((await store.get(ids)).map(plain), [undefined, ...expected]);
+  const gone = [...model.rows.keys()].filter((id) => !ids.includes(id));
+  assert.deepEqual(
+    (await store.get(gone)).map(plain),
+    gone.map(() => undefined),
+  );
+  assert.deepEqual([...(await store.expired(100))].sort(), gone.sort());
   for (const word of words) {
     const { hits, totalCount } = await searchWords(store, [word]);
     const found = hits.map(({ record }) => record.id).sort();
-    const having = [...model.records].filter(([, { text }]) => text.split(" ").includes(word));
+    const having = model.records.filter(([, { text }]) => text.split(" ").includes(word));
     assert.deepEqual(found, having.map(([id]) => id).sort());
     assert.equal(totalCount, BigInt(having.length));
   }
   const { changes, revision } = await store.changes(0n, 1000);
   assert.equal(revision, model.revision);
   const history = [
-    ...[...model.records].map(([id, { version }]) => ({ id, revision: version, kind: "written" })),
+    ...[...model.rows].map(([id, { version }]) => ({ id, revision: version, kind: "written" })),
     ...[...model.deleted].map(([id, at]) => ({ id, revision: at, kind: "deleted" })),
   ].sort((a, b) => Number(a.revision - b.revision));
   assert.deepEqual(

@@ -117,13 +117,13 @@ export function describeRecordStoreShapes(engineName: string, open: OpenHarness)
       assert.deepEqual(kinds(await store.reshape({ text, vectors: [] })), ["words ready"]);
     });
 
-    it("finds no words once text is not wanted, and takes none", async () => {
+    it("refuses to search words once text is not wanted, and takes none", async () => {
       await using opened = await openPeople(open);
       const { store } = opened;
       await store.write({ steps: [createStep("a", { name: "tea" })] });
       const shape = await store.reshape({ text: undefined, vectors: [] });
       assert.deepEqual(kinds(shape), []);
-      assert.deepEqual(await idsWith(store, "tea"), []);
+      await assert.rejects(searchWords(store, ["tea"]), { reason: "QUERY_INVALID" });
       await store.write({ steps: [create("b", shape.version, {}, { texts: [] })] });
       const again = await store.reshape({ text: peopleText, vectors: [] });
       assert.deepEqual(kinds(again), ["words building"]);
