@@ -5,6 +5,7 @@ import { describeRecordStoreModel } from "./record-store-model.ts";
 import { describeRecordStoreQueries } from "./record-store-queries.ts";
 import { describeRecordStoreReads } from "./record-store-reads.ts";
 import { describeRecordStoreShapes } from "./record-store-shapes.ts";
+import { describeRecordStoreVectors } from "./record-store-vectors.ts";
 import { describeRecordStoreWrites } from "./record-store-writes.ts";
 import { describeStorageEngine } from "./storage-engine-contract.ts";
 
@@ -16,6 +17,7 @@ export function describeRecordStore(engineName: string, open: OpenHarness): void
   describeRecordStoreExpiry(engineName, open);
   describeRecordStoreShapes(engineName, open);
   describeRecordStoreIndexes(engineName, open);
+  describeRecordStoreVectors(engineName, open);
   describeStorageEngine(engineName, open);
   describeRecordStoreModel(engineName, open);
 }
