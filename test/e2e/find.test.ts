@@ -303,7 +303,7 @@ describe("Search", () => {
       filtered.results.map(({ meta }) => meta?.id),
       ["press"],
     );
-    const fused = await records.search({ ...products, vector: [0, 1], fullText: "espresso" });
+    const fused = await records.search({ ...products, vector: [6, 8], fullText: "espresso" });
     const both = fused.results.find(({ meta }) => meta?.id === "press");
     assert.ok(both?.textScore !== undefined && both.vectorScore !== undefined);
     assert.equal(fused.results[0]?.meta?.id, "press");
