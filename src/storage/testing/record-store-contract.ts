@@ -5,6 +5,7 @@ import { describeRecordStoreModel } from "./record-store-model.ts";
 import { describeRecordStoreQueries } from "./record-store-queries.ts";
 import { describeRecordStoreReads } from "./record-store-reads.ts";
 import { describeRecordStoreShapes } from "./record-store-shapes.ts";
+import { describeRecordStoreText } from "./record-store-text.ts";
 import { describeRecordStoreVectors } from "./record-store-vectors.ts";
 import { describeRecordStoreWrites } from "./record-store-writes.ts";
 import { describeStorageEngine } from "./storage-engine-contract.ts";
@@ -14,6 +15,7 @@ export function describeRecordStore(engineName: string, open: OpenHarness): void
   describeRecordStoreWrites(engineName, open);
   describeRecordStoreReads(engineName, open);
   describeRecordStoreQueries(engineName, open);
+  describeRecordStoreText(engineName, open);
   describeRecordStoreExpiry(engineName, open);
   describeRecordStoreShapes(engineName, open);
   describeRecordStoreIndexes(engineName, open);

@@ -7,10 +7,14 @@ import { readSearchIndexes, type SearchIndexRow, type SearchIndexRows } from "..
 
 const known = new WeakMap<DatabaseSync, SearchIndexRows>();
 
-/** @throws {CollectorError} QUERY_INVALID if there is no text index that serves. */
-export function readyTextIndex(db: DatabaseSync): SearchIndexRow<TextIndexDefinition> {
-  const index = indexesOf(db).texts.find(({ state }) => state === "ready");
-  if (index === undefined) throw notReady("this collection has no text index that is ready");
+/**
+ * The text index that serves; undefined in a store without text.
+ *
+ * @throws {CollectorError} QUERY_INVALID if the first is still being built.
+ */
+export function readyTextIndex(db: DatabaseSync): SearchIndexRow<TextIndexDefinition> | undefined {
+  const [index] = indexesOf(db).texts;
+  if (index?.state === "building") throw notReady("the text index is still being built");
   return index;
 }
 

@@ -5,6 +5,7 @@ import {
   type FacetCounts,
   type QueryRun,
   type SearchQuery,
+  type TextMatch,
 } from "../../record-query.ts";
 import { aliveOf } from "../query/alive.ts";
 import { readContext } from "../query/condition-sql.ts";
@@ -15,7 +16,7 @@ import { type PackedRecords, packRecords, type RawRecord } from "../reader/recor
 import { browse } from "./browse.ts";
 import { countFacets } from "./facets.ts";
 import { findByBoth, findByText, findByVector } from "./find-matches.ts";
-import type { Found, FoundHit, SearchScope } from "./found.ts";
+import type { Found, FoundHit, SearchScope, WantedText } from "./found.ts";
 import { matchExpression } from "./match-expression.ts";
 import { readyTextIndex } from "./ready-indexes.ts";
 
@@ -78,11 +79,15 @@ export function runSearch(db: DatabaseSync, request: SearchRequest): SearchResul
 function find(scope: SearchScope): Found {
   const { text, near } = scope.query;
   if (text === undefined) return near === undefined ? browse(scope) : findByVector(scope, near);
-  const index = readyTextIndex(scope.db);
-  const expression = matchExpression(text, index.definition);
-  if (expression === undefined) scope.log.step("found no word in the text to search for");
-  const wanted = expression && { number: index.number, expression };
+  const wanted = wantedText(scope.db, text);
+  if (wanted === undefined) scope.log.step("found no word in the text, or the store has no text");
   return near === undefined ? findByText(scope, wanted) : findByBoth(scope, wanted, near);
+}
+
+function wantedText(db: DatabaseSync, match: TextMatch): WantedText | undefined {
+  const index = readyTextIndex(db);
+  const expression = index && matchExpression(match, index.definition);
+  return index && expression && { number: index.number, expression };
 }
 
 function effective(where: Condition | undefined): Condition | undefined {
