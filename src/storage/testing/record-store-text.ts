@@ -285,7 +285,7 @@ export function describeRecordStoreText(engineName: string, open: OpenHarness): 
       );
       const { store } = opened;
       const piece = fc.constantFrom(
-        ..."abcdé1 -\"*():'\0",
+        ...Array.from("abcdé1 -\"*():'\0"),
         "AND",
         "NOT",
         "NEAR(",

@@ -24,12 +24,9 @@ const trigramsPerWord = 6;
 const marksFrom = 0xf0000;
 const markMax = 0x10fffd;
 
-/** @throws {CollectorError} QUERY_INVALID for a field that the text index has not */
+/** @throws {CollectorError} QUERY_INVALID without a text index, or for a field that it has not */
 export function runPassages(db: DatabaseSync, { query }: PassagesRequest): PassagesResult {
-  const index = readyTextIndex(db);
-  const passages =
-    index === undefined ? query.texts.map(() => []) : findPassages(index.definition, query);
-  return { kind: "passages", passages };
+  return { kind: "passages", passages: findPassages(readyTextIndex(db).definition, query) };
 }
 
 /**

@@ -7,14 +7,11 @@ import { readSearchIndexes, type SearchIndexRow, type SearchIndexRows } from "..
 
 const known = new WeakMap<DatabaseSync, SearchIndexRows>();
 
-/**
- * The text index that serves; undefined in a store without text.
- *
- * @throws {CollectorError} QUERY_INVALID if the first is still being built.
- */
-export function readyTextIndex(db: DatabaseSync): SearchIndexRow<TextIndexDefinition> | undefined {
+/** @throws {CollectorError} QUERY_INVALID if there is no text index, or the first is being built. */
+export function readyTextIndex(db: DatabaseSync): SearchIndexRow<TextIndexDefinition> {
   const [index] = indexesOf(db).texts;
-  if (index?.state === "building") throw notReady("the text index is still being built");
+  if (index === undefined) throw notReady("this collection has no text that can be searched");
+  if (index.state === "building") throw notReady("the text index is still being built");
   return index;
 }
 

@@ -80,14 +80,14 @@ function find(scope: SearchScope): Found {
   const { text, near } = scope.query;
   if (text === undefined) return near === undefined ? browse(scope) : findByVector(scope, near);
   const wanted = wantedText(scope.db, text);
-  if (wanted === undefined) scope.log.step("found no word in the text, or the store has no text");
+  if (wanted === undefined) scope.log.step("found no word in the text");
   return near === undefined ? findByText(scope, wanted) : findByBoth(scope, wanted, near);
 }
 
 function wantedText(db: DatabaseSync, match: TextMatch): WantedText | undefined {
   const index = readyTextIndex(db);
-  const expression = index && matchExpression(match, index.definition);
-  return index && expression && { number: index.number, expression };
+  const expression = matchExpression(match, index.definition);
+  return expression && { number: index.number, expression };
 }
 
 function effective(where: Condition | undefined): Condition | undefined {
