@@ -1,4 +1,4 @@
-import type { Transport } from "@connectrpc/connect";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { toClientError } from "./client-error.ts";
 
@@ -16,7 +16,7 @@ export interface TransportOptions {
 
 export interface OpenTransport {
   readonly transport: Transport;
-  /** Ends the connection; calls in flight fail. */
+  /** Ends the connection; calls in flight fail, and so do later ones. */
   close(): void;
 }
 
@@ -30,6 +30,7 @@ export function openTransport(options: TransportOptions): OpenTransport {
       ...(options.ca === undefined ? {} : { ca: options.ca }),
     },
   );
+  let isClosed = false;
   const grpc = createGrpcTransport({
     baseUrl: options.url,
     sessionManager: sessions,
@@ -39,6 +40,7 @@ export function openTransport(options: TransportOptions): OpenTransport {
     acceptCompression: [],
     interceptors: [
       (next) => (request) => {
+        if (isClosed) throw new ConnectError("the client is closed", Code.Canceled);
         for (const [name, value] of Object.entries(options.headers)) {
           if (!request.header.has(name)) request.header.set(name, value);
         }
@@ -48,7 +50,10 @@ export function openTransport(options: TransportOptions): OpenTransport {
   });
   return {
     transport: translateErrors(grpc, options.url),
-    close: () => sessions.abort(),
+    close: () => {
+      isClosed = true;
+      sessions.abort();
+    },
   };
 }
 

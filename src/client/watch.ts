@@ -47,7 +47,9 @@ export async function* watchCollection(
 ): AsyncGenerator<WatchResponse> {
   const { where = "", idsOnly = false, signal, giveUpAfterMs = giveUpAfterMsDefault } = options;
   let { resumeToken = "" } = options;
+  /** Whether the watch was ever in force, and whether this attempt has had an answer. */
   let hasBegun = false;
+  let isAnswered = false;
   let delayMs = firstDelayMs;
   let lastSeenMs = performance.now();
   while (!hasFired(signal)) {
@@ -55,28 +57,30 @@ export async function* watchCollection(
       const request = { ...target, where, idsOnly, resumeToken };
       // A watch has no deadline.
       const call = signal === undefined ? { timeoutMs: 0 } : { timeoutMs: 0, signal };
-      let isFirst = true;
+      isAnswered = false;
       for await (const response of streams.watch(request, call)) {
         resumeToken = response.resumeToken;
         hasBegun = true;
         delayMs = firstDelayMs;
         lastSeenMs = performance.now();
-        if (isFirst) options.onBegin?.(resumeToken);
-        isFirst = false;
+        if (!isAnswered) options.onBegin?.(resumeToken);
+        isAnswered = true;
         if (response.changes.length > 0) yield response;
       }
     } catch (error) {
       if (hasFired(signal)) return;
       const isOver = performance.now() - lastSeenMs > giveUpAfterMs;
-      if (!hasBegun || isOver || !isPassing(error)) throw error;
+      if (!hasBegun || isOver || !isPassing(error, isAnswered)) throw error;
     }
     await pause(delayMs * (0.5 + Math.random()), signal);
     delayMs = Math.min(delayMs * 2, longestDelayMs);
   }
 }
 
-function isPassing(error: unknown): boolean {
+/** @param isAnswered a call that had an answer and was cancelled by nobody here has lost its connection. */
+function isPassing(error: unknown, isAnswered: boolean): boolean {
   if (!(error instanceof ClientError)) return false;
+  if (error.reason === "CANCELLED") return isAnswered;
   return error.retryable || (error.reason === "UNRECOGNIZED" && brokenCodes.has(error.code));
 }
 

@@ -16,6 +16,8 @@ export interface CliOptions {
   readonly input?: string;
   /** Called with the process as soon as it has written to stdout. */
   readonly onOutput?: (child: ChildProcess, stdout: string) => void;
+  /** The same for what it says on stderr. */
+  readonly onNote?: (child: ChildProcess, stderr: string) => void;
 }
 
 /** Runs `collector` with these arguments as its users do, in a process of its own. */
@@ -36,6 +38,7 @@ export async function runCli(
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;
+    options.onNote?.(child, stderr);
   });
   // A command that fails early does not read what is sent to it.
   child.stdin.on("error", () => undefined);
