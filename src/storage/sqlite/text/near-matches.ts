@@ -29,8 +29,7 @@ export function distancesOf(
   seqs: readonly bigint[],
 ): ReadonlyMap<bigint, number> {
   const index = readyVectorIndex(db, near.vector);
-  const allowed = sql`r.seq IN (${seqList(seqs)})`;
-  const { hits } = findNear(db, near, index, allowed, Math.max(seqs.length, 1));
+  const { hits } = findNear(db, near, index, seqList(seqs), Math.max(seqs.length, 1));
   return new Map(hits.map(({ seq, distance }) => [seq, distance]));
 }
 
@@ -39,12 +38,19 @@ export function similarityOf({ metric }: VectorIndexDefinition, distance: number
   return metric === "cosine" ? 1 - distance : 1 / (1 + distance);
 }
 
-/** A condition on the record `r`; undefined: all records. */
+/** The records that fulfil the condition; undefined: all. */
 function allowedSql({ db, where, context }: NearInput): SqlFragment | undefined {
   if (where === undefined && !context.expires) return undefined;
   const candidates = where && candidatesOf(db, where, context);
+  // All of them are needed, however many: an index that says which is faster than the records.
+  if (candidates !== undefined && candidates.rest === undefined && !context.expires) {
+    return candidateSeqs(candidates);
+  }
   const asSet = candidates !== undefined && candidates.estimate < estimateMax;
   const { byIndex, byRecord } = andRest(asSet ? candidates.rest : where, context, "r.seq");
   const set = asSet ? sql`AND r.seq IN (${candidateSeqs(candidates)})` : none;
-  return sql`1 ${set} ${byIndex} ${byRecord} ${liveSql(context)}`;
+  return sql`
+    SELECT r.seq AS seq FROM record r
+    WHERE alive() ${set} ${byIndex} ${byRecord} ${liveSql(context)}
+  `;
 }

@@ -164,10 +164,12 @@ describe("findNear", () => {
         }
         const filter: SqlFragment | undefined =
           allowed &&
-          sql`r.seq IN (${join(
-            allowed.map((seq) => bind(seq)),
-            ", ",
-          )})`;
+          sql`
+            SELECT seq FROM record WHERE alive() AND seq IN (${join(
+              allowed.map((seq) => bind(seq)),
+              ", ",
+            )})
+          `;
         const match = { vector: "embedding", point, distanceMax };
         const found = findNear(store.db, match, store.index, filter, k);
         for (const seq of model.keys()) if (allowed?.includes(seq) === false) model.delete(seq);
@@ -189,7 +191,7 @@ describe("findNear", () => {
     const all = findNear(store.db, match, store.index, undefined, 10);
     assert.equal(all.count, 2000);
     assert(all.visited < 2100, `${all.visited}`);
-    const few = findNear(store.db, match, store.index, raw("r.seq % 100 = 0"), 10);
+    const few = findNear(store.db, match, store.index, allowedBy("r.seq % 100 = 0"), 10);
     assert.equal(few.visited, 20);
     assert.equal(few.count, 20);
   });
@@ -206,13 +208,13 @@ describe("findNear", () => {
       point: new Float32Array(8).fill(0.3),
       distanceMax: undefined,
     };
-    const few = raw("r.seq % 7 = 0");
+    const few = allowedBy("r.seq % 7 = 0");
     for (const [allowed, calls] of [
       [undefined, 3],
       [undefined, 65],
       [few, 100],
       [few, 571],
-      [raw("r.seq > 0"), 4010],
+      [allowedBy("r.seq > 0"), 4010],
     ] as const) {
       store.stopAfter(calls);
       assert.throws(() => findNear(store.db, match, store.index, allowed, 10), {
@@ -269,6 +271,11 @@ describe("findNear", () => {
     assert.deepEqual(hits, [{ seq: 1n, distance: 4 }]);
   });
 });
+
+/** The records of which a condition holds. */
+function allowedBy(condition: string): SqlFragment {
+  return sql`SELECT r.seq AS seq FROM record r WHERE (${raw(condition)}) AND alive()`;
+}
 
 /** Repeatable random numbers from 0 to 1. */
 function mulberry(seed: number): () => number {

@@ -42,10 +42,10 @@ const stepsPerCheck = 512;
  * their vectors are looked at one by one; if many, all codes are, and then the vectors that these
  * leave open. Needs a connection with `alive()`, and stops when that throws.
  *
- * The caller's condition has to leave out expired records; undefined, for every record, is the
+ * The caller's statement has to call `alive()` and to leave out expired records; undefined, for every record, is the
  * fastest. A point without a direction is near to nothing under `cosine`.
  *
- * @param allowed a condition on `record` under the alias `r`
+ * @param allowed a statement of the records that are: `SELECT … AS seq`; one may come twice
  * @param k at least 1
  * @throws what `alive()` throws; {@link CollectorError} QUERY_INVALID for a point of other dimensions
  */
@@ -75,15 +75,14 @@ export function findNear(
   return search.result();
 }
 
-/** The records that are allowed, in order. */
+/** The records that are allowed, in order, each once. */
 function allowedSeqs(db: DatabaseSync, { sql, params }: SqlFragment): Float64Array {
   // One row for all: a row for each would cost several times as much.
-  const row = db
-    .prepare(`SELECT json_group_array(r.seq) AS seqs FROM record r WHERE (${sql}) AND alive()`)
-    .get(...params);
+  const row = db.prepare(`SELECT json_group_array(seq) AS seqs FROM (${sql})`).get(...params);
   const seqs: unknown = JSON.parse(textOf(row, "seqs"));
   if (!Array.isArray(seqs)) throw malformedRow();
-  return Float64Array.from(seqs).sort();
+  const sorted = Float64Array.from(seqs).sort();
+  return sorted.filter((seq, at) => seq !== sorted[at - 1]);
 }
 
 class NearSearch {
