@@ -1,6 +1,7 @@
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import type { Condition, FieldValue, OrderKey } from "../../record-query.ts";
 import { integerOf, textOf } from "../connection.ts";
+import { renewCounts } from "./count-cache.ts";
 import { bind, join, joinTruths, none, raw, type SqlFragment, sql } from "./sql.ts";
 import { prepared } from "./statements.ts";
 import { anyPlace, hasFixedType, onlyPlace, orderValue, type Place } from "./value-source.ts";
@@ -29,20 +30,40 @@ const operatorSql: Record<CompareOperator, SqlFragment> = {
 const int64Min = -(2n ** 63n);
 const int64Max = 2n ** 63n - 1n;
 
-/** Reads what conditions have to know; in the query's own transaction, so that it stays true. */
-export function readContext(db: DatabaseSync, nowUs: bigint): QueryContext {
+/** A store at the moment that a query sees. */
+export interface StoreMoment {
+  readonly context: QueryContext;
+  readonly incarnation: string;
+  /** Rows of the table `record`, expired ones too. */
+  readonly rowCount: bigint;
+}
+
+/** Reads what queries have to know; in the query's own transaction, so that it stays true. */
+export function readMoment(db: DatabaseSync, nowUs: bigint): StoreMoment {
   const row = prepared(
     db,
-    `SELECT (SELECT json_group_array(json_array(path, number)) FROM field_index
+    `SELECT incarnation, record_count AS rowCount,
+      (SELECT json_group_array(json_array(path, number)) FROM field_index
         WHERE state = 'ready') AS indexes,
-      EXISTS (SELECT 1 FROM record WHERE expires_us <= ?) AS expires`,
+      EXISTS (SELECT 1 FROM record WHERE expires_us <= ?) AS expires
+    FROM meta`,
   ).get(nowUs);
+  renewCounts(db);
   const indexes = JSON.parse(textOf(row, "indexes")) as [string, number][];
-  return {
+  const context = {
     indexes: new Map(indexes.map(([path, number]) => [path, BigInt(number)])),
     nowUs,
     expires: integerOf(row, "expires") === 1n,
   };
+  return {
+    context,
+    incarnation: textOf(row, "incarnation"),
+    rowCount: integerOf(row, "rowCount"),
+  };
+}
+
+export function readContext(db: DatabaseSync, nowUs: bigint): QueryContext {
+  return readMoment(db, nowUs).context;
 }
 
 /**

@@ -1,18 +1,16 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Condition, OrderKey, QueryRun } from "../../record-query.ts";
-import { textOf } from "../connection.ts";
 import { decodeCursor, encodeCursor, type ListCursor } from "../list-cursor.ts";
 import { type PackedRecords, packRecords } from "../reader/record-codec.ts";
 import { aliveOf } from "./alive.ts";
 import { type Candidates, candidatesOf } from "./candidates.ts";
-import { type QueryContext, readContext } from "./condition-sql.ts";
-import { countAll, countMatches, type Total } from "./count.ts";
+import { type QueryContext, readMoment } from "./condition-sql.ts";
+import { countExpiredRows, countMatches, type Total } from "./count.ts";
 import { type ListOrder, listOrder, positionOf } from "./list-order.ts";
 import { keysOf, listRows } from "./list-rows.ts";
-import { type ListPlan, planList } from "./plan.ts";
+import { type ListPlan, type PlanInput, planList } from "./plan.ts";
 import { missingIndexes, RunLog } from "./query-run.ts";
 import { type PageOfRows, seqOf, takePage } from "./record-rows.ts";
-import { prepared } from "./statements.ts";
 
 export interface ListRequest {
   readonly kind: "list";
@@ -35,32 +33,34 @@ export interface ListResult {
   readonly run: QueryRun;
 }
 
+/** Planning measures what indexes find up to here, if it need not know more. */
+const roughMax = 1000;
+
 /** @throws {CollectorError} PAGE_TOKEN_INVALID */
 export function runList(db: DatabaseSync, request: ListRequest): ListResult {
   const log = new RunLog();
   const where = request.where?.kind === "always" ? undefined : request.where;
   const { limit, bytesMax } = request;
-  const context = readContext(db, request.nowUs);
-  const incarnation = textOf(prepared(db, "SELECT incarnation FROM meta").get(), "incarnation");
+  const { context, incarnation, rowCount } = readMoment(db, request.nowUs);
   const order = listOrder(request.order, context);
   const cursor =
     request.after === undefined
       ? undefined
       : decodeCursor(request.after, incarnation, order.keys.length);
   const after = cursor && positionOf(db, order, cursor);
-  const candidates = where && candidatesOf(db, where, context);
-  const recordCount = countAll(db, context);
-  const plan = planList({
+  const recordCount = rowCount - countExpiredRows(db, context);
+  const { plan, candidates } = choosePlan(db, {
     order,
-    candidates,
     where,
     recordCount: Number(recordCount),
     limit: limit + 1,
+    context,
   });
   describePlan(log, plan, order, where);
   const rows = listRows({ db, plan, order, where, context, after, limit: limit + 1 });
   const page = takePage(rows, limit, bytesMax);
   const total = totalOf(db, request, {
+    plan,
     where,
     context,
     candidates,
@@ -83,10 +83,31 @@ export function runList(db: DatabaseSync, request: ListRequest): ListResult {
   };
 }
 
+/** Plans with a rough measure, and with a finer one if much depends on it. */
+function choosePlan(
+  db: DatabaseSync,
+  input: Omit<PlanInput, "candidates"> & { readonly context: QueryContext },
+): { readonly plan: ListPlan; readonly candidates: Candidates | undefined } {
+  const { where, context } = input;
+  if (where === undefined)
+    return { plan: planList({ ...input, candidates: undefined }), candidates: undefined };
+  const rough = candidatesOf(db, where, context, roughMax);
+  const plan = planList({ ...input, candidates: rough });
+  const isSure =
+    rough === undefined ||
+    rough.estimate < roughMax ||
+    plan.drive === "value" ||
+    (plan.drive === "order" && plan.range !== undefined);
+  if (isSure) return { plan, candidates: rough };
+  const candidates = candidatesOf(db, where, context);
+  return { plan: planList({ ...input, candidates }), candidates };
+}
+
 function totalOf(
   db: DatabaseSync,
   { countMs }: ListRequest,
   known: {
+    readonly plan: ListPlan;
     readonly where: Condition | undefined;
     readonly context: QueryContext;
     readonly candidates: Candidates | undefined;
@@ -96,11 +117,15 @@ function totalOf(
     readonly log: RunLog;
   },
 ): Total {
-  const { where, context, candidates, recordCount, cursor, page, log } = known;
+  const { plan, where, context, candidates, recordCount, cursor, page, log } = known;
   if (cursor !== undefined) return { count: cursor.totalCount, capped: cursor.totalCapped };
   if (where === undefined) return { count: recordCount, capped: false };
   if (!page.more) return { count: BigInt(page.records.length), capped: false };
-  const total = countMatches({ db, where, context, candidates, ms: countMs });
+  const counted =
+    plan.drive === "seq" && candidates === undefined && page.last !== undefined
+      ? { seq: seqOf(page.last), count: page.records.length }
+      : undefined;
+  const total = countMatches({ db, where, context, candidates, counted, ms: countMs });
   // What the page has was seen, even if there was no time to count it again.
   const seen = BigInt(page.records.length + 1);
   log.step(`counted the matches: ${total.capped ? "more than " : ""}${total.count}`);

@@ -1,5 +1,5 @@
 import type { Condition } from "../../record-query.ts";
-import { type Candidates, estimateMax } from "./candidates.ts";
+import type { Candidates } from "./candidates.ts";
 import type { ListOrder } from "./list-order.ts";
 
 /** What a list goes through to find its records. */
@@ -75,8 +75,8 @@ function isRangeOf({ rows }: Candidates, { index }: ListOrder): boolean {
 }
 
 /** How many the candidates are, about: of more than were counted, somewhere between that and all. */
-function sizeOf({ estimate }: Candidates, all: number): number {
-  return estimate < estimateMax ? estimate : Math.max(Math.sqrt(estimateMax * all), 1);
+function sizeOf({ estimate, more }: Candidates, all: number): number {
+  return more ? Math.sqrt(estimate * all) : estimate;
 }
 
 /** How many conditions are left to be looked at in the records that were found. */
