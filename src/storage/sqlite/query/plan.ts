@@ -38,6 +38,11 @@ export function planList(input: PlanInput): ListPlan {
   return best.plan;
 }
 
+/** All ways that lead to the same records. */
+export function possiblePlans(input: PlanInput): readonly ListPlan[] {
+  return waysOf(input).map(({ plan }) => plan);
+}
+
 interface Way {
   readonly plan: ListPlan;
   readonly cost: number;

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { defaultLimits, type Limits } from "../../../lib/limits.ts";
 import { silentLog } from "../../../lib/log.ts";
-import { createStep, people, peopleLayout } from "../../testing/engine-harness.ts";
+import { contentOf, createStep, people, peopleLayout } from "../../testing/engine-harness.ts";
 import { openSqliteHarness } from "../../testing/sqlite-harness.ts";
 import type { ListRequest } from "../query/list.ts";
 import { ReaderPool } from "./reader-pool.ts";
@@ -124,5 +124,44 @@ describe("ReaderPool", () => {
       assert.equal(pids.length, 2);
     }
     for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
+  });
+
+  it("ends whatever an allowed query does, by its rows or with its process", async () => {
+    await using harness = await openSqliteHarness({ limits: { readersMax: 1 } });
+    const location = { storeId: "heavy", generation: 1n };
+    const layout = { durability: "relaxed", text: undefined, vectors: [], indexes: [] } as const;
+    await harness.engine.create(location, layout);
+    const store = harness.engine.store(location);
+    // One record that takes SQLite a minute to look at, and many that take it a moment each.
+    for (const [id, count, items] of [["one", 1, 300_000] as const, ["many", 300, 1000] as const]) {
+      const list = Array.from({ length: items }, (_, at) => `item ${at}`);
+      const content = contentOf({ list }, { texts: [], data: new Uint8Array(0) });
+      const steps = Array.from({ length: count }, (_, at) => ({
+        kind: "create" as const,
+        id: `${id} ${at}`,
+        content,
+        labels: {},
+      }));
+      await store.write({ steps });
+    }
+    const steps = [{ kind: "member", name: "list" } as const, { kind: "items" } as const];
+    const source = { kind: "field", steps, index: undefined } as const;
+    const searched = Array.from({ length: 200 }, (_, at) => ({
+      kind: "substring" as const,
+      source,
+      text: `not there ${at}`,
+    }));
+    const where = { kind: "or", conditions: searched } as const;
+    const id = { kind: "meta", name: "id" } as const;
+    const beginsWith = (text: string) => ({ kind: "prefix", source: id, text }) as const;
+    for (const text of ["one", "many"]) {
+      for (const order of [[], [{ source, descending: true }]]) {
+        const all = { kind: "and", conditions: [beginsWith(text), where] } as const;
+        await assert.rejects(store.list({ where: all, order, limit: 10 }, { budgetMs: 100 }), {
+          reason: "QUERY_TIMEOUT",
+        });
+        assert.equal((await store.list({ limit: 10 })).totalCount, 301n);
+      }
+    }
   });
 });
