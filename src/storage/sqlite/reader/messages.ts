@@ -18,7 +18,6 @@ export type ReaderRequest =
       readonly query: ReaderQuery;
       readonly budgetMs: number;
     }
-  | { readonly kind: "cancel"; readonly call: number }
   /** Closes the connection to a store. */
   | { readonly kind: "release"; readonly call: number; readonly storeKey: string }
   | { readonly kind: "end" };
@@ -30,14 +29,14 @@ export type ReaderReport =
   | { readonly kind: "failed"; readonly call: number; readonly failure: Failure }
   | { readonly kind: "released"; readonly call: number };
 
-/** What the process tells its thread. */
-export type ReaderThreadRequest = Extract<ReaderRequest, { kind: "query" | "release" }>;
+/**
+ * Which calls are to stop is not told by messages, which a busy process does not read: the server writes
+ * the call's number, on a line of its own, to this file descriptor of the process.
+ */
+export const cancelFd = 4;
 
-/** What the thread of a reader is started with. */
-export interface ReaderThreadOptions extends ReaderOptions {
-  /** One 32-bit cell: a {@link StopFlag}. */
-  readonly stop: SharedArrayBuffer;
+/** What the thread of a reader that listens to {@link cancelFd} is started with. */
+export interface CancelWatchOptions {
+  /** One 32-bit cell: the number of the last call that was cancelled. */
+  readonly cancelled: SharedArrayBuffer;
 }
-
-/** Why a running query is to stop. */
-export const stopFlag = { run: 0, cancelled: 1, timedOut: 2 } as const;

@@ -4,7 +4,6 @@ import { describe, it } from "node:test";
 import { Worker } from "node:worker_threads";
 import { createStep, people, peopleLayout } from "../../testing/engine-harness.ts";
 import { openSqliteHarness, type SqliteHarness } from "../../testing/sqlite-harness.ts";
-import { stopFlag } from "./messages.ts";
 import type { ReaderQuery } from "./queries.ts";
 import { QueryRunner } from "./query-runner.ts";
 
@@ -20,11 +19,18 @@ async function openFilled(): Promise<SqliteHarness> {
   return harness;
 }
 
-function newRunner({ dataFolder }: SqliteHarness): { runner: QueryRunner; stop: Int32Array } {
-  const stop = new Int32Array(new SharedArrayBuffer(4));
+function newRunner({ dataFolder }: SqliteHarness): {
+  runner: QueryRunner;
+  cancelled: Int32Array;
+} {
+  const cancelled = new Int32Array(new SharedArrayBuffer(4));
   const storesFolder = join(dataFolder, "stores");
-  return { runner: new QueryRunner({ storesFolder, handlesMax: 2, stop: stop.buffer }), stop };
+  const options = { storesFolder, handlesMax: 2, cancelled: cancelled.buffer };
+  return { runner: new QueryRunner(options), cancelled };
 }
+
+const budgetMs = 60_000;
+const storeKey = key;
 
 const queries: readonly ReaderQuery[] = [
   {
@@ -52,31 +58,33 @@ const queries: readonly ReaderQuery[] = [
 ];
 
 describe("QueryRunner", () => {
-  it("stops any query at the first row it looks at once it is told to", async () => {
+  it("stops any query at the first row it looks at once it is told to, or its time is over", async () => {
     await using harness = await openFilled();
-    const { runner, stop } = newRunner(harness);
+    const { runner, cancelled } = newRunner(harness);
     for (const query of queries) {
-      Atomics.store(stop, 0, stopFlag.cancelled);
-      assert.throws(() => runner.run(key, query), { reason: "CANCELLED" });
-      Atomics.store(stop, 0, stopFlag.timedOut);
-      assert.throws(() => runner.run(key, query), { reason: "QUERY_TIMEOUT" });
-      Atomics.store(stop, 0, stopFlag.run);
-      assert.equal(runner.run(key, query).kind, query.kind);
+      Atomics.store(cancelled, 0, 7);
+      assert.throws(() => runner.run({ call: 7, storeKey, query, budgetMs }), {
+        reason: "CANCELLED",
+      });
+      assert.throws(() => runner.run({ call: 8, storeKey, query, budgetMs: -1 }), {
+        reason: "QUERY_TIMEOUT",
+      });
+      assert.equal(runner.run({ call: 8, storeKey, query, budgetMs }).kind, query.kind);
     }
     runner.release(key);
   });
 
   it("notices from another thread, in the middle of its work", async () => {
     await using harness = await openFilled();
-    const { runner, stop } = newRunner(harness);
+    const { runner, cancelled } = newRunner(harness);
     const source = `
       const { workerData } = require("node:worker_threads");
-      setTimeout(() => Atomics.store(workerData, 0, ${stopFlag.cancelled}), 20);
+      setTimeout(() => Atomics.store(workerData, 0, 7), 20);
     `;
-    const other = new Worker(source, { eval: true, workerData: stop });
+    const other = new Worker(source, { eval: true, workerData: cancelled });
     assert.throws(
       () => {
-        for (;;) for (const query of queries) runner.run(key, query);
+        for (;;) for (const query of queries) runner.run({ call: 7, storeKey, query, budgetMs });
       },
       { reason: "CANCELLED" },
     );

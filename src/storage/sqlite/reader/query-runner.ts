@@ -5,33 +5,57 @@ import { openForReading } from "../connection.ts";
 import { installAlive } from "../query/alive.ts";
 import { dataFileName } from "../store-paths.ts";
 import { isFatal } from "../translate-error.ts";
-import { type ReaderThreadOptions, stopFlag } from "./messages.ts";
+import type { ReaderOptions } from "./messages.ts";
 import { type ReaderQuery, type ReaderResult, runQuery } from "./queries.ts";
 import { type ScanQuery, ScanRows } from "./scan-rows.ts";
 
 /** How long a reader waits for a lock of another connection, in ms. */
 const busyMs = 1000;
 
+/** How many rows pass between two looks at the clock. */
+const rowsPerLook = 16;
+
+export interface QueryRunnerOptions extends ReaderOptions {
+  /** One 32-bit cell: the number of the last call that was cancelled; another thread sets it. */
+  readonly cancelled: SharedArrayBuffer;
+}
+
+/** A query and how long it may run. */
+export interface RunningCall {
+  /** Never 0. */
+  readonly call: number;
+  readonly storeKey: string;
+  readonly query: ReaderQuery;
+  readonly budgetMs: number;
+}
+
 /** Runs queries one after the other, on connections that it keeps for the next. */
 export class QueryRunner {
-  readonly #options: ReaderThreadOptions;
-  readonly #stop: Int32Array;
+  readonly #options: QueryRunnerOptions;
+  readonly #cancelled: Int32Array;
   /** In order of use: the first was not used for longest. */
   readonly #connections = new Map<string, DatabaseSync>();
   #scanned: ScanRows | undefined;
+  #call = 0;
+  #untilMs = 0;
+  #rows = 0;
 
-  constructor(options: ReaderThreadOptions) {
+  constructor(options: QueryRunnerOptions) {
     this.#options = options;
-    this.#stop = new Int32Array(options.stop);
+    this.#cancelled = new Int32Array(options.cancelled);
   }
 
   /** @throws {CollectorError} CANCELLED, QUERY_TIMEOUT. @throws what SQLite throws */
-  run(storeKey: string, query: ReaderQuery): ReaderResult {
+  run({ call, storeKey, query, budgetMs }: RunningCall): ReaderResult {
+    this.#call = call;
+    this.#untilMs = performance.now() + budgetMs;
+    this.#rows = 0;
     if (query.kind === "scanStart" || query.kind === "scanNext") return this.#scan(storeKey, query);
     try {
       return runQuery(this.#use(storeKey), query);
     } catch (error) {
       if (isRefusal(error)) throw error;
+      this.#rows = 0;
       this.#checkStop();
       this.release(storeKey);
       if (!isFatal(error)) throw error;
@@ -40,6 +64,7 @@ export class QueryRunner {
     try {
       return runQuery(this.#use(storeKey), query);
     } catch (error) {
+      this.#rows = 0;
       this.#checkStop();
       this.release(storeKey);
       throw error;
@@ -79,14 +104,12 @@ export class QueryRunner {
     return db;
   }
 
+  /** For every row: the clock is looked at for the first, and then now and then. */
   #checkStop(): void {
-    switch (Atomics.load(this.#stop, 0)) {
-      case stopFlag.cancelled:
-        throw new CollectorError("CANCELLED", "the query was cancelled");
-      case stopFlag.timedOut:
-        throw queryTimeout();
-      default:
+    if (Atomics.load(this.#cancelled, 0) === this.#call) {
+      throw new CollectorError("CANCELLED", "the query was cancelled");
     }
+    if (this.#rows++ % rowsPerLook === 0 && performance.now() > this.#untilMs) throw queryTimeout();
   }
 }
 

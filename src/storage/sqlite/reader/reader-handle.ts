@@ -1,10 +1,11 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { CollectorError } from "../../../errors.ts";
 import type { Log } from "../../../lib/log.ts";
 import { siblingModule } from "../../../lib/sibling-module.ts";
 import { unpackFailure } from "../failure.ts";
-import type { ReaderOptions, ReaderReport, ReaderRequest } from "./messages.ts";
+import { cancelFd, type ReaderOptions, type ReaderReport, type ReaderRequest } from "./messages.ts";
 import type { ReaderQuery, ReaderResult } from "./queries.ts";
 import { queryTimeout } from "./query-runner.ts";
 
@@ -35,6 +36,7 @@ interface RunningQuery {
 export class ReaderHandle {
   readonly #child: ChildProcess;
   readonly #log: Log;
+  readonly #cancels: Writable | undefined;
   readonly #ready = Promise.withResolvers<void>();
   readonly #exited = Promise.withResolvers<void>();
   readonly #releases = new Map<number, () => void>();
@@ -50,10 +52,15 @@ export class ReaderHandle {
       execArgv: [],
       env,
       serialization: "advanced",
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
+      // The last is where calls are cancelled.
+      stdio: ["ignore", "ignore", "pipe", "ipc", "pipe"],
       // In a session of its own, so that a terminal's Ctrl-C does not reach it before the server.
       detached: true,
     });
+    const cancels = this.#child.stdio[cancelFd];
+    this.#cancels = cancels instanceof Writable ? cancels : undefined;
+    // As with messages, a failure to write means that the process is gone.
+    this.#cancels?.on("error", () => undefined);
     this.#child.on("message", (report: ReaderReport) => this.#receive(report));
     this.#child.on("error", (error) => this.#fail(error));
     this.#child.on("exit", (code, signal) =>
@@ -107,7 +114,7 @@ export class ReaderHandle {
     this.#running = running;
     this.#storeKeys.add(storeKey);
     const cancel = (): void => {
-      this.#post({ kind: "cancel", call });
+      this.#cancels?.write(`${call}\n`);
       clearTimeout(running.killer);
       running.verdict = cancelled();
       running.killer = this.#killIn(killGraceMs);

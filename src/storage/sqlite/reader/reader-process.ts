@@ -1,63 +1,56 @@
 import { Worker } from "node:worker_threads";
 import { siblingModule } from "../../../lib/sibling-module.ts";
-import {
-  type ReaderReport,
-  type ReaderRequest,
-  type ReaderThreadOptions,
-  type ReaderThreadRequest,
-  stopFlag,
-} from "./messages.ts";
+import { packFailure } from "../failure.ts";
+import { translateError } from "../translate-error.ts";
+import type { CancelWatchOptions, ReaderReport, ReaderRequest } from "./messages.ts";
+import { QueryRunner } from "./query-runner.ts";
 
-// The main module of a reader process. Its thread runs the queries and is busy while it does; this
-// one stays free to tell it to stop.
+// The main module of a reader process. It runs the queries and is deaf while it does; a thread hears
+// which of them are to stop, and that the server is gone.
 
-const stop = new Int32Array(new SharedArrayBuffer(4));
-let thread: Worker | undefined;
-let current: { readonly call: number; readonly budget: NodeJS.Timeout } | undefined;
+const cancelled = new SharedArrayBuffer(4);
+const watch = new Worker(siblingModule(import.meta.url, "cancel-watch"), {
+  workerData: { cancelled } satisfies CancelWatchOptions,
+  execArgv: [],
+});
+let runner: QueryRunner | undefined;
 
-// The server is gone. A query may hold the thread for long, so there is no gentle way; nothing is
-// lost, as a reader writes nothing.
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 process.on("message", (request: ReaderRequest) => {
   switch (request.kind) {
     case "start":
-      start({ ...request.options, stop: stop.buffer });
+      runner = new QueryRunner({ ...request.options, cancelled });
+      watch.once("online", () => report({ kind: "ready" }));
       return;
-    case "query": {
-      Atomics.store(stop, 0, stopFlag.run);
-      const budget = setTimeout(() => Atomics.store(stop, 0, stopFlag.timedOut), request.budgetMs);
-      current = { call: request.call, budget };
-      forward(request);
-      return;
-    }
-    case "cancel":
-      if (current?.call === request.call) Atomics.store(stop, 0, stopFlag.cancelled);
+    case "query":
+      run(request);
       return;
     case "release":
-      forward(request);
+      runner?.release(request.storeKey);
+      report({ kind: "released", call: request.call });
       return;
     case "end":
-      process.exitCode = 0;
-      void thread?.terminate();
-      process.removeAllListeners("disconnect");
-      process.disconnect();
+      void end();
   }
 });
 
-function start(options: ReaderThreadOptions): void {
-  thread = new Worker(siblingModule(import.meta.url, "reader-thread"), {
-    workerData: options,
-    execArgv: [],
-  });
-  thread.on("message", (report: ReaderReport) => {
-    if (report.kind === "result" || report.kind === "failed") {
-      clearTimeout(current?.budget);
-      current = undefined;
-    }
-    process.send?.(report);
-  });
+function run(request: ReaderRequest & { readonly kind: "query" }): void {
+  const { call } = request;
+  try {
+    if (runner === undefined) throw new Error("a reader has to be started first");
+    report({ kind: "result", call, result: runner.run(request) });
+  } catch (error) {
+    report({ kind: "failed", call, failure: packFailure(translateError(error)) });
+  }
 }
 
-function forward(request: ReaderThreadRequest): void {
-  thread?.postMessage(request, []);
+function report(message: ReaderReport): void {
+  process.send?.(message);
+}
+
+async function end(): Promise<void> {
+  process.exitCode = 0;
+  process.removeAllListeners("disconnect");
+  await watch.terminate();
+  process.disconnect();
 }
