@@ -19,6 +19,15 @@ export function preparedList(db: DatabaseSync, text: string): StatementSync {
   });
 }
 
+/**
+ * Gives up all statements of a connection. One that failed while its rows were read answers its next
+ * use with the same failure.
+ */
+export function forgetStatements(db: DatabaseSync): void {
+  statementsOf.delete(db);
+  listStatementsOf.delete(db);
+}
+
 function find(
   caches: WeakMap<DatabaseSync, Map<string, StatementSync>>,
   db: DatabaseSync,

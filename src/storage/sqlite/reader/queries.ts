@@ -12,6 +12,7 @@ import {
 import { readContext } from "../query/condition-sql.ts";
 import { countWhere } from "../query/count.ts";
 import { type ListRequest, type ListResult, runList } from "../query/list.ts";
+import { forgetStatements } from "../query/statements.ts";
 import { type PassagesRequest, type PassagesResult, runPassages } from "../text/passages.ts";
 import { runSearch, type SearchRequest, type SearchResult } from "../text/search-query.ts";
 import type { ScanQuery, ScanResult } from "./scan-rows.ts";
@@ -63,6 +64,9 @@ export function runQuery(db: DatabaseSync, query: SingleQuery): SingleResult {
   db.exec("BEGIN");
   try {
     return run(db, query);
+  } catch (error) {
+    forgetStatements(db);
+    throw error;
   } finally {
     if (db.isTransaction) db.exec("ROLLBACK");
   }
