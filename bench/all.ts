@@ -6,6 +6,7 @@ import { loopBenchmark } from "./loop.bench.ts";
 import { scaleBenchmark } from "./scale.bench.ts";
 import { startBenchmark } from "./start.bench.ts";
 import { vectorsBenchmark } from "./vectors.bench.ts";
+import { watchBenchmark } from "./watch.bench.ts";
 
 export const benchmarks: readonly Benchmark[] = [
   getBenchmark,
@@ -14,6 +15,7 @@ export const benchmarks: readonly Benchmark[] = [
   loopBenchmark,
   startBenchmark,
   vectorsBenchmark,
+  watchBenchmark,
   scaleBenchmark,
 ];
 

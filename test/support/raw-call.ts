@@ -77,6 +77,34 @@ export async function callRaw(
   return await answer;
 }
 
+/**
+ * Begins a call whose answer is a stream, and counts what comes without keeping it.
+ *
+ * @returns when the first of it is there.
+ */
+export function beginWatch(
+  session: ClientHttp2Session,
+  path: string,
+  body: Uint8Array,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  stream.end(body);
+  return new Promise((resolve, reject) => {
+    stream.on("data", (chunk: Buffer) => {
+      onBytes(chunk.length);
+      resolve();
+    });
+    stream.on("error", reject);
+    stream.once("close", () => reject(new Error("the stream ended without a message")));
+  });
+}
+
 /** A message as gRPC frames it, not compressed. */
 export function frame(message: Uint8Array): Buffer {
   const framed = Buffer.alloc(5 + message.length);

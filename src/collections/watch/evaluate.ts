@@ -6,7 +6,7 @@ import { compareByCodePoint } from "./code-points.ts";
 export type Predicate = (record: EvaluatedRecord) => boolean;
 
 /** A number of so many digits may be one that a double does not hold exactly. */
-const manyDigits = /\d{16}/;
+const manyDigits = /[:,[\s-]\d{16}/;
 
 const int64Max = 2n ** 63n - 1n;
 const int64Min = -(2n ** 63n);

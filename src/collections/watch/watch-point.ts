@@ -1,6 +1,7 @@
 import type { RecordStore, Write, WriteOutcome } from "../../storage/record-store.ts";
 import type { WriteTap } from "../record-writer.ts";
 import type { ChangeFeed } from "./change-feed.ts";
+import { SharedResponse } from "./shared-response.ts";
 import type { Watches } from "./watches.ts";
 
 export interface WatchPointOptions {
@@ -13,6 +14,8 @@ export interface WatchPointOptions {
 /** Where a collection can be watched: costs nothing while nobody does. */
 export class WatchPoint implements WriteTap {
   readonly watches: Watches;
+  /** What was last told, which others may be about to be told too. */
+  readonly shared: SharedResponse = new SharedResponse();
   readonly #options: WatchPointOptions;
   #feed: ChangeFeed | undefined;
   /** Watches that have entered and not left. */

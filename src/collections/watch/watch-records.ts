@@ -71,12 +71,12 @@ export async function* watchRecords(
     const rest = watches.keepFresh(watcher);
     try {
       for (;;) {
-        const { events, revision } = await watcher.next();
-        yield {
+        const batch = await watcher.next();
+        yield point.shared.get(batch, idsOnly, ({ events, revision }) => ({
           $typeName: "collector.WatchResponse",
           changes: events.map((event) => toChange(event, scope, idsOnly)),
           resumeToken: tokenOf(revision),
-        };
+        }));
       }
     } finally {
       rest();

@@ -21,16 +21,29 @@ export interface RunOptions {
   readonly isPacked: boolean;
 }
 
+/**
+ * What messages of streams were encoded to: one that goes to many callers is encoded once. A message
+ * must not change any more once it was handed out.
+ */
+const streamed = new WeakMap<Message, Buffer>();
+
 /** Prepares a method for a call: it runs when the first of what it takes is received. */
 export function runMethod(method: BoundMethod, options: RunOptions): Inbound {
   const { call } = options;
   const { input, output, methodKind } = method.desc;
   const encode = (message: Message): Buffer => encodeMessage(output, message, framePrefixBytes);
+  const encodeItem = (message: Message): Buffer => {
+    const known = streamed.get(message);
+    if (known !== undefined) return known;
+    const bytes = encode(message);
+    streamed.set(message, bytes);
+    return bytes;
+  };
   const answer = async (request: Payload): Promise<void> => {
     try {
       const result = await method.invoke(request, call);
       if (Symbol.asyncIterator in result) {
-        await sendAll(result, encode, options);
+        await sendAll(result, encodeItem, options);
       } else {
         const frame = toFrame(encode(result), options);
         call.answer(frame instanceof Promise ? await frame : frame);
