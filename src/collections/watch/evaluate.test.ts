@@ -112,7 +112,7 @@ const { condition } = fc.letrec<{ condition: Condition }>((tie) => ({
       kind: fc.constantFrom("and", "or"),
       conditions: fc.array(tie("condition"), { minLength: 1, maxLength: 3 }),
     }),
-  ) as fc.Arbitrary<Condition>,
+  ),
 }));
 
 describe("compileCondition", () => {
