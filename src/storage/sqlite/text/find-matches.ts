@@ -28,11 +28,11 @@ export function findByText(scope: SearchScope, wanted: WantedText | undefined): 
   if (wanted === undefined) return nothing;
   const matches = matchesOf(scope, wanted);
   if ((scope.query.order?.length ?? 0) > 0) return sortText(scope, wanted, matches);
-  const { hits, count, approximate } = rankText(scope.db, matches, scope.query);
+  const { hits, ranked, count, approximate } = rankText(scope.db, matches, scope.query);
   scope.log.step(
     approximate
-      ? `ranked the newest ${count - 1} of the records whose text matches`
-      : `ranked ${counted(count, "record")} whose text matches`,
+      ? `ranked the newest ${ranked} of the records whose text matches`
+      : `ranked ${counted(ranked, "record")} whose text matches`,
   );
   return {
     hits: hits.map(({ seq, score }) => ({ seq, score, textScore: score, distance: undefined })),
@@ -40,7 +40,7 @@ export function findByText(scope: SearchScope, wanted: WantedText | undefined): 
     countCapped: approximate,
     approximate,
     matches: textFacets(scope, matches, count, approximate),
-    rowsVisited: count,
+    rowsVisited: Math.max(count, ranked),
   };
 }
 
@@ -84,7 +84,7 @@ export function findByBoth(
   const text = matches === undefined ? noText : rankText(db, matches, { limit: most, offset: 0 });
   const byVector = { db, near, where, context };
   const { hits: nearHits, count: nearCount, visited } = nearest(byVector, most);
-  log.step(`ranked ${counted(text.count, "record")} whose text matches`);
+  log.step(`ranked ${counted(text.ranked, "record")} whose text matches`);
   log.step(`compared ${counted(visited, "vector")} with the point`);
   const fused = fuseRanks([text.hits, nearHits]);
   log.step(`fused the best ${text.hits.length} by text and ${nearHits.length} by nearness`);

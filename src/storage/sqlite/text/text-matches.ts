@@ -14,6 +14,8 @@ export interface TextMatches {
   readonly expression: MatchExpression;
   /** `FROM … WHERE …`, where `t.rowid` is the record's `seq` and `t.rank` its score. */
   readonly source: SqlFragment;
+  /** True if a match is checked in its record. */
+  readonly readsRecords: boolean;
   /** Names of the field indexes that are used. */
   readonly indexes: readonly string[];
   /** How the condition is looked at, for people; undefined without one. */
@@ -50,7 +52,7 @@ export function textMatches(input: TextMatchesInput): TextMatches {
   const live = liveSeqSql(context, "t.rowid");
   if (where === undefined) {
     const source = sql`FROM ${matching} AND ${sometimesAlive} ${live}`;
-    return { expression, source, indexes: [], filter: undefined };
+    return { expression, source, readsRecords: false, indexes: [], filter: undefined };
   }
   const candidates = candidatesOf(db, where, context);
   const asSet = candidates !== undefined && isWorthASet(input, candidates);
@@ -62,6 +64,7 @@ export function textMatches(input: TextMatchesInput): TextMatches {
     return {
       expression,
       source: sql`FROM ${matching} AND ${sometimesAlive} ${set} ${byIndex} ${live}`,
+      readsRecords: false,
       indexes,
       filter: asSet ? "against the set of records that the indexes gave" : "by the indexes",
     };
@@ -70,6 +73,7 @@ export function textMatches(input: TextMatchesInput): TextMatches {
     expression,
     source: sql`FROM ${matchingSql(input, raw("CROSS JOIN record r ON r.seq = t.rowid"))}
       ${set} ${byIndex} AND alive() ${byRecord} ${live}`,
+    readsRecords: true,
     indexes,
     filter: asSet ? "against the set that the indexes gave and in the record" : "in the record",
   };
