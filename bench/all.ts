@@ -4,6 +4,7 @@ import { type Benchmark, runBenchmark } from "./harness.ts";
 import { latencyBenchmark } from "./latency.bench.ts";
 import { loopBenchmark } from "./loop.bench.ts";
 import { scaleBenchmark } from "./scale.bench.ts";
+import { searchBenchmark } from "./search.bench.ts";
 import { startBenchmark } from "./start.bench.ts";
 import { vectorsBenchmark } from "./vectors.bench.ts";
 import { watchBenchmark } from "./watch.bench.ts";
@@ -14,6 +15,7 @@ export const benchmarks: readonly Benchmark[] = [
   createBenchmark,
   loopBenchmark,
   startBenchmark,
+  searchBenchmark,
   vectorsBenchmark,
   watchBenchmark,
   scaleBenchmark,

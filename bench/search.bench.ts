@@ -110,6 +110,7 @@ export const searchBenchmark: Benchmark = {
         const ours: number[] = [];
         const theirs: number[] = [];
         let ids: readonly string[] = [];
+        let recall: number | undefined;
         // In turns, so that what else the machine does falls on both.
         for (let round = 0; round < (quick ? 1 : 4); round += 1) {
           const answer = await direct.run({ ...query, runs });
@@ -124,7 +125,10 @@ export const searchBenchmark: Benchmark = {
             } = await callRaw(connection.session, `${service}/${call.method}`, body);
             ours.push(performance.now() - begin);
             if (status !== 0) throw new Error(`${title}: ${message}`);
-            if (run === 0) assertSame(title, decodeIds(call, bytes), ids);
+            if (run > 0) continue;
+            const found = decodeFound(call, bytes);
+            recall = found.approximate ? recallOf(found.ids, ids) : undefined;
+            if (!found.approximate) assertSame(title, found.ids, ids);
           }
         }
         const allowed = median(theirs) * 1.3 + 0.5;
@@ -135,6 +139,7 @@ export const searchBenchmark: Benchmark = {
           "ms",
           records === 100_000 && atMostMs !== undefined ? { atMost: atMostMs } : {},
         );
+        if (recall !== undefined) report.add(`${label}, ${title}, recall@10`, recall, "of 1");
         report.add(`${label}, ${title} / (direct × 1.3 + 0.5 ms)`, median(ours) / allowed, "×", {
           atMost: 1,
         });
@@ -253,10 +258,25 @@ function encode({ method, request }: Call): Uint8Array {
   );
 }
 
-function decodeIds({ method }: Call, body: Uint8Array): string[] {
+interface Found {
+  readonly ids: readonly string[];
+  /** Not all that matches was ranked. */
+  readonly approximate: boolean;
+}
+
+function decodeFound({ method }: Call, body: Uint8Array): Found {
   const bytes = body.subarray(5);
-  if (method === "List") return read(ListResponseSchema, bytes).metas.map(({ id }) => id);
-  return read(SearchResponseSchema, bytes).results.map(({ meta }) => meta?.id ?? "");
+  if (method === "List") {
+    const { metas } = read(ListResponseSchema, bytes);
+    return { ids: metas.map(({ id }) => id), approximate: false };
+  }
+  const { results, approximate } = read(SearchResponseSchema, bytes);
+  return { ids: results.map(({ meta }) => meta?.id ?? ""), approximate };
+}
+
+/** The share of the best that were found. */
+function recallOf(found: readonly string[], best: readonly string[]): number {
+  return best.filter((id) => found.includes(id)).length / best.length;
 }
 
 function read<Desc extends DescMessage>(schema: Desc, bytes: Uint8Array): MessageShape<Desc> {
