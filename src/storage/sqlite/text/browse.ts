@@ -1,3 +1,4 @@
+import { integerOf } from "../connection.ts";
 import { candidateSeqs, candidatesOf } from "../query/candidates.ts";
 import { conditionSql, liveSql } from "../query/condition-sql.ts";
 import { countAll, countMatches } from "../query/count.ts";
@@ -6,8 +7,9 @@ import { andRest, listRows } from "../query/list-rows.ts";
 import { planList } from "../query/plan.ts";
 import { seqOf } from "../query/record-rows.ts";
 import { bind, type SqlFragment, sql } from "../query/sql.ts";
+import { prepared } from "../query/statements.ts";
 import { facetMatchesMax } from "./facets.ts";
-import { type Found, type SearchScope, unscored } from "./found.ts";
+import { type Found, noMatches, type SearchScope, unscored } from "./found.ts";
 
 /** A search without text or vector: a list, by offset. */
 export function browse(scope: SearchScope): Found {
@@ -35,12 +37,7 @@ export function browse(scope: SearchScope): Found {
   }
   const total = countMatches({ db, where, context, candidates, ms: scope.countMs });
   const count = Math.max(Number(total.count), passed);
-  const matches = {
-    seqs: matchingSeqs(scope),
-    count: total.capped ? facetMatchesMax : count,
-    // Beyond the cap it is not known how many there are.
-    approximate: total.capped && recordCount > facetMatchesMax,
-  };
+  const matches = facetMatches(scope, total.capped ? undefined : count);
   return whole(hits, count, total.capped, matches);
 }
 
@@ -53,10 +50,23 @@ function whole(
   return { hits, count, countCapped, approximate: false, matches, rowsVisited: 0 };
 }
 
-/** `SELECT seq …` of what fulfils the condition, the newest of very many. */
-function matchingSeqs({ db, where, context }: SearchScope): SqlFragment {
+/** @param known how many match, if that is known */
+function facetMatches(scope: SearchScope, known: number | undefined): Found["matches"] {
+  if ((scope.query.facets?.length ?? 0) === 0) return noMatches;
+  const count = known ?? countUpTo(scope, facetMatchesMax + 1);
+  const seqs = matchingSeqs(scope, facetMatchesMax);
+  return { seqs, count, approximate: count > facetMatchesMax };
+}
+
+function countUpTo(scope: SearchScope, max: number): number {
+  const { sql: text, params } = sql`SELECT count(*) AS count FROM (${matchingSeqs(scope, max)})`;
+  return Number(integerOf(prepared(scope.db, text).get(...params), "count"));
+}
+
+/** `SELECT seq …` of what fulfils the condition: of more than `limit`, the newest. */
+function matchingSeqs({ db, where, context }: SearchScope, limit: number): SqlFragment {
   const candidates = where && candidatesOf(db, where, context);
-  const most = bind(BigInt(facetMatchesMax));
+  const most = bind(BigInt(limit));
   if (where === undefined || candidates === undefined) {
     const condition = where === undefined ? sql`1` : conditionSql(where);
     return sql`SELECT r.seq AS seq FROM record r WHERE alive() AND ${condition} ${liveSql(context)}

@@ -1,7 +1,14 @@
 import { countCap, type NearMatch } from "../../record-query.ts";
 import { counted } from "../query/query-run.ts";
 import { facetMatchesMax } from "./facets.ts";
-import { type Found, type FoundHit, type SearchScope, unscored, type WantedText } from "./found.ts";
+import {
+  type Found,
+  type FoundHit,
+  noMatches,
+  type SearchScope,
+  unscored,
+  type WantedText,
+} from "./found.ts";
 import { fusedMin, fuseRanks } from "./fusing.ts";
 import { distancesOf, nearest, similarityOf } from "./near-matches.ts";
 import { readyVectorIndex } from "./ready-indexes.ts";
@@ -180,7 +187,7 @@ function textFacets(
   count: number,
   isMore: boolean,
 ): Found["matches"] {
-  if (!hasFacets(scope)) return nothing.matches;
+  if (!hasFacets(scope)) return noMatches;
   // What was counted is all there is, unless the counting stopped there.
   const known = isMore ? countText(scope.db, matches, facetMatchesMax + 1) : count;
   return {

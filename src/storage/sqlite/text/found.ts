@@ -46,3 +46,6 @@ export interface Found {
 export function unscored(seq: bigint): FoundHit {
   return { seq, score: 0, textScore: undefined, distance: undefined };
 }
+
+/** For a search that counts no facets. */
+export const noMatches: FacetMatches = { seqs: undefined, count: 0, approximate: false };
