@@ -16,7 +16,7 @@ const outputs: readonly (readonly RegExp[])[] = [
     /^created default\/products$/m,
     /^put esp-1$/m,
     /^ {2}"title": "Espresso machine",$/m,
-    /^\{"title":"Espresso machine","priceCents":"24900"\}$/m,
+    /^esp-1: \[Espresso\] machine$/m,
     /^esp-1 +Espresso machine +24900/m,
   ],
   [/"id":"grinder-1"/, /"item":\{.*"title":"Grinder","priceCents":"12900"/, /"totalCount":"1"/],

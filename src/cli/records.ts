@@ -109,7 +109,7 @@ export function printRecords(output: Output, records: readonly ShownRecord[], fu
   if (records.some(({ score }) => score !== undefined)) {
     columns.push({
       header: "SCORE",
-      text: ({ score }) => score?.toPrecision(3) ?? "",
+      text: ({ score }) => (score === undefined ? "" : String(Number(score.toPrecision(3)))),
       right: true,
     });
   }
