@@ -1,33 +1,21 @@
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
 import type { JsonValue } from "@bufbuild/protobuf";
 import { sizeDelimitedDecodeStream } from "@bufbuild/protobuf/wire";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import type { Client } from "../client/client.ts";
 import { CollectionRecordSchema } from "../gen/collector/collection_pb.ts";
 import type { DefineCommands } from "./define-commands.ts";
-import { CliError, unreadable, usageError } from "./failure.ts";
+import { CliError, usageError } from "./failure.ts";
 import { parseDocument, readJsonFile, readJsonInput } from "./json-input.ts";
 import { count } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { JsonRecords } from "./records.ts";
 import { transferFormat } from "./transfer-format.ts";
-
-/** One batch stays below the server's limits on operations and on the size of a message. */
-const batchOperationsMax = 500;
-const batchBytesMax = 2 * 1024 * 1024;
+import { type RecordWrite, writeBatches } from "./write-batches.ts";
 
 interface ImportOptions {
   readonly file: string;
   readonly format?: string;
-}
-
-/** A record on its way in. */
-interface ImportedRecord {
-  /** Empty: the server makes one. */
-  readonly id: string;
-  readonly item: Any;
-  readonly labels: Record<string, string>;
 }
 
 /** `collector record import …` */
@@ -46,50 +34,33 @@ export const defineImport: DefineCommands = (command, context, environment) => {
       const { stdin, stderr } = environment;
       await using client = await connect();
       const records = new JsonRecords(client, namespace, collection);
-      const bytes = options.file === "-" ? undefined : await sizeOf(options.file);
       using progress = new Progress({
         label: `importing into ${collection}`,
-        total: bytes,
+        total: undefined,
         stream: stderr,
-        showFrom: 1024 * 1024,
+        showFrom: 1000,
+        format: (done) => count(done, "record"),
       });
       const found =
         format === "jsonl"
           ? fromJsonLines(options.file, stdin, records)
           : fromMessages(options.file, stdin, client, records);
-      let written = 0;
-      try {
-        for await (const batch of batchesOf(found, progress)) {
-          const operations = batch.map((record) => operationOf(record, records));
-          await client.services.records.batch({ ...records.target, operations }, { signal });
-          written += batch.length;
-        }
-      } catch (error) {
-        if (written > 0) output.note(`${count(written, "record")} were written before this failed`);
-        throw error;
-      }
-      output.result(`imported ${count(written, "record")}`, { imported: written });
+      const writes = shown(found, progress);
+      const { length } = await writeBatches({ client, records, writes, signal });
+      output.result(`imported ${count(length, "record")}`, { imported: length });
     });
 };
-
-async function sizeOf(file: string): Promise<number> {
-  try {
-    return (await stat(file)).size;
-  } catch (error) {
-    throw unreadable(file, error instanceof Error ? error : new Error(String(error)));
-  }
-}
 
 async function* fromJsonLines(
   file: string,
   stdin: NodeJS.ReadStream,
   records: JsonRecords,
-): AsyncIterable<ImportedRecord> {
+): AsyncIterable<RecordWrite> {
   const documents = file === "-" ? readJsonInput("-", { stdin }) : readJsonFile(file);
   for await (const document of documents) {
     const { id, labels, item } = asExported(parseDocument(document), document.where);
     const packed = await records.pack({ where: document.where, text: JSON.stringify(item) });
-    yield { id, labels, item: packed };
+    yield { where: document.where, id, labels, item: packed, ...asExportedThen };
   }
 }
 
@@ -118,7 +89,7 @@ async function* fromMessages(
   stdin: NodeJS.ReadStream,
   client: Client,
   records: JsonRecords,
-): AsyncIterable<ImportedRecord> {
+): AsyncIterable<RecordWrite> {
   const { collectionDefinition } = await client.services.records.describe(records.target);
   const typeUrl = `type.googleapis.com/${collectionDefinition?.messageType?.messageName ?? ""}`;
   if (file === "-" && stdin.isTTY)
@@ -129,7 +100,9 @@ async function* fromMessages(
     for await (const record of sizeDelimitedDecodeStream(CollectionRecordSchema, stream)) {
       number += 1;
       const item: Any = { $typeName: "google.protobuf.Any", typeUrl, value: record.protoData };
-      yield { id: record.id, labels: { ...record.metadata?.labels }, item };
+      const labels = { ...record.metadata?.labels };
+      const where = `${file}, record ${number}`;
+      yield { where, id: record.id, labels, item, ...asExportedThen };
     }
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
@@ -141,30 +114,15 @@ async function* fromMessages(
   }
 }
 
-async function* batchesOf(
-  records: AsyncIterable<ImportedRecord>,
+async function* shown(
+  writes: AsyncIterable<RecordWrite>,
   progress: Progress,
-): AsyncIterable<readonly ImportedRecord[]> {
-  let batch: ImportedRecord[] = [];
-  let bytes = 0;
-  for await (const record of records) {
-    const size = record.item.value.byteLength;
-    if (batch.length >= batchOperationsMax || (bytes + size > batchBytesMax && batch.length > 0)) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(record);
-    bytes += size;
-    progress.add(size);
+): AsyncIterable<RecordWrite> {
+  for await (const write of writes) {
+    yield write;
+    progress.add(1);
   }
-  if (batch.length > 0) yield batch;
 }
 
-function operationOf({ id, item, labels }: ImportedRecord, { target }: JsonRecords) {
-  if (id === "") {
-    return { operation: { case: "create" as const, value: { ...target, item, labels } } };
-  }
-  const value = { ...target, id, item, labels, updateLabels: true, allowMissing: true };
-  return { operation: { case: "update" as const, value } };
-}
+/** An import brings records to what they were, labels included. */
+const asExportedThen = { updateLabels: true, createOnly: false } as const;
