@@ -28,6 +28,12 @@ const configSchema = z.strictObject({
   collectorId: z.string().regex(namePattern).optional(),
   allowedHosts: z.array(z.string().min(1)),
   allowedOrigins: z.array(z.string().min(1)),
+  peers: z.array(z.string().min(1)),
+  backupFolder: z.string().min(1).optional(),
+  backupRoots: z.array(z.string().min(1)),
+  backupCompression: z.enum(["zstd", "none"]),
+  backupRecipients: z.array(z.string().min(1)),
+  backupIdentityFile: z.string().min(1).optional(),
   logLevel: z.enum(logLevels),
   tracing: z.boolean(),
   limits: limitsSchema,
@@ -58,6 +64,18 @@ export interface Config {
   readonly allowedHosts: readonly string[];
   /** Web origins whose pages may call this server. */
   readonly allowedOrigins: readonly string[];
+  /** Servers that may be dialled, `host:port` each; `host:*` allows any port. */
+  readonly peers: readonly string[];
+  /** Folder of backups; by default `backups` in the data folder. */
+  readonly backupFolder?: string | undefined;
+  /** Further folders that backups may be written to and read from, by absolute paths. */
+  readonly backupRoots: readonly string[];
+  /** How archives are compressed unless the caller says. */
+  readonly backupCompression: "zstd" | "none";
+  /** age recipients (`age1…`) that backups are encrypted to. Empty: they are not encrypted. */
+  readonly backupRecipients: readonly string[];
+  /** File with age identities (`AGE-SECRET-KEY-1…`), to read encrypted backups. */
+  readonly backupIdentityFile?: string | undefined;
   readonly logLevel: (typeof logLevels)[number];
   /** Starts an OpenTelemetry span per call; the process brings the SDK. */
   readonly tracing: boolean;
@@ -81,6 +99,10 @@ export const defaultConfig: Config = {
   insecure: false,
   allowedHosts: [],
   allowedOrigins: [],
+  peers: [],
+  backupRoots: [],
+  backupCompression: "zstd",
+  backupRecipients: [],
   logLevel: "info",
   tracing: false,
   limits: {},
@@ -99,11 +121,23 @@ const variables: Readonly<Partial<Record<keyof Config, string>>> = {
   collectorId: "COLLECTOR_ID",
   allowedHosts: "COLLECTOR_ALLOWED_HOSTS",
   allowedOrigins: "COLLECTOR_ALLOWED_ORIGINS",
+  peers: "COLLECTOR_PEERS",
+  backupFolder: "COLLECTOR_BACKUP_FOLDER",
+  backupRoots: "COLLECTOR_BACKUP_ROOTS",
+  backupCompression: "COLLECTOR_BACKUP_COMPRESSION",
+  backupRecipients: "COLLECTOR_BACKUP_RECIPIENTS",
+  backupIdentityFile: "COLLECTOR_BACKUP_IDENTITY_FILE",
   logLevel: "COLLECTOR_LOG_LEVEL",
   tracing: "COLLECTOR_TRACING",
 };
 
-const listKeys: ReadonlySet<string> = new Set(["allowedHosts", "allowedOrigins"]);
+const listKeys: ReadonlySet<string> = new Set([
+  "allowedHosts",
+  "allowedOrigins",
+  "peers",
+  "backupRoots",
+  "backupRecipients",
+]);
 const booleanKeys: ReadonlySet<string> = new Set(["insecure", "tracing"]);
 
 export interface ConfigSources {

@@ -19,6 +19,7 @@ export type ErrorReason =
   | "BATCH_INVALID"
   | "REQUEST_ID_REUSED"
   | "METADATA_INVALID"
+  | "ARCHIVE_INVALID"
   | "FILE_NAME_INVALID"
   | "RANGE_INVALID"
   // Something that the request names is not there.
@@ -29,11 +30,15 @@ export type ErrorReason =
   | "FILE_NOT_FOUND"
   | "SERVICE_NOT_FOUND"
   | "OPERATION_NOT_FOUND"
+  | "BACKUP_NOT_FOUND"
+  | "POLICY_NOT_FOUND"
+  | "TRANSFER_NOT_FOUND"
   // Something is there already.
   | "NAMESPACE_EXISTS"
   | "COLLECTION_EXISTS"
   | "RECORD_EXISTS"
   | "FILE_EXISTS"
+  | "BACKUP_EXISTS"
   | "SYMBOL_EXISTS"
   // The state of the server has to change first.
   | "TYPE_NOT_REGISTERED"
@@ -43,7 +48,12 @@ export type ErrorReason =
   | "SCHEMA_INCOMPATIBLE"
   | "OPERATION_RUNNING"
   | "HISTORY_GONE"
+  | "BACKUP_IN_USE"
+  | "BASE_UNUSABLE"
+  | "ARCHIVE_TOO_NEW"
+  | "KEY_UNAVAILABLE"
   | "VERSION_MISMATCH"
+  | "COLLECTION_REPLACED"
   | "EMBEDDER_UNAVAILABLE"
   | "SHAPE_OUTDATED"
   | "FILE_MISMATCH"
@@ -52,6 +62,7 @@ export type ErrorReason =
   | "ORIGIN_DENIED"
   | "UNAUTHENTICATED"
   | "PERMISSION_DENIED"
+  | "PEER_DENIED"
   // A limit is reached.
   | "MESSAGE_TOO_LARGE"
   | "SCHEMA_LIMIT_EXCEEDED"
@@ -68,9 +79,11 @@ export type ErrorReason =
   | "METHOD_NOT_REGISTERED"
   // The server has a problem.
   | "SHUTTING_DOWN"
+  | "PEER_UNAVAILABLE"
   | "STORAGE_UNAVAILABLE"
   | "WRITE_OUTCOME_UNKNOWN"
   | "STORAGE_CORRUPT"
+  | "ARCHIVE_DAMAGED"
   | "CONTENT_MISMATCH"
   | "INTERNAL";
 

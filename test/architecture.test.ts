@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { cruise, type ICruiseResult, type IForbiddenRuleType } from "dependency-cruiser";
 
 /** The folders that hold what the server is about. Each may know the others, as long as no cycle arises. */
-const domain = "(?:registry|collections|operations|files|backup|mesh|workflows)";
+const domain = "(?:registry|collections|operations|files|archive|copies|mesh|workflows)";
 
 /** What each part of `src/` may import, as patterns below `src/`. A part without a line may not be. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {

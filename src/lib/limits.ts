@@ -83,6 +83,14 @@ export interface Limits {
   readonly readQueueMax: number;
   /** Scans of whole collections that may run at a time, each in a process of its own. */
   readonly exportsMax: number;
+  /** Backups, restores and copies that may work at a time; more wait. */
+  readonly copiesMax: number;
+  /** Transfers of archives that may be under way or wait for their sender or receiver. */
+  readonly transfersMax: number;
+  /** How long a transfer that was cut can be gone on with. */
+  readonly transferIdleMs: number;
+  /** Largest archive that is taken in. */
+  readonly archiveBytesMax: number;
 }
 
 /** The default of each limit; the configuration may set them under `limits`. */
@@ -137,4 +145,8 @@ export const defaultLimits: Limits = {
   readersMax: 2,
   readQueueMax: 1000,
   exportsMax: 4,
+  copiesMax: 4,
+  transfersMax: 16,
+  transferIdleMs: 600_000,
+  archiveBytesMax: 1024 * 1024 * 1024 * 1024,
 };

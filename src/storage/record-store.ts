@@ -8,6 +8,13 @@ import type {
   SearchHits,
   SearchQuery,
 } from "./record-query.ts";
+import type {
+  CopyOptions,
+  SnapshotOptions,
+  StoreChanges,
+  StoreIntake,
+  StoreSnapshot,
+} from "./store-copies.ts";
 import type { StoreFiles } from "./store-files.ts";
 import type {
   IndexDefinition,
@@ -79,6 +86,27 @@ export type WriteStep =
       /** Deletes a record if its time has come; otherwise does nothing. */
       readonly kind: "expire";
       readonly id: string;
+    }
+  | {
+      /**
+       * Writes a record as another store of the same history has it, and brings the store to that
+       * revision, which has to be later than its own. Only for stores that nobody else writes to.
+       */
+      readonly kind: "replay";
+      readonly id: string;
+      readonly content: RecordContent;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly revision: bigint;
+      readonly createdRevision: bigint;
+      readonly createdUs: bigint;
+      readonly updatedUs: bigint;
+    }
+  | {
+      /** As `replay`, for a record that was deleted. It may be missing. */
+      readonly kind: "replayDelete";
+      readonly id: string;
+      readonly revision: bigint;
+      readonly atUs: bigint;
     };
 
 export interface Write {
@@ -253,6 +281,24 @@ export interface RecordStore {
   /** Puts the indexes that are being built in the place of those that serve, and drops the latter. */
   completeShape(): Promise<StoreShape>;
 
+  /**
+   * Copies the store as it is at one moment of this call, while reads and writes go on. In a process of its
+   * own; costs as much as writing the data anew.
+   *
+   * @throws {CollectorError} CANCELLED, DISK_FULL
+   */
+  snapshot(options: SnapshotOptions): Promise<StoreSnapshot>;
+
+  /**
+   * Begins to read what has changed after a revision, as of now.
+   *
+   * @throws {CollectorError} HISTORY_GONE if deletes after it are forgotten; OVERLOADED, CANCELLED
+   */
+  changesSince(
+    revision: bigint,
+    options: CopyOptions & { readonly files: boolean },
+  ): Promise<StoreChanges>;
+
   readonly files: StoreFiles;
 }
 
@@ -280,6 +326,9 @@ export interface StorageEngine extends AsyncDisposable {
 
   /** Removes a store once nothing uses it any more; a missing one is a success. */
   drop(location: StoreLocation): Promise<void>;
+
+  /** Begins to make a store from a copy. */
+  intake(): Promise<StoreIntake>;
 
   /** Every store found, to remove what no catalog entry names. */
   list(): Promise<readonly StoreLocation[]>;

@@ -89,4 +89,17 @@ export interface StoreFiles {
 
   /** Removes content that no name refers to and no upload is about to. @returns how much was removed. */
   sweep(): Promise<FileStats>;
+
+  /**
+   * Makes these the files of the store, whatever it had, in one durable step. For stores that nobody
+   * else writes to.
+   *
+   * @param contentOf where content that the store may not have yet is; it is linked or copied. Undefined:
+   * the store has it.
+   * @throws {CollectorError} CONTENT_MISMATCH if content is missing, DISK_FULL
+   */
+  replaceAll(
+    files: readonly StoredFile[],
+    contentOf: (sha256: string) => string | undefined,
+  ): Promise<void>;
 }

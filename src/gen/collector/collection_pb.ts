@@ -6,17 +6,17 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { MessageTypeRef, Metadata } from "./common_pb.ts";
+import type { MessageTypeRef, Metadata, NamespacedName } from "./common_pb.ts";
 import { file_collector_common } from "./common_pb.ts";
-import type { Duration } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file collector/collection.proto.
  */
 export const file_collector_collection: GenFile = /*@__PURE__*/
-  fileDesc("Chpjb2xsZWN0b3IvY29sbGVjdGlvbi5wcm90bxIJY29sbGVjdG9yIkgKDkNvbGxlY3Rpb25EYXRhEgwKBG5hbWUYASABKAkSDgoEZGF0YRgCIAEoDEgAEg0KA3VyaRgDIAEoCUgAQgkKB2NvbnRlbnQinAIKDUNvbGxlY3Rpb25EaXISDAoEbmFtZRgBIAEoCRI2CgdzdWJkaXJzGAIgAygLMiUuY29sbGVjdG9yLkNvbGxlY3Rpb25EaXIuU3ViZGlyc0VudHJ5EjIKBWZpbGVzGAMgAygLMiMuY29sbGVjdG9yLkNvbGxlY3Rpb25EaXIuRmlsZXNFbnRyeRpICgxTdWJkaXJzRW50cnkSCwoDa2V5GAEgASgJEicKBXZhbHVlGAIgASgLMhguY29sbGVjdG9yLkNvbGxlY3Rpb25EaXI6AjgBGkcKCkZpbGVzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuY29sbGVjdG9yLkNvbGxlY3Rpb25EYXRhOgI4ASJ8ChBDb2xsZWN0aW9uUmVjb3JkEgoKAmlkGAEgASgJEhIKCnByb3RvX2RhdGEYAiABKAwSEAoIZGF0YV91cmkYAyABKAkSJQoIbWV0YWRhdGEYBCABKAsyEy5jb2xsZWN0b3IuTWV0YWRhdGESDwoHdmVyc2lvbhgyIAEoCSKuAwoKQ29sbGVjdGlvbhIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIvCgxtZXNzYWdlX3R5cGUYAyABKAsyGS5jb2xsZWN0b3IuTWVzc2FnZVR5cGVSZWYSFgoOaW5kZXhlZF9maWVsZHMYBCADKAkSFwoPc2VydmVyX2VuZHBvaW50GAUgASgJEiUKCG1ldGFkYXRhGAYgASgLMhMuY29sbGVjdG9yLk1ldGFkYXRhEhUKDWNvbGxlY3Rpb25faWQYMiABKAkSEgoKZ2VuZXJhdGlvbhgzIAEoAxIUCgx0eXBlX3ZlcnNpb24YNCABKAMSKQoKZHVyYWJpbGl0eRg1IAEoDjIVLmNvbGxlY3Rvci5EdXJhYmlsaXR5EgwKBGV0YWcYNiABKAkSKgoLdGV4dF9zZWFyY2gYNyABKAsyFS5jb2xsZWN0b3IuVGV4dFNlYXJjaBItCg12ZWN0b3JfZmllbGRzGDggAygLMhYuY29sbGVjdG9yLlZlY3RvckZpZWxkEiEKBmV4cGlyeRg5IAEoCzIRLmNvbGxlY3Rvci5FeHBpcnki/wEKClRleHRTZWFyY2gSJAoGZmllbGRzGAEgAygLMhQuY29sbGVjdG9yLlRleHRGaWVsZBIyCgl0b2tlbml6ZXIYAiABKA4yHy5jb2xsZWN0b3IuVGV4dFNlYXJjaC5Ub2tlbml6ZXISEAoIZGlzYWJsZWQYAyABKAgihAEKCVRva2VuaXplchIZChVUT0tFTklaRVJfVU5TUEVDSUZJRUQQABITCg9UT0tFTklaRVJfV09SRFMQARIVChFUT0tFTklaRVJfRU5HTElTSBACEhUKEVRPS0VOSVpFUl9UUklHUkFNEAMSGQoVVE9LRU5JWkVSX0VYQUNUX1dPUkRTEAQiKQoJVGV4dEZpZWxkEgwKBHBhdGgYASABKAkSDgoGd2VpZ2h0GAIgASgBIrABCgtWZWN0b3JGaWVsZBIMCgRuYW1lGAEgASgJEgwKBHBhdGgYAiABKAkSEgoKZGltZW5zaW9ucxgDIAEoBRItCgZtZXRyaWMYBCABKA4yHS5jb2xsZWN0b3IuVmVjdG9yRmllbGQuTWV0cmljIkIKBk1ldHJpYxIWChJNRVRSSUNfVU5TUEVDSUZJRUQQABIRCg1NRVRSSUNfQ09TSU5FEAESDQoJTUVUUklDX0wyEAIiXgoGRXhwaXJ5EhkKD3RpbWVzdGFtcF9maWVsZBgBIAEoCUgAEjEKDHRpbWVfdG9fbGl2ZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAQgYKBHdoZW4qVQoKRHVyYWJpbGl0eRIaChZEVVJBQklMSVRZX1VOU1BFQ0lGSUVEEAASEwoPRFVSQUJJTElUWV9GVUxMEAESFgoSRFVSQUJJTElUWV9SRUxBWEVEEAJiBnByb3RvMw", [file_collector_common, file_google_protobuf_duration]);
+  fileDesc("Chpjb2xsZWN0b3IvY29sbGVjdGlvbi5wcm90bxIJY29sbGVjdG9yIkgKDkNvbGxlY3Rpb25EYXRhEgwKBG5hbWUYASABKAkSDgoEZGF0YRgCIAEoDEgAEg0KA3VyaRgDIAEoCUgAQgkKB2NvbnRlbnQinAIKDUNvbGxlY3Rpb25EaXISDAoEbmFtZRgBIAEoCRI2CgdzdWJkaXJzGAIgAygLMiUuY29sbGVjdG9yLkNvbGxlY3Rpb25EaXIuU3ViZGlyc0VudHJ5EjIKBWZpbGVzGAMgAygLMiMuY29sbGVjdG9yLkNvbGxlY3Rpb25EaXIuRmlsZXNFbnRyeRpICgxTdWJkaXJzRW50cnkSCwoDa2V5GAEgASgJEicKBXZhbHVlGAIgASgLMhguY29sbGVjdG9yLkNvbGxlY3Rpb25EaXI6AjgBGkcKCkZpbGVzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuY29sbGVjdG9yLkNvbGxlY3Rpb25EYXRhOgI4ASJ8ChBDb2xsZWN0aW9uUmVjb3JkEgoKAmlkGAEgASgJEhIKCnByb3RvX2RhdGEYAiABKAwSEAoIZGF0YV91cmkYAyABKAkSJQoIbWV0YWRhdGEYBCABKAsyEy5jb2xsZWN0b3IuTWV0YWRhdGESDwoHdmVyc2lvbhgyIAEoCSLRAwoKQ29sbGVjdGlvbhIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIvCgxtZXNzYWdlX3R5cGUYAyABKAsyGS5jb2xsZWN0b3IuTWVzc2FnZVR5cGVSZWYSFgoOaW5kZXhlZF9maWVsZHMYBCADKAkSFwoPc2VydmVyX2VuZHBvaW50GAUgASgJEiUKCG1ldGFkYXRhGAYgASgLMhMuY29sbGVjdG9yLk1ldGFkYXRhEhUKDWNvbGxlY3Rpb25faWQYMiABKAkSEgoKZ2VuZXJhdGlvbhgzIAEoAxIUCgx0eXBlX3ZlcnNpb24YNCABKAMSKQoKZHVyYWJpbGl0eRg1IAEoDjIVLmNvbGxlY3Rvci5EdXJhYmlsaXR5EgwKBGV0YWcYNiABKAkSKgoLdGV4dF9zZWFyY2gYNyABKAsyFS5jb2xsZWN0b3IuVGV4dFNlYXJjaBItCg12ZWN0b3JfZmllbGRzGDggAygLMhYuY29sbGVjdG9yLlZlY3RvckZpZWxkEiEKBmV4cGlyeRg5IAEoCzIRLmNvbGxlY3Rvci5FeHBpcnkSIQoGb3JpZ2luGDogASgLMhEuY29sbGVjdG9yLk9yaWdpbiLNAQoGT3JpZ2luEhEKCWJhY2t1cF9pZBgBIAEoCRIUCgxjb2xsZWN0b3JfaWQYAiABKAkSLQoKY29sbGVjdGlvbhgDIAEoCzIZLmNvbGxlY3Rvci5OYW1lc3BhY2VkTmFtZRIVCg1jb2xsZWN0aW9uX2lkGAQgASgJEhMKC2luY2FybmF0aW9uGAUgASgJEhAKCHJldmlzaW9uGAYgASgDEi0KCWNvcGllZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi/wEKClRleHRTZWFyY2gSJAoGZmllbGRzGAEgAygLMhQuY29sbGVjdG9yLlRleHRGaWVsZBIyCgl0b2tlbml6ZXIYAiABKA4yHy5jb2xsZWN0b3IuVGV4dFNlYXJjaC5Ub2tlbml6ZXISEAoIZGlzYWJsZWQYAyABKAgihAEKCVRva2VuaXplchIZChVUT0tFTklaRVJfVU5TUEVDSUZJRUQQABITCg9UT0tFTklaRVJfV09SRFMQARIVChFUT0tFTklaRVJfRU5HTElTSBACEhUKEVRPS0VOSVpFUl9UUklHUkFNEAMSGQoVVE9LRU5JWkVSX0VYQUNUX1dPUkRTEAQiKQoJVGV4dEZpZWxkEgwKBHBhdGgYASABKAkSDgoGd2VpZ2h0GAIgASgBIrABCgtWZWN0b3JGaWVsZBIMCgRuYW1lGAEgASgJEgwKBHBhdGgYAiABKAkSEgoKZGltZW5zaW9ucxgDIAEoBRItCgZtZXRyaWMYBCABKA4yHS5jb2xsZWN0b3IuVmVjdG9yRmllbGQuTWV0cmljIkIKBk1ldHJpYxIWChJNRVRSSUNfVU5TUEVDSUZJRUQQABIRCg1NRVRSSUNfQ09TSU5FEAESDQoJTUVUUklDX0wyEAIiXgoGRXhwaXJ5EhkKD3RpbWVzdGFtcF9maWVsZBgBIAEoCUgAEjEKDHRpbWVfdG9fbGl2ZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAQgYKBHdoZW4qVQoKRHVyYWJpbGl0eRIaChZEVVJBQklMSVRZX1VOU1BFQ0lGSUVEEAASEwoPRFVSQUJJTElUWV9GVUxMEAESFgoSRFVSQUJJTElUWV9SRUxBWEVEEAJiBnByb3RvMw", [file_collector_common, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * One attached file: its bytes here, or where they are.
@@ -258,6 +258,13 @@ export type Collection = Message<"collector.Collection"> & {
    * @generated from field: collector.Expiry expiry = 57;
    */
   expiry?: Expiry | undefined;
+
+  /**
+   * Where its data came from, if it was restored or copied. Output only.
+   *
+   * @generated from field: collector.Origin origin = 58;
+   */
+  origin?: Origin | undefined;
 };
 
 /**
@@ -266,6 +273,69 @@ export type Collection = Message<"collector.Collection"> & {
  */
 export const CollectionSchema: GenMessage<Collection> = /*@__PURE__*/
   messageDesc(file_collector_collection, 3);
+
+/**
+ * Where the data of a collection came from.
+ *
+ * @generated from message collector.Origin
+ */
+export type Origin = Message<"collector.Origin"> & {
+  /**
+   * The backup it was restored from; empty if it was copied from a live collection.
+   *
+   * @generated from field: string backup_id = 1;
+   */
+  backupId: string;
+
+  /**
+   * Id of the collector that the source lives on.
+   *
+   * @generated from field: string collector_id = 2;
+   */
+  collectorId: string;
+
+  /**
+   * The source, as it was called there.
+   *
+   * @generated from field: collector.NamespacedName collection = 3;
+   */
+  collection?: NamespacedName | undefined;
+
+  /**
+   * Id of the source; see `collection_id`.
+   *
+   * @generated from field: string collection_id = 4;
+   */
+  collectionId: string;
+
+  /**
+   * Incarnation and revision of the source's data at the moment of the copy.
+   *
+   * @generated from field: string incarnation = 5;
+   */
+  incarnation: string;
+
+  /**
+   * See `incarnation`.
+   *
+   * @generated from field: int64 revision = 6;
+   */
+  revision: bigint;
+
+  /**
+   * When the copy was made.
+   *
+   * @generated from field: google.protobuf.Timestamp copied_at = 7;
+   */
+  copiedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message collector.Origin.
+ * Use `create(OriginSchema)` to create a new message.
+ */
+export const OriginSchema: GenMessage<Origin> = /*@__PURE__*/
+  messageDesc(file_collector_collection, 4);
 
 /**
  * What full-text search of a collection looks at, and how it cuts text into words.
@@ -300,7 +370,7 @@ export type TextSearch = Message<"collector.TextSearch"> & {
  * Use `create(TextSearchSchema)` to create a new message.
  */
 export const TextSearchSchema: GenMessage<TextSearch> = /*@__PURE__*/
-  messageDesc(file_collector_collection, 4);
+  messageDesc(file_collector_collection, 5);
 
 /**
  * How text becomes words. Letters match whatever their case.
@@ -357,7 +427,7 @@ export type TextSearch_Tokenizer = (typeof TextSearch_Tokenizer)[keyof typeof Te
  * Describes the enum collector.TextSearch.Tokenizer.
  */
 export const TextSearch_TokenizerSchema: GenEnum<TextSearch_Tokenizer> = /*@__PURE__*/
-  enumDesc(file_collector_collection, 4, 0);
+  enumDesc(file_collector_collection, 5, 0);
 
 /**
  * A field whose text is searched.
@@ -386,7 +456,7 @@ export type TextField = Message<"collector.TextField"> & {
  * Use `create(TextFieldSchema)` to create a new message.
  */
 export const TextFieldSchema: GenMessage<TextField> = /*@__PURE__*/
-  messageDesc(file_collector_collection, 5);
+  messageDesc(file_collector_collection, 6);
 
 /**
  * A vector that each record can have, to find it by nearness.
@@ -430,7 +500,7 @@ export type VectorField = Message<"collector.VectorField"> & {
  * Use `create(VectorFieldSchema)` to create a new message.
  */
 export const VectorFieldSchema: GenMessage<VectorField> = /*@__PURE__*/
-  messageDesc(file_collector_collection, 6);
+  messageDesc(file_collector_collection, 7);
 
 /**
  * What is measured between two vectors.
@@ -471,7 +541,7 @@ export type VectorField_Metric = (typeof VectorField_Metric)[keyof typeof Vector
  * Describes the enum collector.VectorField.Metric.
  */
 export const VectorField_MetricSchema: GenEnum<VectorField_Metric> = /*@__PURE__*/
-  enumDesc(file_collector_collection, 6, 0);
+  enumDesc(file_collector_collection, 7, 0);
 
 /**
  * When the records of a collection vanish. An expired record is gone from every read at once, and from
@@ -509,7 +579,7 @@ export type Expiry = Message<"collector.Expiry"> & {
  * Use `create(ExpirySchema)` to create a new message.
  */
 export const ExpirySchema: GenMessage<Expiry> = /*@__PURE__*/
-  messageDesc(file_collector_collection, 7);
+  messageDesc(file_collector_collection, 8);
 
 /**
  * What is true of a write once it is acknowledged.

@@ -4,23 +4,25 @@
 // @generated from file collector/collection_repo.proto (package collector, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Collection } from "./collection_pb.ts";
 import { file_collector_collection } from "./collection_pb.ts";
 import type { SearchResult } from "./collection_server_pb.ts";
 import { file_collector_collection_server } from "./collection_server_pb.ts";
 import type { MessageTypeRef, NamespacedName, Status } from "./common_pb.ts";
 import { file_collector_common } from "./common_pb.ts";
-import type { Any } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_any, file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
-import type { JsonObject, Message } from "@bufbuild/protobuf";
+import type { Operation } from "./operations_pb.ts";
+import { file_collector_operations } from "./operations_pb.ts";
+import type { Any, Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file collector/collection_repo.proto.
  */
 export const file_collector_collection_repo: GenFile = /*@__PURE__*/
-  fileDesc("Ch9jb2xsZWN0b3IvY29sbGVjdGlvbl9yZXBvLnByb3RvEgljb2xsZWN0b3IiWwoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSKQoKY29sbGVjdGlvbhgBIAEoCzIVLmNvbGxlY3Rvci5Db2xsZWN0aW9uEhUKDXZhbGlkYXRlX29ubHkYNCABKAgimAEKGENyZWF0ZUNvbGxlY3Rpb25SZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEhUKDWNvbGxlY3Rpb25faWQYAiABKAkSFwoPc2VydmVyX2VuZHBvaW50GAMgASgJEikKCmNvbGxlY3Rpb24YMiABKAsyFS5jb2xsZWN0b3IuQ29sbGVjdGlvbiL6AQoPRGlzY292ZXJSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRJBCgxsYWJlbF9maWx0ZXIYAiADKAsyKy5jb2xsZWN0b3IuRGlzY292ZXJSZXF1ZXN0LkxhYmVsRmlsdGVyRW50cnkSNgoTbWVzc2FnZV90eXBlX2ZpbHRlchgDIAEoCzIZLmNvbGxlY3Rvci5NZXNzYWdlVHlwZVJlZhIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCRoyChBMYWJlbEZpbHRlckVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiegoQRGlzY292ZXJSZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEioKC2NvbGxlY3Rpb25zGAIgAygLMhUuY29sbGVjdG9yLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAMgASgJIj0KDFJvdXRlUmVxdWVzdBItCgpjb2xsZWN0aW9uGAEgASgLMhkuY29sbGVjdG9yLk5hbWVzcGFjZWROYW1lInYKDVJvdXRlUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIXCg9zZXJ2ZXJfZW5kcG9pbnQYAiABKAkSKQoKY29sbGVjdGlvbhgDIAEoCzIVLmNvbGxlY3Rvci5Db2xsZWN0aW9uIpABChhTZWFyY2hDb2xsZWN0aW9uc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhgKEGNvbGxlY3Rpb25fbmFtZXMYAiADKAkSJgoFcXVlcnkYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg0KBWxpbWl0GAQgASgFEhAKCG9yZGVyX2J5GAUgASgJIp8FChlTZWFyY2hDb2xsZWN0aW9uc1Jlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSRgoHcmVzdWx0cxgCIAMoCzI1LmNvbGxlY3Rvci5TZWFyY2hDb2xsZWN0aW9uc1Jlc3BvbnNlLkNvbGxlY3Rpb25SZXN1bHQSFQoNdG90YWxfbWF0Y2hlcxgDIAEoAxI7CgZyYW5rZWQYMiADKAsyKy5jb2xsZWN0b3IuU2VhcmNoQ29sbGVjdGlvbnNSZXNwb25zZS5SYW5rZWQSHAoUdG90YWxfbWF0Y2hlc19jYXBwZWQYMyABKAgSEQoJdHJ1bmNhdGVkGDQgASgIGtACChBDb2xsZWN0aW9uUmVzdWx0EhcKD2NvbGxlY3Rpb25fbmFtZRgBIAEoCRIjCgVpdGVtcxgCIAMoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSUQoGc2NvcmVzGAMgAygLMkEuY29sbGVjdG9yLlNlYXJjaENvbGxlY3Rpb25zUmVzcG9uc2UuQ29sbGVjdGlvblJlc3VsdC5TY29yZXNFbnRyeRIoCgdyZXN1bHRzGDIgAygLMhcuY29sbGVjdG9yLlNlYXJjaFJlc3VsdBITCgt0b3RhbF9jb3VudBgzIAEoAxIaChJ0b3RhbF9jb3VudF9jYXBwZWQYNCABKAgSIQoGc3RhdHVzGDUgASgLMhEuY29sbGVjdG9yLlN0YXR1cxotCgtTY29yZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBGj8KBlJhbmtlZBIXCg9jb2xsZWN0aW9uX25hbWUYASABKAkSDQoFaW5kZXgYAiABKAUSDQoFc2NvcmUYAyABKAEinQEKDENsb25lUmVxdWVzdBI0ChFzb3VyY2VfY29sbGVjdGlvbhgBIAEoCzIZLmNvbGxlY3Rvci5OYW1lc3BhY2VkTmFtZRIWCg5kZXN0X25hbWVzcGFjZRgCIAEoCRIRCglkZXN0X25hbWUYAyABKAkSFQoNZGVzdF9lbmRwb2ludBgEIAEoCRIVCg1pbmNsdWRlX2ZpbGVzGAUgASgIIpIBCg1DbG9uZVJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSFQoNY29sbGVjdGlvbl9pZBgCIAEoCRIWCg5yZWNvcmRzX2Nsb25lZBgDIAEoAxIUCgxmaWxlc19jbG9uZWQYBCABKAMSGQoRYnl0ZXNfdHJhbnNmZXJyZWQYBSABKAMinwEKDEZldGNoUmVxdWVzdBIXCg9zb3VyY2VfZW5kcG9pbnQYASABKAkSNAoRc291cmNlX2NvbGxlY3Rpb24YAiABKAsyGS5jb2xsZWN0b3IuTmFtZXNwYWNlZE5hbWUSFgoOZGVzdF9uYW1lc3BhY2UYAyABKAkSEQoJZGVzdF9uYW1lGAQgASgJEhUKDWluY2x1ZGVfZmlsZXMYBSABKAgilAEKDUZldGNoUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIVCg1jb2xsZWN0aW9uX2lkGAIgASgJEhcKD3JlY29yZHNfZmV0Y2hlZBgDIAEoAxIVCg1maWxlc19mZXRjaGVkGAQgASgDEhkKEWJ5dGVzX3RyYW5zZmVycmVkGAUgASgDIuMCChVQdXNoQ29sbGVjdGlvblJlcXVlc3QSPQoIbWV0YWRhdGEYASABKAsyKS5jb2xsZWN0b3IuUHVzaENvbGxlY3Rpb25SZXF1ZXN0Lk1ldGFkYXRhSAASDwoFY2h1bmsYAiABKAxIABrxAQoITWV0YWRhdGESNAoRc291cmNlX2NvbGxlY3Rpb24YASABKAsyGS5jb2xsZWN0b3IuTmFtZXNwYWNlZE5hbWUSFgoOZGVzdF9uYW1lc3BhY2UYAiABKAkSEQoJZGVzdF9uYW1lGAMgASgJEhUKDWluY2x1ZGVfZmlsZXMYBCABKAgSEgoKdG90YWxfc2l6ZRgFIAEoAxIvCgxtZXNzYWdlX3R5cGUYBiABKAsyGS5jb2xsZWN0b3IuTWVzc2FnZVR5cGVSZWYSFAoMcmVjb3JkX2NvdW50GAcgASgDEhIKCmZpbGVfY291bnQYCCABKANCBgoEZGF0YSKYAQoWUHVzaENvbGxlY3Rpb25SZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEhUKDWNvbGxlY3Rpb25faWQYAiABKAkSFgoOcmVjb3Jkc19jbG9uZWQYAyABKAMSFAoMZmlsZXNfY2xvbmVkGAQgASgDEhYKDmJ5dGVzX3JlY2VpdmVkGAUgASgDImQKFVB1bGxDb2xsZWN0aW9uUmVxdWVzdBI0ChFzb3VyY2VfY29sbGVjdGlvbhgBIAEoCzIZLmNvbGxlY3Rvci5OYW1lc3BhY2VkTmFtZRIVCg1pbmNsdWRlX2ZpbGVzGAIgASgIIswBChNQdWxsQ29sbGVjdGlvbkNodW5rEjsKCG1ldGFkYXRhGAEgASgLMicuY29sbGVjdG9yLlB1bGxDb2xsZWN0aW9uQ2h1bmsuTWV0YWRhdGFIABIPCgVjaHVuaxgCIAEoDEgAGl8KCE1ldGFkYXRhEhUKDWNvbGxlY3Rpb25faWQYASABKAkSEgoKdG90YWxfc2l6ZRgCIAEoAxIUCgxyZWNvcmRfY291bnQYAyABKAMSEgoKZmlsZV9jb3VudBgEIAEoA0IGCgRkYXRhItMCCg5CYWNrdXBNZXRhZGF0YRIRCgliYWNrdXBfaWQYASABKAkSLQoKY29sbGVjdGlvbhgCIAEoCzIZLmNvbGxlY3Rvci5OYW1lc3BhY2VkTmFtZRIRCgl0aW1lc3RhbXAYAyABKAMSEgoKc2l6ZV9ieXRlcxgEIAEoAxIUCgxyZWNvcmRfY291bnQYBSABKAMSEgoKZmlsZV9jb3VudBgGIAEoAxIWCg5pbmNsdWRlc19maWxlcxgHIAEoCBIUCgxzdG9yYWdlX3BhdGgYCCABKAkSFAoMc3RvcmFnZV90eXBlGAkgASgJEjkKCG1ldGFkYXRhGAogAygLMicuY29sbGVjdG9yLkJhY2t1cE1ldGFkYXRhLk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIucBChdCYWNrdXBDb2xsZWN0aW9uUmVxdWVzdBItCgpjb2xsZWN0aW9uGAEgASgLMhkuY29sbGVjdG9yLk5hbWVzcGFjZWROYW1lEhEKCWRlc3RfcGF0aBgCIAEoCRIVCg1pbmNsdWRlX2ZpbGVzGAMgASgIEkIKCG1ldGFkYXRhGAQgAygLMjAuY29sbGVjdG9yLkJhY2t1cENvbGxlY3Rpb25SZXF1ZXN0Lk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIoMBChhCYWNrdXBDb2xsZWN0aW9uUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIpCgZiYWNrdXAYAiABKAsyGS5jb2xsZWN0b3IuQmFja3VwTWV0YWRhdGESGQoRYnl0ZXNfdHJhbnNmZXJyZWQYAyABKAMifgoSTGlzdEJhY2t1cHNSZXF1ZXN0Ei0KCmNvbGxlY3Rpb24YASABKAsyGS5jb2xsZWN0b3IuTmFtZXNwYWNlZE5hbWUSEQoJbmFtZXNwYWNlGAIgASgJEg0KBWxpbWl0GAMgASgFEhcKD3NpbmNlX3RpbWVzdGFtcBgEIAEoAyJ5ChNMaXN0QmFja3Vwc1Jlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSKgoHYmFja3VwcxgCIAMoCzIZLmNvbGxlY3Rvci5CYWNrdXBNZXRhZGF0YRITCgt0b3RhbF9jb3VudBgDIAEoAyJnChRSZXN0b3JlQmFja3VwUmVxdWVzdBIRCgliYWNrdXBfaWQYASABKAkSFgoOZGVzdF9uYW1lc3BhY2UYAiABKAkSEQoJZGVzdF9uYW1lGAMgASgJEhEKCW92ZXJ3cml0ZRgEIAEoCCKDAQoVUmVzdG9yZUJhY2t1cFJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSFQoNY29sbGVjdGlvbl9pZBgCIAEoCRIYChByZWNvcmRzX3Jlc3RvcmVkGAMgASgDEhYKDmZpbGVzX3Jlc3RvcmVkGAQgASgDIigKE0RlbGV0ZUJhY2t1cFJlcXVlc3QSEQoJYmFja3VwX2lkGAEgASgJIk4KFERlbGV0ZUJhY2t1cFJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSEwoLYnl0ZXNfZnJlZWQYAiABKAMiKAoTVmVyaWZ5QmFja3VwUmVxdWVzdBIRCgliYWNrdXBfaWQYASABKAkijQEKFFZlcmlmeUJhY2t1cFJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSEAoIaXNfdmFsaWQYAiABKAgSFQoNZXJyb3JfbWVzc2FnZRgDIAEoCRIpCgZiYWNrdXAYBCABKAsyGS5jb2xsZWN0b3IuQmFja3VwTWV0YWRhdGEylggKDkNvbGxlY3Rpb25SZXBvElsKEENyZWF0ZUNvbGxlY3Rpb24SIi5jb2xsZWN0b3IuQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QaIy5jb2xsZWN0b3IuQ3JlYXRlQ29sbGVjdGlvblJlc3BvbnNlEkMKCERpc2NvdmVyEhouY29sbGVjdG9yLkRpc2NvdmVyUmVxdWVzdBobLmNvbGxlY3Rvci5EaXNjb3ZlclJlc3BvbnNlEjoKBVJvdXRlEhcuY29sbGVjdG9yLlJvdXRlUmVxdWVzdBoYLmNvbGxlY3Rvci5Sb3V0ZVJlc3BvbnNlEl4KEVNlYXJjaENvbGxlY3Rpb25zEiMuY29sbGVjdG9yLlNlYXJjaENvbGxlY3Rpb25zUmVxdWVzdBokLmNvbGxlY3Rvci5TZWFyY2hDb2xsZWN0aW9uc1Jlc3BvbnNlEjoKBUNsb25lEhcuY29sbGVjdG9yLkNsb25lUmVxdWVzdBoYLmNvbGxlY3Rvci5DbG9uZVJlc3BvbnNlEjoKBUZldGNoEhcuY29sbGVjdG9yLkZldGNoUmVxdWVzdBoYLmNvbGxlY3Rvci5GZXRjaFJlc3BvbnNlElcKDlB1c2hDb2xsZWN0aW9uEiAuY29sbGVjdG9yLlB1c2hDb2xsZWN0aW9uUmVxdWVzdBohLmNvbGxlY3Rvci5QdXNoQ29sbGVjdGlvblJlc3BvbnNlKAESVAoOUHVsbENvbGxlY3Rpb24SIC5jb2xsZWN0b3IuUHVsbENvbGxlY3Rpb25SZXF1ZXN0Gh4uY29sbGVjdG9yLlB1bGxDb2xsZWN0aW9uQ2h1bmswARJbChBCYWNrdXBDb2xsZWN0aW9uEiIuY29sbGVjdG9yLkJhY2t1cENvbGxlY3Rpb25SZXF1ZXN0GiMuY29sbGVjdG9yLkJhY2t1cENvbGxlY3Rpb25SZXNwb25zZRJMCgtMaXN0QmFja3VwcxIdLmNvbGxlY3Rvci5MaXN0QmFja3Vwc1JlcXVlc3QaHi5jb2xsZWN0b3IuTGlzdEJhY2t1cHNSZXNwb25zZRJSCg1SZXN0b3JlQmFja3VwEh8uY29sbGVjdG9yLlJlc3RvcmVCYWNrdXBSZXF1ZXN0GiAuY29sbGVjdG9yLlJlc3RvcmVCYWNrdXBSZXNwb25zZRJPCgxEZWxldGVCYWNrdXASHi5jb2xsZWN0b3IuRGVsZXRlQmFja3VwUmVxdWVzdBofLmNvbGxlY3Rvci5EZWxldGVCYWNrdXBSZXNwb25zZRJPCgxWZXJpZnlCYWNrdXASHi5jb2xsZWN0b3IuVmVyaWZ5QmFja3VwUmVxdWVzdBofLmNvbGxlY3Rvci5WZXJpZnlCYWNrdXBSZXNwb25zZWIGcHJvdG8z", [file_collector_collection, file_collector_collection_server, file_collector_common, file_google_protobuf_any, file_google_protobuf_struct]);
+  fileDesc("Ch9jb2xsZWN0b3IvY29sbGVjdGlvbl9yZXBvLnByb3RvEgljb2xsZWN0b3IiWwoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSKQoKY29sbGVjdGlvbhgBIAEoCzIVLmNvbGxlY3Rvci5Db2xsZWN0aW9uEhUKDXZhbGlkYXRlX29ubHkYNCABKAgimAEKGENyZWF0ZUNvbGxlY3Rpb25SZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEhUKDWNvbGxlY3Rpb25faWQYAiABKAkSFwoPc2VydmVyX2VuZHBvaW50GAMgASgJEikKCmNvbGxlY3Rpb24YMiABKAsyFS5jb2xsZWN0b3IuQ29sbGVjdGlvbiL6AQoPRGlzY292ZXJSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRJBCgxsYWJlbF9maWx0ZXIYAiADKAsyKy5jb2xsZWN0b3IuRGlzY292ZXJSZXF1ZXN0LkxhYmVsRmlsdGVyRW50cnkSNgoTbWVzc2FnZV90eXBlX2ZpbHRlchgDIAEoCzIZLmNvbGxlY3Rvci5NZXNzYWdlVHlwZVJlZhIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCRoyChBMYWJlbEZpbHRlckVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiegoQRGlzY292ZXJSZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEioKC2NvbGxlY3Rpb25zGAIgAygLMhUuY29sbGVjdG9yLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAMgASgJIj0KDFJvdXRlUmVxdWVzdBItCgpjb2xsZWN0aW9uGAEgASgLMhkuY29sbGVjdG9yLk5hbWVzcGFjZWROYW1lInYKDVJvdXRlUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIXCg9zZXJ2ZXJfZW5kcG9pbnQYAiABKAkSKQoKY29sbGVjdGlvbhgDIAEoCzIVLmNvbGxlY3Rvci5Db2xsZWN0aW9uIpABChhTZWFyY2hDb2xsZWN0aW9uc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhgKEGNvbGxlY3Rpb25fbmFtZXMYAiADKAkSJgoFcXVlcnkYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg0KBWxpbWl0GAQgASgFEhAKCG9yZGVyX2J5GAUgASgJIp8FChlTZWFyY2hDb2xsZWN0aW9uc1Jlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSRgoHcmVzdWx0cxgCIAMoCzI1LmNvbGxlY3Rvci5TZWFyY2hDb2xsZWN0aW9uc1Jlc3BvbnNlLkNvbGxlY3Rpb25SZXN1bHQSFQoNdG90YWxfbWF0Y2hlcxgDIAEoAxI7CgZyYW5rZWQYMiADKAsyKy5jb2xsZWN0b3IuU2VhcmNoQ29sbGVjdGlvbnNSZXNwb25zZS5SYW5rZWQSHAoUdG90YWxfbWF0Y2hlc19jYXBwZWQYMyABKAgSEQoJdHJ1bmNhdGVkGDQgASgIGtACChBDb2xsZWN0aW9uUmVzdWx0EhcKD2NvbGxlY3Rpb25fbmFtZRgBIAEoCRIjCgVpdGVtcxgCIAMoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSUQoGc2NvcmVzGAMgAygLMkEuY29sbGVjdG9yLlNlYXJjaENvbGxlY3Rpb25zUmVzcG9uc2UuQ29sbGVjdGlvblJlc3VsdC5TY29yZXNFbnRyeRIoCgdyZXN1bHRzGDIgAygLMhcuY29sbGVjdG9yLlNlYXJjaFJlc3VsdBITCgt0b3RhbF9jb3VudBgzIAEoAxIaChJ0b3RhbF9jb3VudF9jYXBwZWQYNCABKAgSIQoGc3RhdHVzGDUgASgLMhEuY29sbGVjdG9yLlN0YXR1cxotCgtTY29yZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBGj8KBlJhbmtlZBIXCg9jb2xsZWN0aW9uX25hbWUYASABKAkSDQoFaW5kZXgYAiABKAUSDQoFc2NvcmUYAyABKAEiygEKDENsb25lUmVxdWVzdBI0ChFzb3VyY2VfY29sbGVjdGlvbhgBIAEoCzIZLmNvbGxlY3Rvci5OYW1lc3BhY2VkTmFtZRIWCg5kZXN0X25hbWVzcGFjZRgCIAEoCRIRCglkZXN0X25hbWUYAyABKAkSFQoNZGVzdF9lbmRwb2ludBgEIAEoCRIVCg1pbmNsdWRlX2ZpbGVzGAUgASgIEg8KB3JlZnJlc2gYMiABKAgSGgoScmV0dXJuX2ltbWVkaWF0ZWx5GDMgASgIIoICCg1DbG9uZVJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSFQoNY29sbGVjdGlvbl9pZBgCIAEoCRIWCg5yZWNvcmRzX2Nsb25lZBgDIAEoAxIUCgxmaWxlc19jbG9uZWQYBCABKAMSGQoRYnl0ZXNfdHJhbnNmZXJyZWQYBSABKAMSJwoJb3BlcmF0aW9uGDIgASgLMhQuY29sbGVjdG9yLk9wZXJhdGlvbhITCgtpbmNyZW1lbnRhbBgzIAEoCBIwCg10cmFuc2Zlcl90aW1lGDQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIswBCgxGZXRjaFJlcXVlc3QSFwoPc291cmNlX2VuZHBvaW50GAEgASgJEjQKEXNvdXJjZV9jb2xsZWN0aW9uGAIgASgLMhkuY29sbGVjdG9yLk5hbWVzcGFjZWROYW1lEhYKDmRlc3RfbmFtZXNwYWNlGAMgASgJEhEKCWRlc3RfbmFtZRgEIAEoCRIVCg1pbmNsdWRlX2ZpbGVzGAUgASgIEg8KB3JlZnJlc2gYMiABKAgSGgoScmV0dXJuX2ltbWVkaWF0ZWx5GDMgASgIIoQCCg1GZXRjaFJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSFQoNY29sbGVjdGlvbl9pZBgCIAEoCRIXCg9yZWNvcmRzX2ZldGNoZWQYAyABKAMSFQoNZmlsZXNfZmV0Y2hlZBgEIAEoAxIZChFieXRlc190cmFuc2ZlcnJlZBgFIAEoAxInCglvcGVyYXRpb24YMiABKAsyFC5jb2xsZWN0b3IuT3BlcmF0aW9uEhMKC2luY3JlbWVudGFsGDMgASgIEjAKDXRyYW5zZmVyX3RpbWUYNCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24irwQKFVB1c2hDb2xsZWN0aW9uUmVxdWVzdBI9CghtZXRhZGF0YRgBIAEoCzIpLmNvbGxlY3Rvci5QdXNoQ29sbGVjdGlvblJlcXVlc3QuTWV0YWRhdGFIABIPCgVjaHVuaxgCIAEoDEgAEhgKC2NodW5rX2NyYzMyGDIgASgHSAGIAQEakwMKCE1ldGFkYXRhEjQKEXNvdXJjZV9jb2xsZWN0aW9uGAEgASgLMhkuY29sbGVjdG9yLk5hbWVzcGFjZWROYW1lEhYKDmRlc3RfbmFtZXNwYWNlGAIgASgJEhEKCWRlc3RfbmFtZRgDIAEoCRIVCg1pbmNsdWRlX2ZpbGVzGAQgASgIEhIKCnRvdGFsX3NpemUYBSABKAMSLwoMbWVzc2FnZV90eXBlGAYgASgLMhkuY29sbGVjdG9yLk1lc3NhZ2VUeXBlUmVmEhQKDHJlY29yZF9jb3VudBgHIAEoAxISCgpmaWxlX2NvdW50GAggASgDEhMKC3RyYW5zZmVyX2lkGDIgASgJEg4KBm9mZnNldBgzIAEoAxIWCg5mb3JtYXRfdmVyc2lvbhg0IAEoBRIOCgZzaGEyNTYYNSABKAwSEQoJb3ZlcndyaXRlGDYgASgIEhUKDWJhc2VfcmV2aXNpb24YNyABKAMSGAoQYmFzZV9pbmNhcm5hdGlvbhg4IAEoCRIPCgdyZWZyZXNoGDkgASgIQgYKBGRhdGFCDgoMX2NodW5rX2NyYzMyIpgBChZQdXNoQ29sbGVjdGlvblJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSFQoNY29sbGVjdGlvbl9pZBgCIAEoCRIWCg5yZWNvcmRzX2Nsb25lZBgDIAEoAxIUCgxmaWxlc19jbG9uZWQYBCABKAMSFgoOYnl0ZXNfcmVjZWl2ZWQYBSABKAMiSgoJQ29weVN0YXRlEhMKC2luY2FybmF0aW9uGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEhYKDmNvbnRlbnRfc2hhMjU2GAMgAygMItgBChVQdWxsQ29sbGVjdGlvblJlcXVlc3QSNAoRc291cmNlX2NvbGxlY3Rpb24YASABKAsyGS5jb2xsZWN0b3IuTmFtZXNwYWNlZE5hbWUSFQoNaW5jbHVkZV9maWxlcxgCIAEoCBITCgt0cmFuc2Zlcl9pZBgyIAEoCRIOCgZvZmZzZXQYMyABKAMSFgoOZm9ybWF0X3ZlcnNpb24YNCABKAUSIgoEaGF2ZRg1IAEoCzIULmNvbGxlY3Rvci5Db3B5U3RhdGUSEQoJYmFja3VwX2lkGDYgASgJIoQDChNQdWxsQ29sbGVjdGlvbkNodW5rEjsKCG1ldGFkYXRhGAEgASgLMicuY29sbGVjdG9yLlB1bGxDb2xsZWN0aW9uQ2h1bmsuTWV0YWRhdGFIABIPCgVjaHVuaxgCIAEoDEgAEhgKC2NodW5rX2NyYzMyGDIgASgHSAGIAQEa7AEKCE1ldGFkYXRhEhUKDWNvbGxlY3Rpb25faWQYASABKAkSEgoKdG90YWxfc2l6ZRgCIAEoAxIUCgxyZWNvcmRfY291bnQYAyABKAMSEgoKZmlsZV9jb3VudBgEIAEoAxITCgt0cmFuc2Zlcl9pZBgyIAEoCRIOCgZvZmZzZXQYMyABKAMSFgoOZm9ybWF0X3ZlcnNpb24YNCABKAUSDgoGc2hhMjU2GDUgASgMEhMKC2luY3JlbWVudGFsGDYgASgIEikKCmNvbGxlY3Rpb24YNyABKAsyFS5jb2xsZWN0b3IuQ29sbGVjdGlvbkIGCgRkYXRhQg4KDF9jaHVua19jcmMzMiKwBgoOQmFja3VwTWV0YWRhdGESEQoJYmFja3VwX2lkGAEgASgJEi0KCmNvbGxlY3Rpb24YAiABKAsyGS5jb2xsZWN0b3IuTmFtZXNwYWNlZE5hbWUSEQoJdGltZXN0YW1wGAMgASgDEhIKCnNpemVfYnl0ZXMYBCABKAMSFAoMcmVjb3JkX2NvdW50GAUgASgDEhIKCmZpbGVfY291bnQYBiABKAMSFgoOaW5jbHVkZXNfZmlsZXMYByABKAgSFAoMc3RvcmFnZV9wYXRoGAggASgJEhQKDHN0b3JhZ2VfdHlwZRgJIAEoCRI5CghtZXRhZGF0YRgKIAMoCzInLmNvbGxlY3Rvci5CYWNrdXBNZXRhZGF0YS5NZXRhZGF0YUVudHJ5EhYKDmJhc2VfYmFja3VwX2lkGDIgASgJEhUKDWNvbGxlY3Rpb25faWQYMyABKAkSEAoIcmV2aXNpb24YNCABKAMSEwoLaW5jYXJuYXRpb24YNSABKAkSFQoNY29udGVudF9ieXRlcxg2IAEoAxIrCgtjb21wcmVzc2lvbhg3IAEoDjIWLmNvbGxlY3Rvci5Db21wcmVzc2lvbhIRCgllbmNyeXB0ZWQYOCABKAgSLwoLY3JlYXRlX3RpbWUYOSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNoYTI1Nhg6IAEoCRIOCgZwb2xpY3kYOyABKAkSDgoGc2V0X2lkGDwgASgJEjIKB2NvbnRlbnQYPSABKA4yIS5jb2xsZWN0b3IuQmFja3VwTWV0YWRhdGEuQ29udGVudBIvCgt2ZXJpZnlfdGltZRg+IAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMdmVyaWZ5X2Vycm9yGD8gASgJEhAKCGNvbXBsZXRlGEAgASgIGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJACgdDb250ZW50EhcKE0NPTlRFTlRfVU5TUEVDSUZJRUQQABIOCgpDT0xMRUNUSU9OEAESDAoIUkVHSVNUUlkQAiLdAgoXQmFja3VwQ29sbGVjdGlvblJlcXVlc3QSLQoKY29sbGVjdGlvbhgBIAEoCzIZLmNvbGxlY3Rvci5OYW1lc3BhY2VkTmFtZRIRCglkZXN0X3BhdGgYAiABKAkSFQoNaW5jbHVkZV9maWxlcxgDIAEoCBJCCghtZXRhZGF0YRgEIAMoCzIwLmNvbGxlY3Rvci5CYWNrdXBDb2xsZWN0aW9uUmVxdWVzdC5NZXRhZGF0YUVudHJ5EhYKDmJhc2VfYmFja3VwX2lkGDIgASgJEhMKC2luY3JlbWVudGFsGDMgASgIEisKC2NvbXByZXNzaW9uGDQgASgOMhYuY29sbGVjdG9yLkNvbXByZXNzaW9uEhoKEnJldHVybl9pbW1lZGlhdGVseRg1IAEoCBovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEirAEKGEJhY2t1cENvbGxlY3Rpb25SZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEikKBmJhY2t1cBgCIAEoCzIZLmNvbGxlY3Rvci5CYWNrdXBNZXRhZGF0YRIZChFieXRlc190cmFuc2ZlcnJlZBgDIAEoAxInCglvcGVyYXRpb24YMiABKAsyFC5jb2xsZWN0b3IuT3BlcmF0aW9uIqIBChJMaXN0QmFja3Vwc1JlcXVlc3QSLQoKY29sbGVjdGlvbhgBIAEoCzIZLmNvbGxlY3Rvci5OYW1lc3BhY2VkTmFtZRIRCgluYW1lc3BhY2UYAiABKAkSDQoFbGltaXQYAyABKAUSFwoPc2luY2VfdGltZXN0YW1wGAQgASgDEhIKCnBhZ2VfdG9rZW4YMiABKAkSDgoGc2V0X2lkGDMgASgJIpIBChNMaXN0QmFja3Vwc1Jlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSKgoHYmFja3VwcxgCIAMoCzIZLmNvbGxlY3Rvci5CYWNrdXBNZXRhZGF0YRITCgt0b3RhbF9jb3VudBgDIAEoAxIXCg9uZXh0X3BhZ2VfdG9rZW4YMiABKAkigwEKFFJlc3RvcmVCYWNrdXBSZXF1ZXN0EhEKCWJhY2t1cF9pZBgBIAEoCRIWCg5kZXN0X25hbWVzcGFjZRgCIAEoCRIRCglkZXN0X25hbWUYAyABKAkSEQoJb3ZlcndyaXRlGAQgASgIEhoKEnJldHVybl9pbW1lZGlhdGVseRgyIAEoCCKsAQoVUmVzdG9yZUJhY2t1cFJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSFQoNY29sbGVjdGlvbl9pZBgCIAEoCRIYChByZWNvcmRzX3Jlc3RvcmVkGAMgASgDEhYKDmZpbGVzX3Jlc3RvcmVkGAQgASgDEicKCW9wZXJhdGlvbhgyIAEoCzIULmNvbGxlY3Rvci5PcGVyYXRpb24iPwoTRGVsZXRlQmFja3VwUmVxdWVzdBIRCgliYWNrdXBfaWQYASABKAkSFQoNYWxsb3dfbWlzc2luZxgyIAEoCCJOChREZWxldGVCYWNrdXBSZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEhMKC2J5dGVzX2ZyZWVkGAIgASgDIkQKE1ZlcmlmeUJhY2t1cFJlcXVlc3QSEQoJYmFja3VwX2lkGAEgASgJEhoKEnJldHVybl9pbW1lZGlhdGVseRgyIAEoCCLCAgoUVmVyaWZ5QmFja3VwUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIQCghpc192YWxpZBgCIAEoCBIVCg1lcnJvcl9tZXNzYWdlGAMgASgJEikKBmJhY2t1cBgEIAEoCzIZLmNvbGxlY3Rvci5CYWNrdXBNZXRhZGF0YRI5Cghwcm9ibGVtcxgyIAMoCzInLmNvbGxlY3Rvci5WZXJpZnlCYWNrdXBSZXNwb25zZS5Qcm9ibGVtEicKCW9wZXJhdGlvbhgzIAEoCzIULmNvbGxlY3Rvci5PcGVyYXRpb24aTwoHUHJvYmxlbRIRCgliYWNrdXBfaWQYASABKAkSDAoEcGFydBgCIAEoCRIOCgZvZmZzZXQYAyABKAMSEwoLZGVzY3JpcHRpb24YBCABKAkqVgoLQ29tcHJlc3Npb24SGwoXQ09NUFJFU1NJT05fVU5TUEVDSUZJRUQQABIUChBDT01QUkVTU0lPTl9OT05FEAESFAoQQ09NUFJFU1NJT05fWlNURBACMpYICg5Db2xsZWN0aW9uUmVwbxJbChBDcmVhdGVDb2xsZWN0aW9uEiIuY29sbGVjdG9yLkNyZWF0ZUNvbGxlY3Rpb25SZXF1ZXN0GiMuY29sbGVjdG9yLkNyZWF0ZUNvbGxlY3Rpb25SZXNwb25zZRJDCghEaXNjb3ZlchIaLmNvbGxlY3Rvci5EaXNjb3ZlclJlcXVlc3QaGy5jb2xsZWN0b3IuRGlzY292ZXJSZXNwb25zZRI6CgVSb3V0ZRIXLmNvbGxlY3Rvci5Sb3V0ZVJlcXVlc3QaGC5jb2xsZWN0b3IuUm91dGVSZXNwb25zZRJeChFTZWFyY2hDb2xsZWN0aW9ucxIjLmNvbGxlY3Rvci5TZWFyY2hDb2xsZWN0aW9uc1JlcXVlc3QaJC5jb2xsZWN0b3IuU2VhcmNoQ29sbGVjdGlvbnNSZXNwb25zZRI6CgVDbG9uZRIXLmNvbGxlY3Rvci5DbG9uZVJlcXVlc3QaGC5jb2xsZWN0b3IuQ2xvbmVSZXNwb25zZRI6CgVGZXRjaBIXLmNvbGxlY3Rvci5GZXRjaFJlcXVlc3QaGC5jb2xsZWN0b3IuRmV0Y2hSZXNwb25zZRJXCg5QdXNoQ29sbGVjdGlvbhIgLmNvbGxlY3Rvci5QdXNoQ29sbGVjdGlvblJlcXVlc3QaIS5jb2xsZWN0b3IuUHVzaENvbGxlY3Rpb25SZXNwb25zZSgBElQKDlB1bGxDb2xsZWN0aW9uEiAuY29sbGVjdG9yLlB1bGxDb2xsZWN0aW9uUmVxdWVzdBoeLmNvbGxlY3Rvci5QdWxsQ29sbGVjdGlvbkNodW5rMAESWwoQQmFja3VwQ29sbGVjdGlvbhIiLmNvbGxlY3Rvci5CYWNrdXBDb2xsZWN0aW9uUmVxdWVzdBojLmNvbGxlY3Rvci5CYWNrdXBDb2xsZWN0aW9uUmVzcG9uc2USTAoLTGlzdEJhY2t1cHMSHS5jb2xsZWN0b3IuTGlzdEJhY2t1cHNSZXF1ZXN0Gh4uY29sbGVjdG9yLkxpc3RCYWNrdXBzUmVzcG9uc2USUgoNUmVzdG9yZUJhY2t1cBIfLmNvbGxlY3Rvci5SZXN0b3JlQmFja3VwUmVxdWVzdBogLmNvbGxlY3Rvci5SZXN0b3JlQmFja3VwUmVzcG9uc2USTwoMRGVsZXRlQmFja3VwEh4uY29sbGVjdG9yLkRlbGV0ZUJhY2t1cFJlcXVlc3QaHy5jb2xsZWN0b3IuRGVsZXRlQmFja3VwUmVzcG9uc2USTwoMVmVyaWZ5QmFja3VwEh4uY29sbGVjdG9yLlZlcmlmeUJhY2t1cFJlcXVlc3QaHy5jb2xsZWN0b3IuVmVyaWZ5QmFja3VwUmVzcG9uc2ViBnByb3RvMw", [file_collector_collection, file_collector_collection_server, file_collector_common, file_collector_operations, file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Asks for a new collection.
@@ -476,6 +478,23 @@ export type CloneRequest = Message<"collector.CloneRequest"> & {
    * @generated from field: bool include_files = 5;
    */
   includeFiles: boolean;
+
+  /**
+   * Brings an earlier copy of the same source up to date, or makes one if the name is free. Only what has
+   * changed is brought if nobody has written to the copy and the history reaches back so far; otherwise
+   * all of it. Readers of the copy see it as it was or as it is then. ALREADY_EXISTS if the name is
+   * taken by something else.
+   *
+   * @generated from field: bool refresh = 50;
+   */
+  refresh: boolean;
+
+  /**
+   * Answers at once, with `operation`; the work goes on as that. The other fields are in its response.
+   *
+   * @generated from field: bool return_immediately = 51;
+   */
+  returnImmediately: boolean;
 };
 
 /**
@@ -525,6 +544,27 @@ export type CloneResponse = Message<"collector.CloneResponse"> & {
    * @generated from field: int64 bytes_transferred = 5;
    */
   bytesTransferred: bigint;
+
+  /**
+   * The work, ended or not.
+   *
+   * @generated from field: collector.Operation operation = 50;
+   */
+  operation?: Operation | undefined;
+
+  /**
+   * True if only what had changed was brought.
+   *
+   * @generated from field: bool incremental = 51;
+   */
+  incremental: boolean;
+
+  /**
+   * How long the bytes took from server to server.
+   *
+   * @generated from field: google.protobuf.Duration transfer_time = 52;
+   */
+  transferTime?: Duration | undefined;
 };
 
 /**
@@ -574,6 +614,23 @@ export type FetchRequest = Message<"collector.FetchRequest"> & {
    * @generated from field: bool include_files = 5;
    */
   includeFiles: boolean;
+
+  /**
+   * Brings an earlier copy of the same source up to date, or makes one if the name is free. Only what has
+   * changed is brought if nobody has written to the copy and the history reaches back so far; otherwise
+   * all of it. Readers of the copy see it as it was or as it is then. ALREADY_EXISTS if the name is
+   * taken by something else.
+   *
+   * @generated from field: bool refresh = 50;
+   */
+  refresh: boolean;
+
+  /**
+   * Answers at once, with `operation`; the work goes on as that. The other fields are in its response.
+   *
+   * @generated from field: bool return_immediately = 51;
+   */
+  returnImmediately: boolean;
 };
 
 /**
@@ -623,6 +680,27 @@ export type FetchResponse = Message<"collector.FetchResponse"> & {
    * @generated from field: int64 bytes_transferred = 5;
    */
   bytesTransferred: bigint;
+
+  /**
+   * The work, ended or not.
+   *
+   * @generated from field: collector.Operation operation = 50;
+   */
+  operation?: Operation | undefined;
+
+  /**
+   * True if only what had changed was brought.
+   *
+   * @generated from field: bool incremental = 51;
+   */
+  incremental: boolean;
+
+  /**
+   * How long the bytes took from server to server.
+   *
+   * @generated from field: google.protobuf.Duration transfer_time = 52;
+   */
+  transferTime?: Duration | undefined;
 };
 
 /**
@@ -660,6 +738,13 @@ export type PushCollectionRequest = Message<"collector.PushCollectionRequest"> &
     value: Uint8Array;
     case: "chunk";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * CRC-32 of `chunk`, as in zlib. Absent: not checked.
+   *
+   * @generated from field: optional fixed32 chunk_crc32 = 50;
+   */
+  chunkCrc32?: number | undefined;
 };
 
 /**
@@ -730,6 +815,64 @@ export type PushCollectionRequest_Metadata = Message<"collector.PushCollectionRe
    * @generated from field: int64 file_count = 8;
    */
   fileCount: bigint;
+
+  /**
+   * Names the transfer, so that it can go on after a cut: 16 to 64 of `A-Z a-z 0-9 -`, chosen at random
+   * by the sender. Empty: a cut begins anew.
+   *
+   * @generated from field: string transfer_id = 50;
+   */
+  transferId: string;
+
+  /**
+   * Where in the archive the first chunk belongs. Transfers.GetTransfer says how much has arrived.
+   *
+   * @generated from field: int64 offset = 51;
+   */
+  offset: bigint;
+
+  /**
+   * Format of the archive. FAILED_PRECONDITION if it is newer than what the receiver knows. 0: 1.
+   *
+   * @generated from field: int32 format_version = 52;
+   */
+  formatVersion: number;
+
+  /**
+   * SHA-256 of the archive. Empty: only the archive's own checksums are looked at.
+   *
+   * @generated from field: bytes sha256 = 53;
+   */
+  sha256: Uint8Array;
+
+  /**
+   * Replaces the collection that has the name, in one step. Otherwise a taken name is ALREADY_EXISTS.
+   *
+   * @generated from field: bool overwrite = 54;
+   */
+  overwrite: boolean;
+
+  /**
+   * The archive holds what changed since this revision of the copy that has the name, and is applied
+   * to it. 0: it holds everything.
+   *
+   * @generated from field: int64 base_revision = 55;
+   */
+  baseRevision: bigint;
+
+  /**
+   * Incarnation of the source that `base_revision` is of.
+   *
+   * @generated from field: string base_incarnation = 56;
+   */
+  baseIncarnation: string;
+
+  /**
+   * As in CloneRequest: an earlier copy of the same source is replaced; another collection is not.
+   *
+   * @generated from field: bool refresh = 57;
+   */
+  refresh: boolean;
 };
 
 /**
@@ -789,6 +932,41 @@ export const PushCollectionResponseSchema: GenMessage<PushCollectionResponse> = 
   messageDesc(file_collector_collection_repo, 13);
 
 /**
+ * What an earlier copy of a collection holds.
+ *
+ * @generated from message collector.CopyState
+ */
+export type CopyState = Message<"collector.CopyState"> & {
+  /**
+   * Incarnation of the source that it was copied from.
+   *
+   * @generated from field: string incarnation = 1;
+   */
+  incarnation: string;
+
+  /**
+   * Revision of the source that it was copied at.
+   *
+   * @generated from field: int64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * SHA-256 of the contents of files that it has, 32 bytes each, at most 50,000.
+   *
+   * @generated from field: repeated bytes content_sha256 = 3;
+   */
+  contentSha256: Uint8Array[];
+};
+
+/**
+ * Describes the message collector.CopyState.
+ * Use `create(CopyStateSchema)` to create a new message.
+ */
+export const CopyStateSchema: GenMessage<CopyState> = /*@__PURE__*/
+  messageDesc(file_collector_collection_repo, 14);
+
+/**
  * Asks for a collection.
  *
  * @generated from message collector.PullCollectionRequest
@@ -807,6 +985,43 @@ export type PullCollectionRequest = Message<"collector.PullCollectionRequest"> &
    * @generated from field: bool include_files = 2;
    */
   includeFiles: boolean;
+
+  /**
+   * Goes on with a transfer that was cut. Empty: a new one, of this moment. NOT_FOUND if the server has
+   * forgotten it, some minutes after the cut.
+   *
+   * @generated from field: string transfer_id = 50;
+   */
+  transferId: string;
+
+  /**
+   * Bytes of the archive that the caller has.
+   *
+   * @generated from field: int64 offset = 51;
+   */
+  offset: bigint;
+
+  /**
+   * Newest format of archives that the caller reads. 0: 1. FAILED_PRECONDITION if the server writes only
+   * newer ones.
+   *
+   * @generated from field: int32 format_version = 52;
+   */
+  formatVersion: number;
+
+  /**
+   * What the caller has of the collection already. Absent: nothing.
+   *
+   * @generated from field: collector.CopyState have = 53;
+   */
+  have?: CopyState | undefined;
+
+  /**
+   * Sends this backup instead of the collection as it is. FAILED_PRECONDITION for an incremental one.
+   *
+   * @generated from field: string backup_id = 54;
+   */
+  backupId: string;
 };
 
 /**
@@ -814,7 +1029,7 @@ export type PullCollectionRequest = Message<"collector.PullCollectionRequest"> &
  * Use `create(PullCollectionRequestSchema)` to create a new message.
  */
 export const PullCollectionRequestSchema: GenMessage<PullCollectionRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 14);
+  messageDesc(file_collector_collection_repo, 15);
 
 /**
  * A piece of a collection on its way out.
@@ -844,6 +1059,13 @@ export type PullCollectionChunk = Message<"collector.PullCollectionChunk"> & {
     value: Uint8Array;
     case: "chunk";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * CRC-32 of `chunk`, as in zlib.
+   *
+   * @generated from field: optional fixed32 chunk_crc32 = 50;
+   */
+  chunkCrc32?: number | undefined;
 };
 
 /**
@@ -851,7 +1073,7 @@ export type PullCollectionChunk = Message<"collector.PullCollectionChunk"> & {
  * Use `create(PullCollectionChunkSchema)` to create a new message.
  */
 export const PullCollectionChunkSchema: GenMessage<PullCollectionChunk> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 15);
+  messageDesc(file_collector_collection_repo, 16);
 
 /**
  * What comes.
@@ -886,6 +1108,48 @@ export type PullCollectionChunk_Metadata = Message<"collector.PullCollectionChun
    * @generated from field: int64 file_count = 4;
    */
   fileCount: bigint;
+
+  /**
+   * Names the transfer, for a PullCollectionRequest that goes on with it.
+   *
+   * @generated from field: string transfer_id = 50;
+   */
+  transferId: string;
+
+  /**
+   * Where in the archive the first chunk belongs.
+   *
+   * @generated from field: int64 offset = 51;
+   */
+  offset: bigint;
+
+  /**
+   * Format of the archive.
+   *
+   * @generated from field: int32 format_version = 52;
+   */
+  formatVersion: number;
+
+  /**
+   * SHA-256 of the archive.
+   *
+   * @generated from field: bytes sha256 = 53;
+   */
+  sha256: Uint8Array;
+
+  /**
+   * True if the archive holds only what changed since the copy that the caller told of.
+   *
+   * @generated from field: bool incremental = 54;
+   */
+  incremental: boolean;
+
+  /**
+   * The collection as it is called and defined at the sender's.
+   *
+   * @generated from field: collector.Collection collection = 55;
+   */
+  collection?: Collection | undefined;
 };
 
 /**
@@ -893,7 +1157,7 @@ export type PullCollectionChunk_Metadata = Message<"collector.PullCollectionChun
  * Use `create(PullCollectionChunk_MetadataSchema)` to create a new message.
  */
 export const PullCollectionChunk_MetadataSchema: GenMessage<PullCollectionChunk_Metadata> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 15, 0);
+  messageDesc(file_collector_collection_repo, 16, 0);
 
 /**
  * A backup: an archive that this server wrote and keeps track of.
@@ -970,6 +1234,112 @@ export type BackupMetadata = Message<"collector.BackupMetadata"> & {
    * @generated from field: map<string, string> metadata = 10;
    */
   metadata: { [key: string]: string };
+
+  /**
+   * The backup that this one is based on: it holds only what changed since then. Empty: it holds
+   * everything.
+   *
+   * @generated from field: string base_backup_id = 50;
+   */
+  baseBackupId: string;
+
+  /**
+   * Id of the collection; see Collection.collection_id.
+   *
+   * @generated from field: string collection_id = 51;
+   */
+  collectionId: string;
+
+  /**
+   * Revision and incarnation of the collection's data at the moment of the backup.
+   *
+   * @generated from field: int64 revision = 52;
+   */
+  revision: bigint;
+
+  /**
+   * See `revision`.
+   *
+   * @generated from field: string incarnation = 53;
+   */
+  incarnation: string;
+
+  /**
+   * Bytes of the archive's contents before compression.
+   *
+   * @generated from field: int64 content_bytes = 54;
+   */
+  contentBytes: bigint;
+
+  /**
+   * How the archive is compressed.
+   *
+   * @generated from field: collector.Compression compression = 55;
+   */
+  compression: Compression;
+
+  /**
+   * True if the archive is encrypted, to the age recipients that the configuration names.
+   *
+   * @generated from field: bool encrypted = 56;
+   */
+  encrypted: boolean;
+
+  /**
+   * The moment it is of, to the microsecond.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 57;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * SHA-256 of the archive file, 64 digits of hex.
+   *
+   * @generated from field: string sha256 = 58;
+   */
+  sha256: string;
+
+  /**
+   * Name of the policy that made it; empty if a caller did.
+   *
+   * @generated from field: string policy = 59;
+   */
+  policy: string;
+
+  /**
+   * Groups the backups that one BackupServer made. Empty: none.
+   *
+   * @generated from field: string set_id = 60;
+   */
+  setId: string;
+
+  /**
+   * What it is of.
+   *
+   * @generated from field: collector.BackupMetadata.Content content = 61;
+   */
+  content: BackupMetadata_Content;
+
+  /**
+   * When it was last verified; absent: never since it was written.
+   *
+   * @generated from field: google.protobuf.Timestamp verify_time = 62;
+   */
+  verifyTime?: Timestamp | undefined;
+
+  /**
+   * What was wrong then; empty: nothing.
+   *
+   * @generated from field: string verify_error = 63;
+   */
+  verifyError: string;
+
+  /**
+   * False while it is being written. Such backups are not listed.
+   *
+   * @generated from field: bool complete = 64;
+   */
+  complete: boolean;
 };
 
 /**
@@ -977,7 +1347,48 @@ export type BackupMetadata = Message<"collector.BackupMetadata"> & {
  * Use `create(BackupMetadataSchema)` to create a new message.
  */
 export const BackupMetadataSchema: GenMessage<BackupMetadata> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 16);
+  messageDesc(file_collector_collection_repo, 17);
+
+/**
+ * What a backup is of.
+ *
+ * @generated from enum collector.BackupMetadata.Content
+ */
+export const BackupMetadata_Content = {
+  /**
+   * Not said: a collection.
+   *
+   * @generated from enum value: CONTENT_UNSPECIFIED = 0;
+   */
+  CONTENT_UNSPECIFIED: 0,
+
+  /**
+   * A collection.
+   *
+   * @generated from enum value: COLLECTION = 1;
+   */
+  COLLECTION: 1,
+
+  /**
+   * The namespaces, types and services of a server.
+   *
+   * @generated from enum value: REGISTRY = 2;
+   */
+  REGISTRY: 2,
+} as const;
+
+/**
+ * What a backup is of.
+ *
+ * @generated from enum collector.BackupMetadata.Content
+ */
+export type BackupMetadata_Content = (typeof BackupMetadata_Content)[keyof typeof BackupMetadata_Content] | UnknownEnum;
+
+/**
+ * Describes the enum collector.BackupMetadata.Content.
+ */
+export const BackupMetadata_ContentSchema: GenEnum<BackupMetadata_Content> = /*@__PURE__*/
+  enumDesc(file_collector_collection_repo, 17, 0);
 
 /**
  * Asks for a backup.
@@ -1013,6 +1424,36 @@ export type BackupCollectionRequest = Message<"collector.BackupCollectionRequest
    * @generated from field: map<string, string> metadata = 4;
    */
   metadata: { [key: string]: string };
+
+  /**
+   * Holds only what changed since this backup of the same collection, which is kept as long as this one.
+   * FAILED_PRECONDITION if that is not possible: the history does not reach back so far, the data was
+   * replaced as a whole, or what is indexed has changed.
+   *
+   * @generated from field: string base_backup_id = 50;
+   */
+  baseBackupId: string;
+
+  /**
+   * The same, based on the newest backup for which it is possible; if there is none, everything.
+   *
+   * @generated from field: bool incremental = 51;
+   */
+  incremental: boolean;
+
+  /**
+   * How to compress. Unspecified: as configured, by default COMPRESSION_ZSTD.
+   *
+   * @generated from field: collector.Compression compression = 52;
+   */
+  compression: Compression;
+
+  /**
+   * Answers at once, with `operation`; the work goes on as that. The other fields are in its response.
+   *
+   * @generated from field: bool return_immediately = 53;
+   */
+  returnImmediately: boolean;
 };
 
 /**
@@ -1020,7 +1461,7 @@ export type BackupCollectionRequest = Message<"collector.BackupCollectionRequest
  * Use `create(BackupCollectionRequestSchema)` to create a new message.
  */
 export const BackupCollectionRequestSchema: GenMessage<BackupCollectionRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 17);
+  messageDesc(file_collector_collection_repo, 18);
 
 /**
  * The backup that was made. It is on the disk when this is answered.
@@ -1048,6 +1489,13 @@ export type BackupCollectionResponse = Message<"collector.BackupCollectionRespon
    * @generated from field: int64 bytes_transferred = 3;
    */
   bytesTransferred: bigint;
+
+  /**
+   * The work, ended or not.
+   *
+   * @generated from field: collector.Operation operation = 50;
+   */
+  operation?: Operation | undefined;
 };
 
 /**
@@ -1055,7 +1503,7 @@ export type BackupCollectionResponse = Message<"collector.BackupCollectionRespon
  * Use `create(BackupCollectionResponseSchema)` to create a new message.
  */
 export const BackupCollectionResponseSchema: GenMessage<BackupCollectionResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 18);
+  messageDesc(file_collector_collection_repo, 19);
 
 /**
  * Asks which backups there are. All criteria must hold.
@@ -1090,6 +1538,20 @@ export type ListBackupsRequest = Message<"collector.ListBackupsRequest"> & {
    * @generated from field: int64 since_timestamp = 4;
    */
   sinceTimestamp: bigint;
+
+  /**
+   * `next_page_token` of the page before; empty for the first page.
+   *
+   * @generated from field: string page_token = 50;
+   */
+  pageToken: string;
+
+  /**
+   * Only backups of this set. Empty: any.
+   *
+   * @generated from field: string set_id = 51;
+   */
+  setId: string;
 };
 
 /**
@@ -1097,7 +1559,7 @@ export type ListBackupsRequest = Message<"collector.ListBackupsRequest"> & {
  * Use `create(ListBackupsRequestSchema)` to create a new message.
  */
 export const ListBackupsRequestSchema: GenMessage<ListBackupsRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 19);
+  messageDesc(file_collector_collection_repo, 20);
 
 /**
  * The backups.
@@ -1125,6 +1587,13 @@ export type ListBackupsResponse = Message<"collector.ListBackupsResponse"> & {
    * @generated from field: int64 total_count = 3;
    */
   totalCount: bigint;
+
+  /**
+   * Where the next page starts; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 50;
+   */
+  nextPageToken: string;
 };
 
 /**
@@ -1132,7 +1601,7 @@ export type ListBackupsResponse = Message<"collector.ListBackupsResponse"> & {
  * Use `create(ListBackupsResponseSchema)` to create a new message.
  */
 export const ListBackupsResponseSchema: GenMessage<ListBackupsResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 20);
+  messageDesc(file_collector_collection_repo, 21);
 
 /**
  * Asks to make a collection from a backup.
@@ -1168,6 +1637,13 @@ export type RestoreBackupRequest = Message<"collector.RestoreBackupRequest"> & {
    * @generated from field: bool overwrite = 4;
    */
   overwrite: boolean;
+
+  /**
+   * Answers at once, with `operation`; the work goes on as that. The other fields are in its response.
+   *
+   * @generated from field: bool return_immediately = 50;
+   */
+  returnImmediately: boolean;
 };
 
 /**
@@ -1175,7 +1651,7 @@ export type RestoreBackupRequest = Message<"collector.RestoreBackupRequest"> & {
  * Use `create(RestoreBackupRequestSchema)` to create a new message.
  */
 export const RestoreBackupRequestSchema: GenMessage<RestoreBackupRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 21);
+  messageDesc(file_collector_collection_repo, 22);
 
 /**
  * What was restored.
@@ -1210,6 +1686,13 @@ export type RestoreBackupResponse = Message<"collector.RestoreBackupResponse"> &
    * @generated from field: int64 files_restored = 4;
    */
   filesRestored: bigint;
+
+  /**
+   * The work, ended or not.
+   *
+   * @generated from field: collector.Operation operation = 50;
+   */
+  operation?: Operation | undefined;
 };
 
 /**
@@ -1217,7 +1700,7 @@ export type RestoreBackupResponse = Message<"collector.RestoreBackupResponse"> &
  * Use `create(RestoreBackupResponseSchema)` to create a new message.
  */
 export const RestoreBackupResponseSchema: GenMessage<RestoreBackupResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 22);
+  messageDesc(file_collector_collection_repo, 23);
 
 /**
  * Asks to remove a backup.
@@ -1231,6 +1714,13 @@ export type DeleteBackupRequest = Message<"collector.DeleteBackupRequest"> & {
    * @generated from field: string backup_id = 1;
    */
   backupId: string;
+
+  /**
+   * Makes the delete of a missing backup a success.
+   *
+   * @generated from field: bool allow_missing = 50;
+   */
+  allowMissing: boolean;
 };
 
 /**
@@ -1238,7 +1728,7 @@ export type DeleteBackupRequest = Message<"collector.DeleteBackupRequest"> & {
  * Use `create(DeleteBackupRequestSchema)` to create a new message.
  */
 export const DeleteBackupRequestSchema: GenMessage<DeleteBackupRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 23);
+  messageDesc(file_collector_collection_repo, 24);
 
 /**
  * What was removed.
@@ -1266,7 +1756,7 @@ export type DeleteBackupResponse = Message<"collector.DeleteBackupResponse"> & {
  * Use `create(DeleteBackupResponseSchema)` to create a new message.
  */
 export const DeleteBackupResponseSchema: GenMessage<DeleteBackupResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 24);
+  messageDesc(file_collector_collection_repo, 25);
 
 /**
  * Asks whether a backup could be restored.
@@ -1280,6 +1770,13 @@ export type VerifyBackupRequest = Message<"collector.VerifyBackupRequest"> & {
    * @generated from field: string backup_id = 1;
    */
   backupId: string;
+
+  /**
+   * Answers at once, with `operation`; the work goes on as that. The other fields are in its response.
+   *
+   * @generated from field: bool return_immediately = 50;
+   */
+  returnImmediately: boolean;
 };
 
 /**
@@ -1287,7 +1784,7 @@ export type VerifyBackupRequest = Message<"collector.VerifyBackupRequest"> & {
  * Use `create(VerifyBackupRequestSchema)` to create a new message.
  */
 export const VerifyBackupRequestSchema: GenMessage<VerifyBackupRequest> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 25);
+  messageDesc(file_collector_collection_repo, 26);
 
 /**
  * Whether the backup could be restored.
@@ -1322,6 +1819,20 @@ export type VerifyBackupResponse = Message<"collector.VerifyBackupResponse"> & {
    * @generated from field: collector.BackupMetadata backup = 4;
    */
   backup?: BackupMetadata | undefined;
+
+  /**
+   * Each thing that is wrong, the first hundred.
+   *
+   * @generated from field: repeated collector.VerifyBackupResponse.Problem problems = 50;
+   */
+  problems: VerifyBackupResponse_Problem[];
+
+  /**
+   * The work, ended or not.
+   *
+   * @generated from field: collector.Operation operation = 51;
+   */
+  operation?: Operation | undefined;
 };
 
 /**
@@ -1329,13 +1840,96 @@ export type VerifyBackupResponse = Message<"collector.VerifyBackupResponse"> & {
  * Use `create(VerifyBackupResponseSchema)` to create a new message.
  */
 export const VerifyBackupResponseSchema: GenMessage<VerifyBackupResponse> = /*@__PURE__*/
-  messageDesc(file_collector_collection_repo, 26);
+  messageDesc(file_collector_collection_repo, 27);
+
+/**
+ * Something that is wrong.
+ *
+ * @generated from message collector.VerifyBackupResponse.Problem
+ */
+export type VerifyBackupResponse_Problem = Message<"collector.VerifyBackupResponse.Problem"> & {
+  /**
+   * The backup whose archive it is in: the one asked for, or one that it is based on.
+   *
+   * @generated from field: string backup_id = 1;
+   */
+  backupId: string;
+
+  /**
+   * The part of the archive: `header`, `manifest`, `database`, `changes`, `files/<sha256>`, `trailer`.
+   *
+   * @generated from field: string part = 2;
+   */
+  part: string;
+
+  /**
+   * Where in the archive file, in bytes from its start; -1 if that is not known.
+   *
+   * @generated from field: int64 offset = 3;
+   */
+  offset: bigint;
+
+  /**
+   * What is wrong.
+   *
+   * @generated from field: string description = 4;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message collector.VerifyBackupResponse.Problem.
+ * Use `create(VerifyBackupResponse_ProblemSchema)` to create a new message.
+ */
+export const VerifyBackupResponse_ProblemSchema: GenMessage<VerifyBackupResponse_Problem> = /*@__PURE__*/
+  messageDesc(file_collector_collection_repo, 27, 0);
+
+/**
+ * How an archive is compressed.
+ *
+ * @generated from enum collector.Compression
+ */
+export const Compression = {
+  /**
+   * The server's choice.
+   *
+   * @generated from enum value: COMPRESSION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Not at all.
+   *
+   * @generated from enum value: COMPRESSION_NONE = 1;
+   */
+  NONE: 1,
+
+  /**
+   * Zstandard.
+   *
+   * @generated from enum value: COMPRESSION_ZSTD = 2;
+   */
+  ZSTD: 2,
+} as const;
+
+/**
+ * How an archive is compressed.
+ *
+ * @generated from enum collector.Compression
+ */
+export type Compression = (typeof Compression)[keyof typeof Compression] | UnknownEnum;
+
+/**
+ * Describes the enum collector.Compression.
+ */
+export const CompressionSchema: GenEnum<Compression> = /*@__PURE__*/
+  enumDesc(file_collector_collection_repo, 0);
 
 /**
  * Collections as wholes.
  *
- * This version serves CreateCollection, Discover, Route and SearchCollections; the rest is defined and answers
- * UNIMPLEMENTED. Collections are read one by one, renamed and deleted through CollectionAdmin.
+ * Collections are read one by one, renamed and deleted through CollectionAdmin. What the backups of a
+ * server need beside this is in Backups.
  *
  * Copies and archives are of one moment, and reads and writes go on meanwhile. They appear at their
  * destination only when they are complete and verified: one that fails or is cut leaves nothing

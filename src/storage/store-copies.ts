@@ -1,0 +1,131 @@
+import type { FileStats, StoredFile } from "./store-files.ts";
+import type { StoreLayout } from "./store-layout.ts";
+
+/** How far a copy is, in bytes. */
+export interface CopyProgress {
+  readonly done: bigint;
+  /** 0 if not known. */
+  readonly total: bigint;
+}
+
+export interface CopyOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
+}
+
+/** Content of attached files, by its hash. The file at `path` is never changed: it may be linked. */
+export interface HeldContent {
+  /** Lower-case hex. */
+  readonly sha256: string;
+  readonly sizeBytes: bigint;
+  /** Absolute. */
+  readonly path: string;
+}
+
+/** What a copy holds, told from inside of it. */
+export interface CopyFacts {
+  /** Engine and version of the data's form, such as `sqlite/2`. */
+  readonly format: string;
+  readonly revision: bigint;
+  readonly incarnation: string;
+  /** Records, those aside whose time has come. */
+  readonly recordCount: bigint;
+  /** Names of attached files, and the sum of their sizes; 0 in a copy without files. */
+  readonly files: FileStats;
+}
+
+export interface SnapshotOptions extends CopyOptions {
+  /** Absolute; where the data is written. Nothing is there yet. Removed again if the copy fails. */
+  readonly path: string;
+  /** Without files the copy has no names of files either. */
+  readonly files: boolean;
+}
+
+/**
+ * A copy of one store at one moment, in a file: all of it but the content of attached files. Not made
+ * durable. The file is the caller's; disposing lets go of the contents, which stay in the store until
+ * then.
+ */
+export interface StoreSnapshot extends CopyFacts, AsyncDisposable {
+  readonly dataBytes: bigint;
+  /** Each content once that a file of the copy has. */
+  readonly contents: readonly HeldContent[];
+}
+
+/** A record as it was written last, or its delete. */
+export type StoreChange =
+  | {
+      readonly kind: "written";
+      readonly id: string;
+      /** Of its last write: its version. */
+      readonly revision: bigint;
+      readonly createdRevision: bigint;
+      readonly createdUs: bigint;
+      readonly updatedUs: bigint;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly data: Uint8Array;
+      /** By the name of the vector index. */
+      readonly vectors: Readonly<Record<string, Float32Array>>;
+    }
+  | {
+      readonly kind: "deleted";
+      readonly id: string;
+      readonly revision: bigint;
+      readonly atUs: bigint;
+    };
+
+/** What has changed in a store up to one moment. Holds that moment until it is disposed. */
+export interface StoreChanges extends CopyFacts, AsyncDisposable {
+  /** Every attached file at that moment; none if they were not asked for. */
+  readonly names: readonly StoredFile[];
+  readonly contents: readonly HeldContent[];
+  /** The next changes by revision, a few hundred KiB of them; undefined at the end. */
+  next(): Promise<readonly StoreChange[] | undefined>;
+}
+
+/** What a store that comes from elsewhere has to be. */
+export interface CopyExpectation extends CopyFacts {
+  readonly layout: StoreLayout;
+  /** Sizes of the contents that come with it, by hash; undefined: not looked at. */
+  readonly contents: ReadonlyMap<string, bigint> | undefined;
+}
+
+/** Says of each record whether it is one, in a process of its own. */
+export interface RecordCheck {
+  /**
+   * URL of a module that exports `createRecordCheck(input: Uint8Array)`, which answers a function
+   * `(data: Uint8Array) => string | undefined`: what is wrong with a record's bytes, if anything is.
+   */
+  readonly module: string;
+  readonly input: Uint8Array;
+}
+
+/**
+ * A store that is being made from a copy. Its bytes are hostile until {@link check} has found nothing.
+ * Disposing it before {@link complete} removes all of it.
+ */
+export interface StoreIntake extends AsyncDisposable {
+  /** Absolute; where the copy's data has to be written. */
+  readonly dataPath: string;
+  /** Absolute; where content of this hash has to be written, or linked. Its folder exists then. */
+  contentPath(sha256: string): Promise<string>;
+  /**
+   * Reads all of the data: its form, its integrity, counts and records, and that the contents of all
+   * files have come. Costs about as much as a few full scans, in a process of its own.
+   *
+   * @returns what is wrong, each with where it is, at most 100; empty if nothing is.
+   * @throws {CollectorError} CANCELLED, STORAGE_UNAVAILABLE, DISK_FULL
+   */
+  check(
+    expected: CopyExpectation,
+    record: RecordCheck | undefined,
+    options?: CopyOptions,
+  ): Promise<readonly string[]>;
+  /**
+   * Makes it a store, durably. It gets a new incarnation and keeps revisions, ids, versions and times.
+   * Its data has been checked.
+   *
+   * @throws {CollectorError} COLLECTION_EXISTS, DISK_FULL
+   */
+  complete(location: { readonly storeId: string; readonly generation: bigint }): Promise<void>;
+}
