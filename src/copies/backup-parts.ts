@@ -1,0 +1,96 @@
+import type {
+  BackupMetadata,
+  Compression,
+  ListBackupsRequest,
+  ListBackupsResponse,
+} from "../gen/collector/collection_repo_pb.ts";
+import type { ArchiveProblem, CopyRun, InstalledCollection } from "./copy-parts.ts";
+
+export interface CreateBackup {
+  readonly namespace: string;
+  readonly name: string;
+  /** As a caller gives it; see BackupCollectionRequest. */
+  readonly destPath: string;
+  readonly includeFiles: boolean;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The base it must have; empty: none is asked for. */
+  readonly baseBackupId: string;
+  /** Based on the newest backup for which that is possible, if there is one. */
+  readonly incremental: boolean;
+  readonly compression: Compression;
+  readonly setId?: string | undefined;
+  readonly policy?: string | undefined;
+}
+
+/** All backups of a server: what is known of them, and their archives. */
+export interface BackupCatalog {
+  /**
+   * Makes a backup. It is whole and durable when this resolves; otherwise nothing is left.
+   *
+   * @throws {CollectorError} COLLECTION_NOT_FOUND, ARGUMENT_INVALID, BACKUP_EXISTS, BACKUP_NOT_FOUND,
+   * BASE_UNUSABLE, SYSTEM_READ_ONLY, DISK_FULL, CANCELLED
+   */
+  create(request: CreateBackup, run: CopyRun): Promise<BackupMetadata>;
+
+  /**
+   * Keeps a backup of another content: `write` makes the archive at a path that is given to it.
+   *
+   * @returns what was kept, with path, size and id filled in.
+   */
+  add(
+    backup: BackupMetadata,
+    destPath: string,
+    write: (path: string, backupId: string) => Promise<{ sizeBytes: bigint; sha256: string }>,
+  ): Promise<BackupMetadata>;
+
+  /** Takes up an archive that lies in a backup folder already. @throws {CollectorError} BACKUP_EXISTS */
+  adopt(backup: BackupMetadata): Promise<void>;
+
+  /** @throws {CollectorError} BACKUP_NOT_FOUND, ARGUMENT_MISSING */
+  get(backupId: string): BackupMetadata;
+
+  /** Every complete backup, the newest first. In memory. */
+  all(): readonly BackupMetadata[];
+
+  /** @throws {CollectorError} ARGUMENT_INVALID, PAGE_TOKEN_INVALID */
+  list(
+    request: Pick<
+      ListBackupsRequest,
+      "collection" | "namespace" | "limit" | "sinceTimestamp" | "pageToken" | "setId"
+    >,
+  ): Omit<ListBackupsResponse, "$typeName" | "status">;
+
+  /** Absolute paths of the archives that a restore needs, the full one first. @throws {CollectorError} BACKUP_NOT_FOUND */
+  chainOf(backupId: string): readonly { readonly backup: BackupMetadata; readonly path: string }[];
+
+  /** The backups are not removed until the result is disposed. */
+  hold(backupId: string): Disposable;
+
+  /** @throws {CollectorError} what ArchiveInstaller.install throws, BACKUP_NOT_FOUND, ARGUMENT_INVALID for a registry */
+  restore(
+    request: {
+      readonly backupId: string;
+      readonly namespace: string;
+      readonly name: string;
+      readonly overwrite: boolean;
+    },
+    run: CopyRun,
+  ): Promise<InstalledCollection>;
+
+  /** Reads all of a backup, and notes the outcome in its record. */
+  verify(
+    backupId: string,
+    run: CopyRun,
+  ): Promise<{ readonly backup: BackupMetadata; readonly problems: readonly ArchiveProblem[] }>;
+
+  /** @returns bytes freed. @throws {CollectorError} BACKUP_NOT_FOUND, BACKUP_IN_USE */
+  delete(backupId: string): Promise<bigint>;
+
+  /**
+   * The backup folder that a path is under, and the path in it.
+   *
+   * @param path relative, or absolute under a configured root.
+   * @throws {CollectorError} ARGUMENT_INVALID for whatever else, links that lead out included
+   */
+  locate(path: string, field: string): Promise<{ readonly root: string; readonly path: string }>;
+}
