@@ -1,5 +1,6 @@
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { Backups, Transfers } from "../../src/gen/collector/backups_pb.ts";
 import { CollectionAdmin } from "../../src/gen/collector/collection_admin_pb.ts";
 import { type Collection, Durability } from "../../src/gen/collector/collection_pb.ts";
 import { CollectionRepo } from "../../src/gen/collector/collection_repo_pb.ts";
@@ -25,6 +26,8 @@ export class TestClient implements Disposable {
   readonly types: Client<typeof TypeRegistry>;
   readonly namespaces: Client<typeof Namespaces>;
   readonly operations: Client<typeof Operations>;
+  readonly backups: Client<typeof Backups>;
+  readonly transfers: Client<typeof Transfers>;
   readonly #session: Http2SessionManager;
 
   constructor(url: string, options: { readonly timeoutMs?: number } = {}) {
@@ -41,6 +44,8 @@ export class TestClient implements Disposable {
     this.types = createClient(TypeRegistry, this.transport);
     this.namespaces = createClient(Namespaces, this.transport);
     this.operations = createClient(Operations, this.transport);
+    this.backups = createClient(Backups, this.transport);
+    this.transfers = createClient(Transfers, this.transport);
   }
 
   /** Registers the type of the notes; a second time changes nothing. */
