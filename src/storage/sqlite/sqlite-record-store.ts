@@ -22,6 +22,7 @@ import type {
   Write,
   WriteOutcome,
 } from "../record-store.ts";
+import type { CopyOptions, StoreChanges } from "../store-copies.ts";
 import type { IndexDefinition, StoreShape } from "../store-layout.ts";
 import type { StoredRecord } from "../stored-record.ts";
 import { hasCode } from "./file-sync.ts";
@@ -188,6 +189,13 @@ export class SqliteRecordStore implements RecordStore {
     // The store counts as used until the scan has let go of it.
     void gate.use(() => scan.ended).catch(() => undefined);
     return scan;
+  }
+
+  async changesSince(
+    _revision: bigint,
+    _options: CopyOptions & { readonly files: boolean },
+  ): Promise<StoreChanges> {
+    throw new CollectorError("INTERNAL", "changes cannot be read yet");
   }
 
   async stats(): Promise<StoreStats> {

@@ -145,6 +145,13 @@ export class SqliteStoreFiles implements StoreFiles {
     return this.#read(readFileStats);
   }
 
+  async replaceAll(
+    _files: readonly StoredFile[],
+    _contentOf: (sha256: string) => string | undefined,
+  ): Promise<void> {
+    throw new CollectorError("INTERNAL", "files cannot be replaced yet");
+  }
+
   async sweep(): Promise<FileStats> {
     await this.#open();
     return this.#sweepOnce(true);

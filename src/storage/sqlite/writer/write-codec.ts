@@ -47,13 +47,23 @@ export interface IncomingStep {
   readonly data: Uint8Array | undefined;
 }
 
-const kinds: readonly StepKind[] = ["create", "update", "delete", "derive", "expire"];
+const kinds: readonly StepKind[] = [
+  "create",
+  "update",
+  "delete",
+  "derive",
+  "expire",
+  "replay",
+  "replayDelete",
+];
 const kindCodes: Readonly<Record<StepKind, number>> = {
   create: 0,
   update: 1,
   delete: 2,
   derive: 3,
   expire: 4,
+  replay: 5,
+  replayDelete: 6,
 };
 
 const noLabels = "{}";
