@@ -95,7 +95,9 @@ const copies: Readonly<Record<string, Copying>> = {
       const { backups } = await pair.client(0).repo.listBackups({});
       const [newest, ...older] = backups;
       if (newest !== undefined) {
-        const { isValid, errorMessage } = await pair.client(0).repo.verifyBackup({ backupId: newest.backupId });
+        const { isValid, errorMessage } = await pair
+          .client(0)
+          .repo.verifyBackup({ backupId: newest.backupId });
         assert.ok(isValid, errorMessage);
       }
       for (const { backupId } of older) await pair.client(0).repo.deleteBackup({ backupId });

@@ -1,0 +1,304 @@
+import assert from "node:assert/strict";
+import { readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { connect } from "../../src/client/client.ts";
+import type { BackupMetadata } from "../../src/gen/collector/collection_repo_pb.ts";
+import { type Collector, createCollector } from "../../src/server.ts";
+import { reasonOf } from "../support/found.ts";
+import { noteItem } from "../support/notes.ts";
+import { Random } from "../support/random.ts";
+import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
+import { TestClient } from "../support/test-client.ts";
+
+/** A server on a folder of its own, with a collection of notes and a file. */
+class Server implements AsyncDisposable {
+  readonly folder: TempFolder;
+  readonly collector: Collector;
+  readonly client: TestClient;
+
+  private constructor(folder: TempFolder, collector: Collector) {
+    this.folder = folder;
+    this.collector = collector;
+    this.client = new TestClient(collector.url);
+  }
+
+  static async open(): Promise<Server> {
+    const folder = await tempFolder("backup");
+    const collector = await createCollector({ data: folder.path, port: 0, logLevel: "silent" });
+    return new Server(folder, collector);
+  }
+
+  get endpoint(): string {
+    return new URL(this.collector.url).host;
+  }
+
+  async fill(count: number): Promise<void> {
+    await this.client.registerNotes();
+    await this.client.createNotes("notes", { indexedFields: ["price_cents"] });
+    for (let number = 0; number < count; number += 1) await this.put(number);
+    await using client = await connect({ url: this.collector.url });
+    await client.files("notes").put("photos/front.jpg", Buffer.from("a photo"));
+  }
+
+  async put(number: number): Promise<void> {
+    await this.client.records.update({
+      collectionName: "notes",
+      id: `n${number}`,
+      item: noteItem(number),
+      allowMissing: true,
+      labels: { number: String(number) },
+    });
+  }
+
+  async backUp(options: Partial<BackupRequest> = {}): Promise<BackupMetadata> {
+    const request = { collection: { name: "notes" }, includeFiles: true, ...options };
+    const { backup } = await this.client.repo.backupCollection(request);
+    assert.ok(backup);
+    return backup;
+  }
+
+  archive(backup: BackupMetadata): string {
+    return join(this.folder.path, "backups", backup.storagePath);
+  }
+
+  /** What callers can see of a collection. */
+  async state(collectionName: string): Promise<unknown> {
+    const { records, repo } = this.client;
+    const { items, metas } = await records.list({ collectionName, pageSize: 1000 });
+    const cheap = await records.search({ collectionName, fullText: "n1", orderBy: "price_cents" });
+    const { collection } = await repo.route({ collection: { name: collectionName } });
+    const { indexedFields, messageType } = collection ?? {};
+    await using client = await connect({ url: this.collector.url });
+    const { content } = await client.files(collectionName).get("photos/front.jpg");
+    const photo = Buffer.concat(await Array.fromAsync(content)).toString();
+    return { items, metas, found: cheap.results.length, indexedFields, messageType, photo };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.client[Symbol.dispose]();
+    await this.collector.close();
+    await this.folder[Symbol.asyncDispose]();
+  }
+}
+
+interface BackupRequest {
+  readonly destPath: string;
+  readonly metadata: Record<string, string>;
+  readonly incremental: boolean;
+}
+
+async function refusal(call: Promise<unknown>): Promise<ConnectError> {
+  return await call.then(
+    () => assert.fail("it was not refused"),
+    (error: unknown) => ConnectError.from(error),
+  );
+}
+
+describe("copies, over sockets", () => {
+  it("restores what was there, under another name and over what has changed since", async () => {
+    await using server = await Server.open();
+    await server.fill(50);
+    const before = await server.state("notes");
+    const text = "any text: \u{1f600} \n =, ü";
+    const backup = await server.backUp({ metadata: { note: text, "": "empty key" } });
+    assert.deepEqual([backup.recordCount, backup.fileCount], [50n, 1n]);
+    assert.deepEqual(backup.metadata, { note: text, "": "empty key" });
+    await server.put(7);
+    await server.put(99);
+    const { backupId } = backup;
+    const copy = await server.client.repo.restoreBackup({ backupId, destName: "copy" });
+    assert.deepEqual([copy.recordsRestored, copy.filesRestored], [50n, 1n]);
+    assert.deepEqual(await server.state("copy"), before);
+    const taken = await refusal(server.client.repo.restoreBackup({ backupId }));
+    assert.equal(reasonOf(taken), "COLLECTION_EXISTS");
+    await server.client.repo.restoreBackup({ backupId, overwrite: true });
+    assert.deepEqual(await server.state("notes"), before);
+    const { collection } = await server.client.repo.route({ collection: { name: "notes" } });
+    assert.equal(collection?.generation, 2n);
+    assert.equal(collection?.origin?.backupId, backupId);
+    assert.equal(collection?.metadata?.labels["restored-from-backup"], backupId);
+  });
+
+  it("keeps the backups of a collection that was deleted, and restores it", async () => {
+    await using server = await Server.open();
+    await server.fill(5);
+    const { backupId } = await server.backUp();
+    const before = await server.state("notes");
+    await server.client.admin.deleteCollection({ collection: { name: "notes" } });
+    const { backups } = await server.client.repo.listBackups({ collection: { name: "notes" } });
+    assert.deepEqual(
+      backups.map((backup) => backup.backupId),
+      [backupId],
+    );
+    await server.client.repo.restoreBackup({ backupId });
+    assert.deepEqual(await server.state("notes"), before);
+  });
+
+  it("follows a chain of incremental backups", async () => {
+    await using server = await Server.open();
+    await server.fill(30);
+    await server.backUp();
+    await server.put(3);
+    await server.client.records.delete({ collectionName: "notes", id: "n4" });
+    const second = await server.backUp({ incremental: true });
+    assert.notEqual(second.baseBackupId, "");
+    await server.put(31);
+    const third = await server.backUp({ incremental: true });
+    const state = await server.state("notes");
+    const { backupId } = third;
+    const verified = await server.client.repo.verifyBackup({ backupId });
+    assert.ok(verified.isValid, verified.errorMessage);
+    await server.client.repo.restoreBackup({ backupId, destName: "copy" });
+    assert.deepEqual(await server.state("copy"), state);
+    const inUse = server.client.repo.deleteBackup({ backupId: second.backupId });
+    assert.equal(reasonOf(await refusal(inUse)), "BACKUP_IN_USE");
+  });
+
+  it("clones here, to another server and from one, and refreshes a mirror", async () => {
+    await using source = await Server.open();
+    await using mirror = await Server.open();
+    await source.fill(40);
+    const before = await source.state("notes");
+    const sourceCollection = { namespace: "default", name: "notes" };
+    const request = { sourceCollection, includeFiles: true };
+    const local = await source.client.repo.clone({ ...request, destName: "staging" });
+    assert.deepEqual([local.recordsCloned, local.filesCloned], [40n, 1n]);
+    assert.deepEqual(await source.state("staging"), before);
+    const taken = await refusal(source.client.repo.clone({ ...request, destName: "staging" }));
+    assert.equal(reasonOf(taken), "COLLECTION_EXISTS");
+    const pushed = { ...request, destEndpoint: mirror.endpoint, destName: "pushed" };
+    const there = await source.client.repo.clone(pushed);
+    assert.deepEqual([there.recordsCloned, there.filesCloned], [40n, 1n]);
+    assert.deepEqual(await mirror.state("pushed"), before);
+    const fetched = { ...request, sourceEndpoint: source.endpoint, destName: "fetched" };
+    const here = await mirror.client.repo.fetch(fetched);
+    assert.deepEqual([here.recordsFetched, here.filesFetched], [40n, 1n]);
+    assert.deepEqual(await mirror.state("fetched"), before);
+
+    await source.put(2);
+    await source.client.records.delete({ collectionName: "notes", id: "n5" });
+    const after = await source.state("notes");
+    const again = await mirror.client.repo.fetch({ ...fetched, refresh: true });
+    assert.ok(again.incremental);
+    assert.ok(again.bytesTransferred < here.bytesTransferred);
+    assert.deepEqual(await mirror.state("fetched"), after);
+    const pushedAgain = await source.client.repo.clone({ ...pushed, refresh: true });
+    assert.ok(pushedAgain.incremental);
+    assert.deepEqual(await mirror.state("pushed"), after);
+  });
+
+  it("writes nowhere but in its backup folders", async () => {
+    await using server = await Server.open();
+    await server.fill(1);
+    await server.backUp({ destPath: "kept/first.collector" });
+    await symlink("/tmp", join(server.folder.path, "backups", "out"));
+    for (const destPath of [
+      "../../etc/x",
+      "/etc/x",
+      "a\0b",
+      "a/../../b",
+      "out/x",
+      "..",
+      ".",
+      "a\\b",
+      `${"x".repeat(5000)}`,
+      ".hidden",
+      "kept/",
+    ]) {
+      const failure = await refusal(server.backUp({ destPath }));
+      assert.equal(failure.code, Code.InvalidArgument, `${destPath}: ${failure.message}`);
+      assert.match(failure.message, /dest_path/);
+    }
+    const taken = await refusal(server.backUp({ destPath: "kept/first.collector" }));
+    assert.equal(reasonOf(taken), "BACKUP_EXISTS");
+  });
+
+  it("dials nobody who is not a peer, and says the same of all of them", async () => {
+    await using server = await Server.open();
+    await server.fill(1);
+    const texts = new Set<string>();
+    for (const endpoint of [
+      "http://2130706433:2379",
+      "0x7f.1:80",
+      "[::ffff:127.0.0.1]:6379",
+      "169.254.169.254:80",
+      "unix:///run/x.sock",
+      "example.com:443",
+      "user@127.0.0.1:80",
+      "0.0.0.0:50051",
+    ]) {
+      const { repo } = server.client;
+      const sourceCollection = { name: "notes" };
+      for (const call of [
+        repo.clone({ sourceCollection, destEndpoint: endpoint }),
+        repo.fetch({ sourceCollection, sourceEndpoint: endpoint }),
+      ]) {
+        const failure = await refusal(call);
+        assert.equal(failure.code, Code.PermissionDenied, `${endpoint}: ${failure.message}`);
+        texts.add(failure.rawMessage);
+      }
+    }
+    assert.equal(texts.size, 1);
+  });
+
+  it("finds a damaged archive, refuses it and keeps the old data", async () => {
+    await using server = await Server.open();
+    await server.fill(20);
+    const { repo } = server.client;
+    const backup = await server.backUp();
+    const { backupId } = backup;
+    const path = server.archive(backup);
+    const whole = await readFile(path);
+    const before = await server.state("notes");
+    const random = new Random(1);
+    for (let round = 0; round < 30; round += 1) {
+      const damaged = Buffer.from(whole);
+      const at = random.below(whole.length);
+      damaged[at] = (damaged[at] ?? 0) ^ (1 << random.below(8));
+      await writeFile(path, round % 3 === 0 ? whole.subarray(0, at) : damaged);
+      const { isValid, errorMessage } = await repo.verifyBackup({ backupId });
+      assert.equal(isValid, false, `byte ${at}`);
+      assert.notEqual(errorMessage, "");
+      const failure = await refusal(repo.restoreBackup({ backupId, overwrite: true }));
+      assert.ok(
+        [Code.DataLoss, Code.InvalidArgument, Code.FailedPrecondition].includes(failure.code),
+        `${failure.code} ${failure.message}`,
+      );
+    }
+    assert.deepEqual(await server.state("notes"), before);
+    await writeFile(path, whole);
+    assert.ok((await repo.verifyBackup({ backupId })).isValid);
+    const stores = await readdir(join(server.folder.path, "stores"));
+    assert.equal(stores.filter((name) => !name.startsWith("system-")).length, 1);
+  });
+
+  it("takes no archive that it would not have written", async () => {
+    await using server = await Server.open();
+    await server.fill(1);
+    async function* sent(chunks: readonly Uint8Array[]) {
+      const total = chunks.reduce((sum, { length }) => sum + length, 0);
+      const metadata = {
+        sourceCollection: { namespace: "default", name: "notes" },
+        destName: "pushed",
+        totalSize: BigInt(total),
+      };
+      yield { data: { case: "metadata" as const, value: metadata } };
+      for (const value of chunks) yield { data: { case: "chunk" as const, value } };
+    }
+    for (const bytes of [
+      Buffer.alloc(0),
+      Buffer.alloc(100_000),
+      Buffer.from("SQLite format 3\0"),
+    ]) {
+      const failure = await refusal(server.client.repo.pushCollection(sent([bytes])));
+      assert.equal(failure.code, Code.InvalidArgument, failure.message);
+    }
+    const { collections } = await server.client.repo.discover({ namespace: "default" });
+    assert.deepEqual(
+      collections.map(({ name }) => name),
+      ["notes"],
+    );
+  });
+});
