@@ -42,6 +42,21 @@ const groups: readonly CommandGroup[] = [
     summary: "attach files to records and collections",
     load: () => import("./commands/file.ts"),
   },
+  {
+    name: "backup",
+    summary: "back up, verify and restore collections",
+    load: () => import("./commands/backup.ts"),
+  },
+  {
+    name: "clone",
+    summary: "copy a collection to another name or server",
+    load: () => import("./commands/clone.ts"),
+  },
+  {
+    name: "fetch",
+    summary: "copy a collection from another server",
+    load: () => import("./commands/fetch.ts"),
+  },
   { name: "call", summary: "call any method with JSON", load: () => import("./commands/call.ts") },
   {
     name: "namespace",

@@ -18,7 +18,7 @@ export async function confirmOrRefuse(
   const terminal = createInterface({ input: stdin, output: stderr });
   try {
     const answer = await terminal.question(`${question} [y/N] `, { signal });
-    if (!/^y(es)?$/i.test(answer.trim())) throw new CliError("CANCELLED", "nothing was deleted");
+    if (!/^y(es)?$/i.test(answer.trim())) throw new CliError("CANCELLED", "nothing was changed");
   } finally {
     terminal.close();
   }

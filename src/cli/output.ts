@@ -14,6 +14,8 @@ export interface Column<T> {
   readonly text: (item: T) => string;
   /** Numbers stand at the right. */
   readonly right?: boolean;
+  /** However long it is, nothing of it is left out; for the last column. */
+  readonly whole?: boolean;
 }
 
 export interface OutputOptions {
@@ -96,7 +98,12 @@ export class Output {
   }
 
   #table<T>(items: readonly T[], columns: readonly Column<T>[]): void {
-    const rows = items.map((item) => columns.map(({ text }) => cut(printable(text(item)))));
+    const rows = items.map((item) =>
+      columns.map(({ text, whole = false }) => {
+        const cell = printable(text(item));
+        return whole ? cell : cut(cell);
+      }),
+    );
     const widths = columns.map(({ header }, index) =>
       Math.max(header.length, ...rows.map((row) => widthOf(row[index] ?? ""))),
     );

@@ -11,8 +11,11 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { Code, type Transport } from "@connectrpc/connect";
+import type { CloneResponse, FetchResponse } from "../gen/collector/collection_repo_pb.ts";
+import { Backups } from "./backups.ts";
 import { ClientError } from "./client-error.ts";
 import { type CallLimits, TypedCollection } from "./collection.ts";
+import { type CloneOptions, type CopyOptions, cloneCollection, fetchCollection } from "./copies.ts";
 import { DynamicTypes } from "./dynamic-types.ts";
 import { CollectionFiles } from "./files.ts";
 import { type RegisteredFileResult, registerFiles } from "./register.ts";
@@ -99,6 +102,39 @@ export class Client implements AsyncDisposable {
       namespace: this.namespace,
       collection,
     });
+  }
+
+  /** Backups of collections: on the server's disk, and in files here. */
+  get backups(): Backups {
+    return new Backups({ services: this.services, namespace: this.namespace });
+  }
+
+  /**
+   * Copies a collection to another name, here or on another server. The copy is of one moment, and is
+   * there, verified and durable, when the promise resolves; if that fails, everything is as it was.
+   *
+   * @param source `name`, or `namespace/name`
+   * @param dest the same; empty if the copy is to be called as the source is
+   * @throws {ClientError} COLLECTION_NOT_FOUND, COLLECTION_EXISTS, PEER_DENIED, PEER_UNAVAILABLE, CANCELLED
+   */
+  async clone(source: string, dest: string, options: CloneOptions = {}): Promise<CloneResponse> {
+    return await cloneCollection(this.services, this.namespace, source, dest, options);
+  }
+
+  /**
+   * Copies a collection from another server to this one, as {@link clone} does the other way.
+   *
+   * @param endpoint of the other server, as `host:port`
+   * @throws {ClientError} as {@link clone}
+   */
+  async fetch(
+    endpoint: string,
+    source: string,
+    dest = "",
+    options: CopyOptions = {},
+  ): Promise<FetchResponse> {
+    const { services, namespace } = this;
+    return await fetchCollection(services, namespace, endpoint, source, dest, options);
   }
 
   /** Calls a unary method of any service. @throws {ClientError} */

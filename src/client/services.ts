@@ -1,4 +1,5 @@
 import { type Client as ConnectClient, createClient, type Transport } from "@connectrpc/connect";
+import { Backups, Transfers } from "../gen/collector/backups_pb.ts";
 import { CollectionAdmin } from "../gen/collector/collection_admin_pb.ts";
 import { CollectionRepo } from "../gen/collector/collection_repo_pb.ts";
 import { CollectionService } from "../gen/collector/collection_server_pb.ts";
@@ -21,6 +22,8 @@ export interface Services {
   readonly types: ConnectClient<typeof TypeRegistry>;
   readonly namespaces: ConnectClient<typeof Namespaces>;
   readonly operations: ConnectClient<typeof Operations>;
+  readonly backups: ConnectClient<typeof Backups>;
+  readonly transfers: ConnectClient<typeof Transfers>;
   readonly dispatcher: ConnectClient<typeof CollectiveDispatcher>;
 }
 
@@ -36,6 +39,8 @@ export function createServices(transport: Transport): Services {
     types: createClient(TypeRegistry, transport),
     namespaces: createClient(Namespaces, transport),
     operations: createClient(Operations, transport),
+    backups: createClient(Backups, transport),
+    transfers: createClient(Transfers, transport),
     dispatcher: createClient(CollectiveDispatcher, transport),
   };
 }

@@ -14,6 +14,9 @@ interface StartOptions {
   readonly tlsKey?: string;
   readonly insecure?: boolean;
   readonly advertise?: string;
+  readonly peers?: readonly string[];
+  readonly backupFolder?: string;
+  readonly backupRoots?: readonly string[];
   readonly logLevel?: string;
 }
 
@@ -28,6 +31,9 @@ export const define: DefineCommands = (command, context, environment) => {
     .option("--tls-key <file>", "key in PEM; needs --tls-cert")
     .option("--insecure", "allow an address that other machines can reach")
     .option("--advertise <host:port>", "address that others are told to dial")
+    .option("--peers <host:port,…>", "servers that may be dialled; host:* allows any port", list)
+    .option("--backup-folder <folder>", "folder of backups (default: backups in that of --data)")
+    .option("--backup-roots <folder,…>", "further folders that backups may be in", list)
     .option("--log-level <level>", "trace, debug, info, warn, error, fatal or silent")
     .addHelpText(
       "after",
@@ -92,6 +98,12 @@ function readyBlock(
     `  Data          ${config.data} (persistent)`,
     `Next: ${viaNpm ? "npm run tour" : "collector tour"}`,
   ];
+}
+
+/** Items with commas between them; the option may be repeated. */
+function list(text: string, previous: readonly string[] = []): readonly string[] {
+  const items = text.split(",").map((item) => item.trim());
+  return [...previous, ...items.filter((item) => item !== "")];
 }
 
 function parsePort(text: string): number {

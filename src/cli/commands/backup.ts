@@ -1,0 +1,280 @@
+import { toArchiveFile } from "../archive-file.ts";
+import { collect, compressionOf } from "../backup-options.ts";
+import { defineBackupPolicy } from "../backup-policy.ts";
+import { defineBackupServer } from "../backup-server.ts";
+import { backupFacts, backupSummary, contents, printBackups } from "../backup-table.ts";
+import { confirmOrRefuse } from "../confirm.ts";
+import type { DefineCommands } from "../define-commands.ts";
+import { CliError, codeOf, unreadable, usageError } from "../failure.ts";
+import { parsePairs } from "../labels.ts";
+import { longWork } from "../long-work.ts";
+import { count, formatBytes } from "../output.ts";
+import { parseCount, parseMoment } from "../period.ts";
+
+interface CreateOptions {
+  readonly to?: string;
+  readonly files: boolean;
+  readonly meta?: readonly string[];
+  readonly incremental?: boolean;
+  readonly base?: string;
+  readonly compression?: string;
+  readonly file?: string;
+}
+
+interface ListOptions {
+  readonly since?: string;
+  readonly limit?: string;
+  readonly set?: string;
+}
+
+interface RestoreOptions {
+  readonly file?: string;
+  readonly as?: string;
+  readonly overwrite?: boolean;
+  readonly yes?: boolean;
+}
+
+const limitDefault = "100";
+
+/** `collector backup …` */
+export const define: DefineCommands = (command, context, environment) => {
+  command
+    .command("create <collection>")
+    .description(
+      "back up a collection while it is in use: on the server, or with -f to a file here",
+    )
+    .option("-f, --file <file>", "write the archive to this file, here")
+    .option("--to <path>", "where in the server's backup folder")
+    .option("--no-files", "leave out attached files")
+    .option("--meta <key=value>", "note to keep with it; may be repeated", collect)
+    .option("--incremental", "only what changed since the newest backup, if that can be told")
+    .option("--base <id>", "only what changed since this backup")
+    .option("--compression <how>", "zstd or none")
+    .addHelpText(
+      "after",
+      `
+Note retention=30d has the server remove the backup after 30 days.
+
+Examples:
+  collector backup create products --meta reason=before-import --meta retention=30d
+  collector backup create shop/products -f products.collector`,
+    )
+    .action(async (collection: string, options: CreateOptions, self) => {
+      const { output, connect } = context(self);
+      const { to: destPath = "", base: baseBackupId = "", incremental = false } = options;
+      const { file, files: includeFiles } = options;
+      if (file !== undefined) {
+        refuseWithFile(options);
+        await using client = await connect();
+        const source = { collection, includeFiles };
+        await toArchiveFile({ client, source, label: collection, path: file, output, environment });
+        return;
+      }
+      const metadata = parsePairs(options.meta ?? [], "--meta");
+      const compression = compressionOf(options.compression);
+      await using client = await connect();
+      const backup = await longWork(`backing up ${collection}`, environment, (long) =>
+        client.backups.create(collection, {
+          ...long,
+          destPath,
+          includeFiles,
+          metadata,
+          baseBackupId,
+          incremental,
+          compression,
+        }),
+      );
+      const sentence = `backup ${backup.backupId} of ${backupSummary(backup)}`;
+      output.result(sentence, await client.toJson(backup));
+    });
+
+  command
+    .command("list [collection]")
+    .description("list backups, the newest first; --limit 0 lists all")
+    .option("--since <moment>", "only from then on: a date, or how long ago, as in 7d")
+    .option("--limit <number>", "most backups to list", limitDefault)
+    .option("--set <id>", "only those of a backup of the whole server")
+    .action(async (collection: string | undefined, options: ListOptions, self) => {
+      const { output, connect, signal, namespace } = context(self);
+      const { since, set: setId } = options;
+      const limit = parseCount(options.limit ?? limitDefault, "--limit");
+      await using client = await connect();
+      const backups = await Array.fromAsync(
+        client.backups.list({
+          collection,
+          namespace,
+          setId,
+          signal,
+          since: since === undefined ? undefined : parseMoment(since, "--since"),
+          limit: limit === 0 ? undefined : limit,
+        }),
+      );
+      await printBackups(output, client, backups);
+      if (backups.length === 0) output.note("no backups");
+      if (backups.length === limit) output.note(`these are ${limit}; --limit 0 lists all`);
+    });
+
+  command
+    .command("show <id>")
+    .description("show what is known of a backup")
+    .action(async (id: string, _options, self) => {
+      const { output, connect, signal } = context(self);
+      await using client = await connect();
+      const backup = await client.backups.get(id, { signal });
+      output.facts(backupFacts(backup), await client.toJson(backup));
+    });
+
+  command
+    .command("verify <id>")
+    .description("read a backup through, and all that it is based on; fails if it is not valid")
+    .action(async (id: string, _options, self) => {
+      const { output, connect } = context(self);
+      await using client = await connect();
+      const answer = await longWork(`verifying ${id}`, environment, (long) =>
+        client.backups.verify(id, long),
+      );
+      const { isValid, errorMessage, backup, problems } = answer;
+      if (isValid) {
+        const of = backup === undefined ? "" : ` of ${backupSummary(backup)}`;
+        output.result(`ok: backup ${id}${of}`, await client.toJson(answer));
+        return;
+      }
+      if (output.format === "table") {
+        output.list(
+          problems,
+          [
+            { header: "BACKUP", text: ({ backupId }) => backupId },
+            { header: "PART", text: ({ part }) => part },
+            {
+              header: "AT",
+              text: ({ offset }) => (offset < 0n ? "" : String(offset)),
+              right: true,
+            },
+            { header: "PROBLEM", text: ({ description }) => description, whole: true },
+          ],
+          ({ description }) => description,
+        );
+      } else {
+        output.json(await client.toJson(answer));
+      }
+      throw new CliError("BACKUP_INVALID", `backup ${id} cannot be restored: ${errorMessage}`, {
+        hint: "`collector backup list` shows the others",
+      });
+    });
+
+  command
+    .command("restore [id]")
+    .description("make a collection from a backup, or with -f from an archive here")
+    .option("-f, --file <file>", "archive here, as `backup create -f` wrote it")
+    .option("--as <name>", "what to call it, as in restored or staging/products")
+    .option("--overwrite", "replace the collection of that name, once the backup is verified")
+    .option("--yes", "do not ask before something is replaced")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  collector backup restore 0198c0de-7a2b-7f00-8000-000000000001 --as products-restored
+  collector backup restore -f products.collector --overwrite --yes`,
+    )
+    .action(async (id: string | undefined, options: RestoreOptions, self) => {
+      const { output, connect } = context(self);
+      const { file, as, overwrite = false, yes = false } = options;
+      const source = id ?? file;
+      if (source === undefined || (id !== undefined && file !== undefined)) {
+        throw usageError("restore takes the id of a backup, or -f FILE");
+      }
+      if (overwrite) {
+        const what = as ?? `the collection that ${id ?? file} is of`;
+        await confirmOrRefuse(`replace ${what}?`, yes, environment);
+      }
+      await using client = await connect();
+      const label = `restoring ${source}`;
+      if (file !== undefined) {
+        const { response, resumed } = await longWork(label, environment, (long) =>
+          readable(file, client.backups.upload(file, { ...long, as, overwrite })),
+        );
+        const { recordsCloned: recordCount, filesCloned: fileCount } = response;
+        if (resumed > 0) output.note(`the connection broke ${count(resumed, "time")}`);
+        const into = as === undefined ? "" : ` into ${as}`;
+        output.result(
+          `restored ${contents({ recordCount, fileCount })}${into}`,
+          await client.toJson(response),
+        );
+        return;
+      }
+      const answer = await longWork(label, environment, (long) =>
+        client.backups.restore(source, { ...long, as, overwrite }),
+      );
+      const { recordsRestored: recordCount, filesRestored: fileCount } = answer;
+      const into = as === undefined ? "" : ` into ${as}`;
+      output.result(
+        `restored ${contents({ recordCount, fileCount })}${into}`,
+        await client.toJson(answer),
+      );
+    });
+
+  command
+    .command("download <id>")
+    .description("write a backup of the server to a file here")
+    .requiredOption("-f, --file <file>", "where to")
+    .action(async (id: string, options: { file: string }, self) => {
+      const { output, connect } = context(self);
+      await using client = await connect();
+      const source = { backupId: id };
+      const { file: path } = options;
+      await toArchiveFile({ client, source, label: id, path, output, environment });
+    });
+
+  command
+    .command("import [path]")
+    .description(
+      "take up archives that lie in the server's backup folder and that it does not know",
+    )
+    .action(async (path: string | undefined, _options, self) => {
+      const { output, connect, signal } = context(self);
+      await using client = await connect();
+      const request = { path: path ?? "" };
+      const answer = await client.services.backups.importBackups(request, { signal, timeoutMs: 0 });
+      if (output.format === "table") await printBackups(output, client, answer.backups);
+      else output.json(await client.toJson(answer));
+      for (const { path, reason } of answer.refused) output.note(`not taken: ${path}: ${reason}`);
+      output.note(`imported ${count(answer.backups.length, "backup")}`);
+    });
+
+  command
+    .command("rm <id>")
+    .description("remove a backup")
+    .option("--yes", "do not ask")
+    .action(async (id: string, options: { yes?: boolean }, self) => {
+      const { output, connect, signal } = context(self);
+      await using client = await connect();
+      const backup = await client.backups.get(id, { signal });
+      const question = `delete backup ${id} of ${backupSummary(backup)}?`;
+      await confirmOrRefuse(question, options.yes === true, environment);
+      const { bytesFreed } = await client.backups.delete(id, { signal });
+      output.result(`deleted backup ${id} (${formatBytes(bytesFreed)})`, {
+        backupId: id,
+        bytesFreed: String(bytesFreed),
+      });
+    });
+
+  defineBackupServer(command.command("server"), context, environment);
+  defineBackupPolicy(command.command("policy"), context, environment);
+};
+
+/** What the server keeps of a backup it does not keep of a file here. */
+function refuseWithFile({ to, meta, incremental, base, compression }: CreateOptions): void {
+  const given = Object.entries({ to, meta, incremental, base, compression }).find(
+    ([, value]) => value !== undefined,
+  );
+  if (given !== undefined) throw usageError(`-f and --${given[0]} exclude each other`);
+}
+
+async function readable<T>(path: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const isOfFile = codeOf(error) !== undefined && error instanceof Error && "syscall" in error;
+    throw isOfFile ? unreadable(path, error) : error;
+  }
+}
