@@ -27,6 +27,7 @@ import type { IndexDefinition, StoreShape } from "../store-layout.ts";
 import type { StoredRecord } from "../stored-record.ts";
 import { hasCode } from "./file-sync.ts";
 import { SqliteStoreFiles } from "./files/sqlite-store-files.ts";
+import { HeldChanges } from "./held-changes.ts";
 import {
   OutdatedStoreError,
   type PointReads,
@@ -192,10 +193,26 @@ export class SqliteRecordStore implements RecordStore {
   }
 
   async changesSince(
-    _revision: bigint,
-    _options: CopyOptions & { readonly files: boolean },
+    revision: bigint,
+    { files, signal, onProgress }: CopyOptions & { readonly files: boolean },
   ): Promise<StoreChanges> {
-    throw new CollectorError("INTERNAL", "changes cannot be read yet");
+    await this.#read(() => undefined);
+    const gate = this.#gate;
+    const ending = AbortSignal.any([gate.ending, ...(signal === undefined ? [] : [signal])]);
+    const { scans, clock } = this.#parts;
+    const since = { revision, nowUs: clock.nowUs(), files };
+    // Before the moment that is read, so that all contents of that moment stay.
+    const held = files ? this.files.hold() : undefined;
+    try {
+      const delta = await gate.use(() => scans.startDelta(this.#key, since, ending));
+      // The store counts as used until the process has let go of it.
+      void gate.use(() => delta.ended).catch(() => undefined);
+      const contents = files ? this.files.contentsOf(delta.names) : [];
+      return new HeldChanges({ delta, contents, held, onProgress });
+    } catch (error) {
+      held?.[Symbol.dispose]();
+      throw error;
+    }
   }
 
   async stats(): Promise<StoreStats> {

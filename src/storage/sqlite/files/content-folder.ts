@@ -1,6 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import {
+  copyFile,
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { CollectorError } from "../../../errors.ts";
 import { hasCode, syncPath } from "../file-sync.ts";
@@ -22,6 +32,9 @@ export class ContentFolder {
   /** How many uploads are about to name each content. */
   readonly #pins = new Map<string, number>();
   readonly #removals = new Map<string, Promise<void>>();
+  #holds = 0;
+  /** What was to be removed while it was held. */
+  readonly #postponed = new Set<string>();
 
   /** @param root the store's folder, which exists. */
   constructor(root: string) {
@@ -65,22 +78,74 @@ export class ContentFolder {
     return this.#pins.has(sha256);
   }
 
+  /**
+   * Keeps all content from being removed, until the result is disposed.
+   *
+   * @param onLast is told what was to be removed meanwhile, when nobody else holds it any more.
+   */
+  hold(onLast: (sha256s: readonly string[]) => void): Disposable {
+    this.#holds++;
+    let isHeld = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!isHeld) return;
+        isHeld = false;
+        this.#holds--;
+        if (this.#holds > 0) return;
+        const postponed = [...this.#postponed];
+        this.#postponed.clear();
+        if (postponed.length > 0) onLast(postponed);
+      },
+    };
+  }
+
   /** Makes an upload content, durably. The content is pinned, the file at `path` on disk. */
   async adopt(path: string, sha256: string, sizeBytes: bigint): Promise<void> {
     await this.#removals.get(sha256);
     await this.#preparePrefix(sha256.slice(0, 2));
-    const target = this.#pathOf(sha256);
+    const target = this.pathOf(sha256);
     if ((await sizeOf(target)) === sizeBytes) await rm(path);
     else await rename(path, target);
     // Also if it was there: who has put it there may not have come to this yet.
     await syncPath(join(this.#root, contentFolderName, sha256.slice(0, 2)));
   }
 
+  /** True if there is content of this size. */
+  async has(sha256: string, sizeBytes: bigint): Promise<boolean> {
+    await this.#removals.get(sha256);
+    return (await sizeOf(this.pathOf(sha256))) === sizeBytes;
+  }
+
+  /**
+   * Makes the file at `path` content, by a link or a copy; {@link syncFolder} then makes its name durable. The
+   * content is pinned.
+   *
+   * @returns false, with nothing done, if that file is missing or has another size.
+   */
+  async bring(path: string, sha256: string, sizeBytes: bigint): Promise<boolean> {
+    if ((await sizeOf(path)) !== sizeBytes) return false;
+    await this.#preparePrefix(sha256.slice(0, 2));
+    const copy = await this.#duplicate(path);
+    try {
+      await syncPath(copy);
+      await rename(copy, this.pathOf(sha256));
+    } finally {
+      // A link that is renamed over another of the same file stays.
+      await rm(copy, { force: true });
+    }
+    return true;
+  }
+
+  /** Makes the names durable of content that begins with two digits. */
+  async syncFolder(prefix: string): Promise<void> {
+    await syncPath(join(this.#root, contentFolderName, prefix));
+  }
+
   /** @throws {CollectorError} STORAGE_CORRUPT if it is missing or has another size */
   async open(sha256: string, bytesMin: bigint): Promise<FileHandle> {
     let handle: FileHandle;
     try {
-      handle = await open(this.#pathOf(sha256), constants.O_RDONLY);
+      handle = await open(this.pathOf(sha256), constants.O_RDONLY);
     } catch (error) {
       if (hasCode(error, "ENOENT")) throw missing();
       throw translateError(error);
@@ -99,9 +164,13 @@ export class ContentFolder {
    * Removes content that has no name, which has to be known in the same turn of the event loop: this
    * begins at once, and who wants to name the content from then on waits.
    *
-   * @returns its size; undefined if it is pinned, or not there
+   * @returns its size; undefined if it is pinned or held, or not there
    */
   remove(sha256: string): Promise<bigint | undefined> {
+    if (this.#holds > 0) {
+      this.#postponed.add(sha256);
+      return Promise.resolve(undefined);
+    }
     if (this.#pins.has(sha256) || this.#removals.has(sha256)) return Promise.resolve(undefined);
     const removal = this.#remove(sha256);
     const settled = removal.then(ignore, ignore).finally(() => this.#removals.delete(sha256));
@@ -119,8 +188,27 @@ export class ContentFolder {
     }
   }
 
+  /** Where content is, or would be. @throws {CollectorError} STORAGE_CORRUPT if this is no hash. */
+  pathOf(sha256: string): string {
+    if (!sha256Pattern.test(sha256)) throw missing();
+    return join(this.#root, contentFolderName, sha256.slice(0, 2), sha256);
+  }
+
+  /** @returns where a link to the file is now, or a copy of it. */
+  async #duplicate(path: string): Promise<string> {
+    await makeFolder(join(this.#root, uploadFolderName));
+    const duplicate = join(this.#root, uploadFolderName, randomUUID());
+    try {
+      await link(path, duplicate);
+    } catch (error) {
+      if (!hasCode(error, "EXDEV", "EPERM", "EMLINK", "ENOTSUP", "EOPNOTSUPP")) throw error;
+      await copyFile(path, duplicate, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    }
+    return duplicate;
+  }
+
   async #remove(sha256: string): Promise<bigint | undefined> {
-    const path = this.#pathOf(sha256);
+    const path = this.pathOf(sha256);
     const size = await sizeOf(path);
     if (size !== undefined) await rm(path, { force: true });
     return size;
@@ -143,11 +231,6 @@ export class ContentFolder {
     await syncPath(this.#root);
     await makeFolder(join(folder, prefix));
     await syncPath(folder);
-  }
-
-  #pathOf(sha256: string): string {
-    if (!sha256Pattern.test(sha256)) throw missing();
-    return join(this.#root, contentFolderName, sha256.slice(0, 2), sha256);
   }
 }
 

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { CollectorError } from "../../../errors.ts";
 import type { Clock } from "../../../lib/clock.ts";
+import type { HeldContent } from "../../store-copies.ts";
 import type {
   FileCondition,
   FilePage,
@@ -15,6 +16,7 @@ import type { StoreGate } from "../store-gate.ts";
 import { diskFull, translateError } from "../translate-error.ts";
 import type { DiskReserve } from "../writer/disk-reserve.ts";
 import type { WriterPool } from "../writer/writer-pool.ts";
+import { bringContents } from "./bring-contents.ts";
 import { ContentFolder } from "./content-folder.ts";
 import { readContent } from "./content-reader.ts";
 import { ContentUpload } from "./content-upload.ts";
@@ -33,6 +35,9 @@ export interface SqliteStoreFilesOptions {
 
 /** How soon content goes that has lost its last name, in ms: several deletes are one sweep. */
 const sweepAfterMs = 300;
+
+/** Names that a writer is told of at a time. */
+const filesPerTask = 1000;
 
 /** Contents that are looked at between two breaths. */
 const sweepCount = 200;
@@ -68,7 +73,7 @@ export class SqliteStoreFiles implements StoreFiles {
         if (reserve.low) throw diskFull();
         const content = this.#content;
         const { path, handle } = await content.newUpload();
-        const onUnused = (sha256: string): void => void this.#reconsider(sha256);
+        const onUnused = (sha256: string): void => void this.#reconsider([sha256]);
         return new ContentUpload({ content, path, handle, gate, reserve, onUnused });
       } catch (error) {
         throw translateError(error);
@@ -146,15 +151,42 @@ export class SqliteStoreFiles implements StoreFiles {
   }
 
   async replaceAll(
-    _files: readonly StoredFile[],
-    _contentOf: (sha256: string) => string | undefined,
+    files: readonly StoredFile[],
+    contentOf: (sha256: string) => string | undefined,
   ): Promise<void> {
-    throw new CollectorError("INTERNAL", "files cannot be replaced yet");
+    const { gate, writers, key, reserve } = this.#options;
+    await gate.use(async () => {
+      await this.#open();
+      if (reserve.low) throw diskFull();
+      using pins = new DisposableStack();
+      await bringContents({ content: this.#content, files, contentOf, pins, signal: gate.ending });
+      for (let from = 0; from === 0 || from < files.length; from += filesPerTask) {
+        const some = files.slice(from, from + filesPerTask);
+        await writers.run(key, { task: "stageFiles", storeKey: key, from, files: some });
+      }
+      await writers.run(key, { task: "replaceFiles", storeKey: key, count: files.length });
+    });
+    this.noteRemoved();
   }
 
   async sweep(): Promise<FileStats> {
     await this.#open();
     return this.#sweepOnce(true);
+  }
+
+  /** Keeps all content from being removed, until the result is disposed: for a copy, before its moment. */
+  hold(): Disposable {
+    return this.#content.hold((sha256s) => void this.#reconsider(sha256s));
+  }
+
+  /** Each content once that these files have, and where it is. */
+  contentsOf(files: readonly StoredFile[]): readonly HeldContent[] {
+    const contents = new Map<string, HeldContent>();
+    for (const { sha256, sizeBytes } of files) {
+      if (contents.has(sha256)) continue;
+      contents.set(sha256, { sha256, sizeBytes, path: this.#content.pathOf(sha256) });
+    }
+    return [...contents.values()];
   }
 
   /** Some files may have gone: their content follows soon. */
@@ -249,10 +281,10 @@ export class SqliteStoreFiles implements StoreFiles {
     return swept;
   }
 
-  /** An upload has given up content that it had already put in place. */
-  async #reconsider(sha256: string): Promise<void> {
+  /** An upload has given up content that it had already put in place, or a copy has let go of some. */
+  async #reconsider(sha256s: readonly string[]): Promise<void> {
     try {
-      await this.#options.gate.use(() => this.#removeUnnamed([sha256]));
+      await this.#options.gate.use(() => this.#removeUnnamed(sha256s));
     } catch {
       // The first sweep after the next start finds it.
     }

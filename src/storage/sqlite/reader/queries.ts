@@ -15,6 +15,7 @@ import { type ListRequest, type ListResult, runList } from "../query/list.ts";
 import { forgetStatements } from "../query/statements.ts";
 import { type PassagesRequest, type PassagesResult, runPassages } from "../text/passages.ts";
 import { runSearch, type SearchRequest, type SearchResult } from "../text/search-query.ts";
+import type { DeltaQuery, DeltaResult } from "./delta-rows.ts";
 import type { ScanQuery, ScanResult } from "./scan-rows.ts";
 
 export interface CountRequest {
@@ -47,9 +48,12 @@ type SingleResult =
   | CountResult;
 
 /** What a reader can be asked for. */
-export type ReaderQuery = SingleQuery | ScanQuery;
+export type ReaderQuery = SingleQuery | MomentQuery;
 
-export type ReaderResult = SingleResult | ScanResult;
+/** What is asked of a process that keeps one moment for it, until it ends. */
+export type MomentQuery = ScanQuery | DeltaQuery;
+
+export type ReaderResult = SingleResult | ScanResult | DeltaResult;
 
 /** The result of one kind of query. */
 export type ResultOf<Q extends ReaderQuery> = Extract<ReaderResult, { kind: Q["kind"] }>;

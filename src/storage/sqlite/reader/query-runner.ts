@@ -5,9 +5,10 @@ import { openForReading } from "../connection.ts";
 import { installAlive } from "../query/alive.ts";
 import { dataFileName } from "../store-paths.ts";
 import { isFatal } from "../translate-error.ts";
+import { DeltaRows } from "./delta-rows.ts";
 import type { ReaderOptions } from "./messages.ts";
-import { type ReaderQuery, type ReaderResult, runQuery } from "./queries.ts";
-import { type ScanQuery, ScanRows } from "./scan-rows.ts";
+import { type MomentQuery, type ReaderQuery, type ReaderResult, runQuery } from "./queries.ts";
+import { ScanRows } from "./scan-rows.ts";
 
 /** How long a reader waits for a lock of another connection, in ms. */
 const busyMs = 1000;
@@ -20,6 +21,14 @@ const mappedBytesMax = 4 * 1024 ** 3;
 
 /** How many rows pass between two looks at the clock. */
 const rowsPerLook = 16;
+
+const momentKinds: ReadonlySet<ReaderQuery["kind"]> = new Set<MomentQuery["kind"]>([
+  "scanStart",
+  "scanNext",
+  "deltaStart",
+  "deltaFiles",
+  "deltaNext",
+]);
 
 export interface QueryRunnerOptions extends ReaderOptions {
   /** One 32-bit cell: the number of the last call that was cancelled; another thread sets it. */
@@ -42,6 +51,7 @@ export class QueryRunner {
   /** In order of use: the first was not used for longest. */
   readonly #connections = new Map<string, DatabaseSync>();
   #scanned: ScanRows | undefined;
+  #delta: DeltaRows | undefined;
   #call = 0;
   #untilMs = 0;
   #rows = 0;
@@ -56,7 +66,7 @@ export class QueryRunner {
     this.#call = call;
     this.#untilMs = performance.now() + budgetMs;
     this.#rows = 0;
-    if (query.kind === "scanStart" || query.kind === "scanNext") return this.#scan(storeKey, query);
+    if (isOfMoment(query)) return this.#runOfMoment(storeKey, query);
     try {
       return runQuery(this.#use(storeKey), query);
     } catch (error) {
@@ -77,11 +87,23 @@ export class QueryRunner {
     }
   }
 
-  /** A process that scans does nothing else, so a scan has the connection for itself. */
-  #scan(storeKey: string, query: ScanQuery): ReaderResult {
-    if (query.kind === "scanStart") this.#scanned = new ScanRows(this.#use(storeKey));
-    if (this.#scanned === undefined) throw new Error("the scan was not begun");
-    return this.#scanned.run(query);
+  /** A process that keeps a moment does nothing else, so it has the connection for itself. */
+  #runOfMoment(storeKey: string, query: MomentQuery): ReaderResult {
+    switch (query.kind) {
+      case "scanStart":
+        this.#scanned = new ScanRows(this.#use(storeKey));
+        return this.#scanned.run(query);
+      case "scanNext":
+        if (this.#scanned === undefined) throw new Error("the scan was not begun");
+        return this.#scanned.run(query);
+      case "deltaStart":
+        this.#delta = new DeltaRows(this.#use(storeKey));
+        return this.#delta.run(query);
+      case "deltaFiles":
+      case "deltaNext":
+        if (this.#delta === undefined) throw new Error("the reading of changes was not begun");
+        return this.#delta.run(query);
+    }
   }
 
   release(storeKey: string): void {
@@ -118,6 +140,10 @@ export class QueryRunner {
     }
     if (this.#rows++ % rowsPerLook === 0 && performance.now() > this.#untilMs) throw queryTimeout();
   }
+}
+
+function isOfMoment(query: ReaderQuery): query is MomentQuery {
+  return momentKinds.has(query.kind);
 }
 
 /** True if it is the query that is at fault: the connection is as good as before. */

@@ -43,6 +43,15 @@ export type WriterTask =
       readonly name: string;
       readonly ifMatch: string | undefined;
     }
+  /** Adds to the files that `replaceFiles` is to put in place, after those that came `from` before. */
+  | {
+      readonly task: "stageFiles";
+      readonly storeKey: string;
+      readonly from: number;
+      readonly files: readonly StoredFile[];
+    }
+  /** Makes the staged files, of which there are so many, all files of the store. */
+  | { readonly task: "replaceFiles"; readonly storeKey: string; readonly count: number }
   /** Forgets which content has lost a name, and puts all that was committed so far on disk. */
   | {
       readonly task: "clearGarbage";
@@ -64,6 +73,8 @@ export interface TaskAnswers {
   readonly putFile: StoredFile;
   /** False if there was none. */
   readonly removeFile: boolean;
+  readonly stageFiles: undefined;
+  readonly replaceFiles: undefined;
   readonly clearGarbage: undefined;
   readonly shutdown: undefined;
 }

@@ -40,6 +40,22 @@ const step: fc.Arbitrary<WriteStep> = fc.oneof(
   fc.record({ kind: fc.constant("delete" as const), id, ifVersion, allowMissing }),
   fc.record({ kind: fc.constant("derive" as const), id, ifVersion: bigint, derived }),
   fc.record({ kind: fc.constant("expire" as const), id }),
+  fc.record({
+    kind: fc.constant("replay" as const),
+    id,
+    content,
+    labels,
+    revision: bigint,
+    createdRevision: bigint,
+    createdUs: bigint,
+    updatedUs: bigint,
+  }),
+  fc.record({
+    kind: fc.constant("replayDelete" as const),
+    id,
+    revision: bigint,
+    atUs: bigint,
+  }),
 );
 const write: fc.Arbitrary<Write> = fc.record({
   steps: fc.array(step, { maxLength: 4 }),
@@ -73,7 +89,7 @@ describe("packWrites", () => {
 });
 
 function toIncoming(step: WriteStep): unknown {
-  const content = step.kind === "create" || step.kind === "update" ? step.content : undefined;
+  const content = "content" in step ? step.content : undefined;
   const { data, ...found } = content ?? { data: undefined };
   const own = content === undefined ? undefined : found;
   return {
@@ -84,5 +100,16 @@ function toIncoming(step: WriteStep): unknown {
     labels: "labels" in step && step.labels ? JSON.stringify(step.labels) : undefined,
     derived: step.kind === "derive" ? step.derived : own,
     data,
+    replayed: toReplayed(step),
   };
+}
+
+function toReplayed(step: WriteStep): unknown {
+  if (step.kind === "replay") {
+    const { revision, createdRevision, createdUs, updatedUs } = step;
+    return { revision, createdRevision, createdUs, updatedUs };
+  }
+  if (step.kind !== "replayDelete") return undefined;
+  const { revision, atUs } = step;
+  return { revision, createdRevision: 0n, createdUs: 0n, updatedUs: atUs };
 }

@@ -45,6 +45,16 @@ export interface IncomingStep {
   readonly derived: DerivedData | undefined;
   /** Undefined if the step leaves the record's bytes alone. */
   readonly data: Uint8Array | undefined;
+  /** What a step that replays brings along. */
+  readonly replayed: Replayed | undefined;
+}
+
+/** What a change was in the store that it comes from. Of a delete, `updatedUs` is its time. */
+export interface Replayed {
+  readonly revision: bigint;
+  readonly createdRevision: bigint;
+  readonly createdUs: bigint;
+  readonly updatedUs: bigint;
 }
 
 const kinds: readonly StepKind[] = [
@@ -107,6 +117,10 @@ class Packer {
     this.#derived(derivedOf(step));
     this.values.push(content?.data.byteLength);
     if (content !== undefined) this.#put(content.data);
+    const replayed = replayedOf(step);
+    if (replayed === undefined) return;
+    const { revision, createdRevision, createdUs, updatedUs } = replayed;
+    this.values.push(revision, createdRevision, createdUs, updatedUs);
   }
 
   #derived(derived: DerivedData | undefined): void {
@@ -186,7 +200,18 @@ class Unpacker {
       data = new Uint8Array(this.#bytes, this.#offset, dataLength);
       this.#take(dataLength);
     }
-    return { kind, id, ifVersion, allowMissing, labels, derived, data };
+    const replays = kind === "replay" || kind === "replayDelete";
+    const replayed = replays ? this.#replayed() : undefined;
+    return { kind, id, ifVersion, allowMissing, labels, derived, data, replayed };
+  }
+
+  #replayed(): Replayed {
+    return {
+      revision: this.#next() as bigint,
+      createdRevision: this.#next() as bigint,
+      createdUs: this.#next() as bigint,
+      updatedUs: this.#next() as bigint,
+    };
   }
 
   #derived(): DerivedData | undefined {
@@ -258,7 +283,14 @@ function derivedOf(step: WriteStep): DerivedData | undefined {
 }
 
 function contentOf(step: WriteStep): RecordContent | undefined {
-  return step.kind === "create" || step.kind === "update" ? step.content : undefined;
+  const { kind } = step;
+  return kind === "create" || kind === "update" || kind === "replay" ? step.content : undefined;
+}
+
+function replayedOf(step: WriteStep): Replayed | undefined {
+  if (step.kind === "replay") return step;
+  if (step.kind !== "replayDelete") return undefined;
+  return { revision: step.revision, createdRevision: 0n, createdUs: 0n, updatedUs: step.atUs };
 }
 
 function packLabels(labels: Readonly<Record<string, string>>): string {

@@ -7,7 +7,7 @@ import type { Answer, PackedOutcome } from "./answer-codec.ts";
 import type { FieldIndexes } from "./field-indexes.ts";
 import { findAnswer, rememberAnswer } from "./request-log.ts";
 import type { SearchIndexes } from "./search-indexes.ts";
-import type { IncomingWrite } from "./write-codec.ts";
+import type { IncomingWrite, StepKind } from "./write-codec.ts";
 import {
   type ContentStep,
   hasExpired,
@@ -36,6 +36,9 @@ export interface StoreTables {
   readonly indexes: FieldIndexes;
   readonly search: SearchIndexes;
 }
+
+/** Steps that are taken even if the disk is full, as they make room. */
+const removals: ReadonlySet<StepKind> = new Set(["delete", "expire", "replayDelete"]);
 
 export interface GroupOptions {
   readonly tombstonesMax: number;
@@ -122,7 +125,7 @@ export class WriteGroup {
   /** Undefined if the write is answered already. */
   #plan(write: IncomingWrite): WritePlan | undefined {
     try {
-      const grows = write.steps.some(({ kind }) => kind !== "delete" && kind !== "expire");
+      const grows = write.steps.some(({ kind }) => !removals.has(kind));
       const ttlUs = BigInt(this.#options.requestIdTtlMs) * 1000n;
       const earlier = findAnswer(this.#tables.statements, write, ttlUs);
       if (earlier !== undefined) {
@@ -156,7 +159,7 @@ export class WriteGroup {
       outcomes.push(write.wantsBefore ? this.#withBefore(planned, outcome) : outcome);
       if (planned.action === "none") continue;
       if (planned.action !== "insert") {
-        this.#change(planned, write.nowUs);
+        this.#change(planned);
       } else if (!this.#insert(planned, write)) {
         // Only a lone create gets here: nothing of it is done.
         this.#refuse(write, recordExists(0, planned.step.id));
@@ -184,7 +187,7 @@ export class WriteGroup {
     return [revision, created, updated, change, own, id, before];
   }
 
-  #change(planned: Exclude<PlannedStep, { action: "insert" | "none" }>, nowUs: bigint): void {
+  #change(planned: Exclude<PlannedStep, { action: "insert" | "none" }>): void {
     switch (planned.action) {
       case "replace":
         this.#replace(planned);
@@ -199,18 +202,21 @@ export class WriteGroup {
         return;
       case "remove":
         this.#remove(planned.id, planned.before.seq);
-        this.#tables.statements.insertTombstone.run(planned.revision, planned.id, nowUs);
-        this.#counters.tombstones++;
+        this.#bury(planned);
+        return;
+      case "bury":
+        this.#dropTombstone(planned.id);
+        this.#bury(planned);
     }
   }
 
   /** @returns false if the record is there already. */
   #insert(
-    { step, after, expired }: PlannedStep & { action: "insert" },
+    { step, after, displaced }: PlannedStep & { action: "insert" },
     write: IncomingWrite,
   ): boolean {
-    const { statements, indexes, search } = this.#tables;
-    if (expired !== undefined) this.#remove(step.id, expired.seq);
+    const { indexes, search } = this.#tables;
+    if (displaced !== undefined) this.#remove(step.id, displaced.seq);
     if (!this.#insertRow(step, after)) {
       const found = this.#find(step.id);
       if (found === undefined || !hasExpired(found, write.nowUs)) return false;
@@ -220,17 +226,36 @@ export class WriteGroup {
     if (!indexes.empty) indexes.insert(after.seq, step.derived.document);
     search.set(after.seq, step.derived, true);
     this.#counters.recordCount++;
-    if (this.#counters.tombstones > 0) {
-      this.#counters.tombstones -= Number(statements.removeTombstone.run(step.id).changes);
-    }
+    this.#dropTombstone(step.id);
     return true;
   }
 
+  #dropTombstone(id: string): void {
+    if (this.#counters.tombstones === 0) return;
+    const { removeTombstone } = this.#tables.statements;
+    this.#counters.tombstones -= Number(removeTombstone.run(id).changes);
+  }
+
+  #bury({ revision, id, atUs }: PlannedStep & { action: "bury" | "remove" }): void {
+    this.#tables.statements.insertTombstone.run(revision, id, atUs);
+    this.#counters.tombstones++;
+  }
+
   /** @returns false if there is a row with this id. */
-  #insertRow({ id, derived, data }: ContentStep, { seq, createdUs, labels }: RecordState): boolean {
-    const { document, expiresUs } = derived;
-    const { insert } = this.#tables.statements;
-    const { changes } = insert.run(seq, id, createdUs, expiresUs ?? null, labels, document, data);
+  #insertRow({ id, derived, data }: ContentStep, after: RecordState): boolean {
+    const { seq, version, createdUs, updatedUs, labels } = after;
+    const { document, expiresUs = null } = derived;
+    const { changes } = this.#tables.statements.insert.run(
+      seq,
+      id,
+      version,
+      createdUs,
+      updatedUs,
+      expiresUs,
+      labels,
+      document,
+      data,
+    );
     return changes !== 0n;
   }
 

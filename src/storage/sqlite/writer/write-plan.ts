@@ -1,7 +1,7 @@
 import { CollectorError, type ErrorReason } from "../../../errors.ts";
 import type { DerivedData } from "../../record-store.ts";
 import type { PackedOutcome } from "./answer-codec.ts";
-import type { IncomingStep, IncomingWrite } from "./write-codec.ts";
+import type { IncomingStep, IncomingWrite, Replayed } from "./write-codec.ts";
 
 /** A record as far as a write needs to know it. */
 export interface RecordState {
@@ -22,8 +22,8 @@ export type PlannedStep =
       readonly action: "insert";
       readonly step: ContentStep;
       readonly after: RecordState;
-      /** A record of the same id whose time has come, and that goes to make room. */
-      readonly expired: RecordState | undefined;
+      /** A record of the same id that goes to make room: its time has come, or it was another one. */
+      readonly displaced: RecordState | undefined;
     }
   | {
       readonly action: "replace";
@@ -38,6 +38,14 @@ export type PlannedStep =
       readonly id: string;
       readonly before: RecordState;
       readonly revision: bigint;
+      readonly atUs: bigint;
+    }
+  /** Notes the delete of a record that is not there. */
+  | {
+      readonly action: "bury";
+      readonly id: string;
+      readonly revision: bigint;
+      readonly atUs: bigint;
     };
 
 /** A step that brings content. */
@@ -69,7 +77,7 @@ export interface PlanBasis {
  * missing.
  *
  * @throws {CollectorError} RECORD_EXISTS, RECORD_NOT_FOUND, VERSION_MISMATCH of the first step that
- * cannot be done; SHAPE_OUTDATED
+ * cannot be done; SHAPE_OUTDATED; INTERNAL for a step that replays what is not later than the store
  */
 export function planWrite(write: IncomingWrite, basis: PlanBasis): WritePlan {
   const planner = new Planner(write, basis);
@@ -137,6 +145,12 @@ class Planner implements WritePlan {
       case "expire":
         if (expired !== undefined) this.#remove(step.id, expired);
         else this.#nothing(before);
+        return;
+      case "replay":
+        this.#replay(step, position, found);
+        return;
+      case "replayDelete":
+        this.#replayDelete(step, position, found);
     }
   }
 
@@ -151,9 +165,41 @@ class Planner implements WritePlan {
       expiresUs: content.derived.expiresUs,
       labels: step.labels ?? "{}",
     };
-    this.steps.push({ action: "insert", step: content, after, expired });
+    this.steps.push({ action: "insert", step: content, after, displaced: expired });
     this.#seen?.set(step.id, after);
     this.outcomes.push(outcomeOf(after, "created", step.labels === undefined));
+  }
+
+  /** @param found the record of this id, its time come or not: the copied store has it as well. */
+  #replay(step: IncomingStep, position: number, found: RecordState | undefined): void {
+    const { revision, createdRevision, createdUs, updatedUs } = this.#advance(step, position);
+    if (createdRevision <= 0n || createdRevision > revision) throw notLater(position, step.id);
+    const content = withContent(step);
+    const { expiresUs } = content.derived;
+    const labels = step.labels ?? "{}";
+    const state = { seq: createdRevision, version: revision, updatedUs, expiresUs, labels };
+    const isSame = found?.seq === createdRevision;
+    const after: RecordState = { ...state, createdUs: isSame ? found.createdUs : createdUs };
+    if (isSame) this.steps.push({ action: "replace", step: content, before: found, after });
+    else this.steps.push({ action: "insert", step: content, after, displaced: found });
+    this.#seen?.set(step.id, after);
+    this.outcomes.push(outcomeOf(after, isSame ? "updated" : "created", step.labels === undefined));
+  }
+
+  #replayDelete(step: IncomingStep, position: number, found: RecordState | undefined): void {
+    const { revision, updatedUs: atUs } = this.#advance(step, position);
+    const { id } = step;
+    if (found === undefined) this.steps.push({ action: "bury", id, revision, atUs });
+    else this.steps.push({ action: "remove", id, before: found, revision, atUs });
+    this.#seen?.set(id, undefined);
+    this.outcomes.push(found === undefined ? missing : outcomeOf(found, "deleted", true));
+  }
+
+  /** Goes on to the revision that a step replays. */
+  #advance({ id, replayed }: IncomingStep, position: number): Replayed {
+    if (replayed === undefined || replayed.revision <= this.revision) throw notLater(position, id);
+    this.revision = replayed.revision;
+    return replayed;
   }
 
   #updateMissing(step: IncomingStep, position: number, expired: RecordState | undefined): void {
@@ -195,7 +241,7 @@ class Planner implements WritePlan {
 
   #remove(id: string, before: RecordState): void {
     const revision = ++this.revision;
-    this.steps.push({ action: "remove", id, before, revision });
+    this.steps.push({ action: "remove", id, before, revision, atUs: this.#nowUs });
     this.#seen?.set(id, undefined);
     this.outcomes.push(outcomeOf(before, "deleted", true));
   }
@@ -258,6 +304,10 @@ function mismatch(position: number, step: IncomingStep, now?: bigint): Collector
 
 function notFound(position: number, id: string): CollectorError {
   return stepRefused("RECORD_NOT_FOUND", "there is no record with this id", position, id);
+}
+
+function notLater(position: number, id: string): CollectorError {
+  return stepRefused("INTERNAL", "the change is not of this store's future", position, id);
 }
 
 function shapeOutdated(position: number, id: string): CollectorError {

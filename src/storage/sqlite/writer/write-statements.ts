@@ -50,7 +50,7 @@ export function prepareWriteStatements(db: DatabaseSync): WriteStatements {
     // Where it conflicts it changes nothing, so it needs no look-up before it.
     insert: db.prepare(`
       INSERT INTO record (seq, id, version, created_us, updated_us, expires_us, labels, document, data)
-      VALUES (?1, ?2, ?1, ?3, ?3, ?4, ?5, jsonb(?6), ?7)
+      VALUES (?, ?, ?, ?, ?, ?, ?, jsonb(?), ?)
       ON CONFLICT (id) DO NOTHING
     `),
     replace: db.prepare(`

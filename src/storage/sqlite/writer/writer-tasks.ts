@@ -2,6 +2,7 @@ import { CollectorError } from "../../../errors.ts";
 import { createStoreFolder } from "../create-store.ts";
 import { packFailure } from "../failure.ts";
 import { translateError } from "../translate-error.ts";
+import { replaceFiles, stageFiles } from "./file-replacement.ts";
 import { clearGarbage, putFile, removeFile } from "./file-tasks.ts";
 import { IndexBuild, IndexRemoval, registerIndex, retireIndex } from "./index-tasks.ts";
 import type { TaskAnswer, WriterReport, WriterTask } from "./messages.ts";
@@ -134,6 +135,12 @@ export class WriterTasks {
         return putFile(stores.use(task.storeKey), task);
       case "removeFile":
         return removeFile(stores.use(task.storeKey), task);
+      case "stageFiles":
+        stageFiles(stores.use(task.storeKey), task);
+        return undefined;
+      case "replaceFiles":
+        replaceFiles(stores.use(task.storeKey), task.count);
+        return undefined;
       case "clearGarbage":
         clearGarbage(stores.use(task.storeKey), task.sha256s);
         return undefined;
