@@ -1,0 +1,294 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { type Collector, createCollector } from "../../src/server.ts";
+import { CuttingProxy } from "../support/cutting-proxy.ts";
+import { encodeNote, noteOf, noteTypeName } from "../support/notes.ts";
+import { type CliResult, runCli } from "../support/run-cli.ts";
+import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
+import { TestClient } from "../support/test-client.ts";
+
+const recordCount = 50;
+const attachment = randomBytes(6_000_000);
+
+describe("collector backup", () => {
+  let folder: TempFolder;
+  let server: Collector;
+  let other: Collector;
+
+  const run = (args: string, url = server.url): Promise<CliResult> =>
+    runCli(args.split(" "), { cwd: folder.path, env: { COLLECTOR_URL: url } });
+  const done = async (args: string, url = server.url): Promise<string> => {
+    const { exitCode, stdout, stderr } = await run(args, url);
+    assert.equal(exitCode, 0, stderr);
+    return stdout;
+  };
+  const json = async (args: string, url = server.url): Promise<Record<string, unknown>> =>
+    JSON.parse(await done(`${args} -o json`, url));
+  const fail = async (args: string, exitCode: number, url = server.url): Promise<string> => {
+    const result = await run(args, url);
+    assert.equal(result.exitCode, exitCode, result.stdout + result.stderr);
+    return result.stderr;
+  };
+  const backUp = async (args = ""): Promise<string> => {
+    const { backupId } = await json(`backup create notes${args}`);
+    assert.equal(typeof backupId, "string");
+    return String(backupId);
+  };
+  const countOf = async (collection: string, url = server.url): Promise<string> =>
+    String((await json(`collection show ${collection}`, url))["recordCount"] ?? "0");
+
+  before(async () => {
+    folder = await tempFolder("cli-backup");
+    const start = (data: string) =>
+      createCollector({ port: 0, logLevel: "silent", data: join(folder.path, data) });
+    server = await start("data");
+    other = await start("other");
+    using client = new TestClient(server.url);
+    await client.registerNotes();
+    await client.createNotes("notes", { indexedFields: ["price_cents"] });
+    for (let number = 0; number < recordCount; number += 1) {
+      await client.records.create({
+        collectionName: "notes",
+        id: `n${number}`,
+        item: { typeUrl: `x/${noteTypeName}`, value: encodeNote(noteOf(number)) },
+      });
+    }
+    await writeFile(join(folder.path, "photo.jpg"), attachment);
+    await done("file put notes photo.jpg");
+  });
+
+  after(async () => {
+    await server[Symbol.asyncDispose]();
+    await other[Symbol.asyncDispose]();
+    await folder[Symbol.asyncDispose]();
+  });
+
+  it("creates, lists, shows, verifies, restores and removes", async () => {
+    const sentence = await done("backup create notes --meta reason=test --meta a=b=c");
+    const [, id = ""] =
+      /^backup (\S+) of default\/notes: 50 records, 1 file, [\d.]+ MB\n$/.exec(sentence) ?? [];
+    assert.notEqual(id, "", sentence);
+
+    const listed = await done("backup list notes");
+    assert.match(listed, /ID +OF +TIME +RECORDS +FILES +SIZE +KIND +VERIFIED/);
+    assert.match(listed, new RegExp(`${id} +default/notes +\\S+Z +50 +1 +[\\d.]+ MB +full`));
+    const facts = await done(`backup show ${id}`);
+    assert.match(facts, /reason +test\n/);
+    assert.match(facts, /^a +b=c$/m);
+    assert.deepEqual((await json(`backup show ${id}`))["metadata"], { reason: "test", a: "b=c" });
+
+    assert.match(await done(`backup verify ${id}`), /^ok: backup .* of default\/notes: 50 records/);
+    assert.match(await done(`backup show ${id}`), /Verified +\d{4}-/);
+
+    assert.equal(
+      await done(`backup restore ${id} --as restored`),
+      "restored 50 records, 1 file into restored\n",
+    );
+    assert.equal(await countOf("restored"), "50");
+    await done("file get restored photo.jpg copy.jpg");
+    assert.deepEqual(await readFile(join(folder.path, "copy.jpg")), attachment);
+
+    assert.match(await fail(`backup rm ${id}`, 2), /--yes/);
+    assert.match(await done(`backup rm ${id} --yes`), /^deleted backup \S+ \([\d.]+ MB\)\n$/);
+    assert.match(await fail(`backup show ${id}`, 3), /error: /);
+  });
+
+  it("replaces a collection only if it is told to", async () => {
+    const id = await backUp(" --no-files --compression none");
+    await done("clone notes replaced");
+    await done("record rm replaced n1 n2");
+    assert.match(await fail(`backup restore ${id} --as replaced`, 5), /replaced/);
+    assert.match(await fail(`backup restore ${id} --as replaced --overwrite`, 2), /--yes/);
+    assert.equal(await countOf("replaced"), "48");
+    await done(`backup restore ${id} --as replaced --overwrite --yes`);
+    assert.equal(await countOf("replaced"), "50");
+  });
+
+  it("lists what matches and no more than was asked for", async () => {
+    await backUp();
+    await backUp();
+    const limited = await run("backup list -o json --limit 1");
+    assert.equal(JSON.parse(limited.stdout).length, 1);
+    assert.match(limited.stderr, /--limit 0 lists all/);
+    assert.ok(JSON.parse(await done("backup list notes --limit 0 --since 1h -o json")).length >= 2);
+    assert.equal(await done("backup list --since 2999-01-01"), "");
+    assert.equal(await done("backup list -n elsewhere"), "");
+    assert.match(await fail("backup list --since yesterday", 2), /--since takes a moment/);
+  });
+
+  it("holds only what changed in an incremental backup, and keeps its base", async () => {
+    const base = await backUp();
+    await done("record rm notes n49");
+    const id = await backUp(` --base ${base}`);
+    const { backup } = { backup: await json(`backup show ${id}`) };
+    assert.equal(backup["baseBackupId"], base);
+    assert.ok(Number(backup["sizeBytes"]) < 100_000, String(backup["sizeBytes"]));
+    assert.match(await done(`backup list notes --limit 1`), /incremental/);
+    assert.match(await fail(`backup rm ${base} --yes`, 5), /error: /);
+    await done(`backup verify ${id}`);
+    assert.match(await done(`backup restore ${id} --as later`), /restored 49 records, 1 file/);
+    const next = await json("backup create notes --incremental");
+    assert.equal(next["baseBackupId"], id);
+    await done(`record put notes --id n49 -d {"title":"again"}`);
+  });
+
+  it("says what is wrong with a damaged backup, and fails", async () => {
+    const { backupId, storagePath } = await json("backup create notes --to broken.collector");
+    const path = join(folder.path, "data/backups", String(storagePath));
+    const bytes = await readFile(path);
+    const at = bytes.byteLength >> 1;
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    await writeFile(path, bytes);
+    const { exitCode, stdout, stderr } = await run(`backup verify ${backupId}`);
+    assert.equal(exitCode, 1);
+    assert.match(stdout, /PART +AT +PROBLEM/);
+    assert.match(stderr, /cannot be restored/);
+    const asJson = await run(`backup verify ${backupId} -o json`);
+    assert.ok(JSON.parse(asJson.stdout).problems.length > 0);
+    assert.equal(JSON.parse(asJson.stderr).code, "BACKUP_INVALID");
+    const refused = await run(`backup restore ${backupId} --as never -o json`);
+    assert.equal(JSON.parse(refused.stderr).code, "ARCHIVE_DAMAGED");
+    assert.match(await fail("collection show never", 3), /never/);
+  });
+
+  it("carries a collection in a file to a server that never saw it", async () => {
+    const sentence = await done("backup create notes -f notes.collector");
+    assert.match(
+      sentence,
+      /^wrote notes\.collector: default\/notes, 50 records, 1 file, [\d.]+ MB\n/,
+    );
+    const restored = await done("backup restore -f notes.collector", other.url);
+    assert.equal(restored, "restored 50 records, 1 file\n");
+    assert.equal(
+      await done("record list notes --limit 0 --meta -o jsonl", other.url),
+      await done("record list notes --limit 0 --meta -o jsonl"),
+    );
+    await done("file get notes photo.jpg far.jpg", other.url);
+    assert.deepEqual(await readFile(join(folder.path, "far.jpg")), attachment);
+
+    const taken = await run("backup restore -f notes.collector -o json", other.url);
+    assert.equal(taken.exitCode, 5);
+    assert.equal(JSON.parse(taken.stderr).code, "COLLECTION_EXISTS");
+    await done("backup restore -f notes.collector --overwrite --yes", other.url);
+    await done("backup restore -f notes.collector --as far/away", other.url);
+    assert.equal(await countOf("away -n far", other.url), "50");
+  });
+
+  it("writes a backup of the server to a file", async () => {
+    const id = await backUp();
+    const { sha256 } = await json(`backup show ${id}`);
+    const answer = await json(`backup download ${id} -f downloaded.collector`);
+    assert.equal(answer["sha256"], sha256);
+    await done("backup restore -f downloaded.collector --as downloaded", other.url);
+    assert.equal(await countOf("downloaded", other.url), "50");
+  });
+
+  it("goes on after a cut connection, in both directions", async () => {
+    const cutAfter = [2_500_000, 2_500_000];
+    {
+      await using proxy = await CuttingProxy.start({
+        url: server.url,
+        direction: "down",
+        cutAfter,
+      });
+      const answer = await json("backup create notes -f resumed.collector", proxy.url);
+      assert.ok(proxy.cuts > 0);
+      assert.equal(answer["resumed"], proxy.cuts);
+    }
+    await using proxy = await CuttingProxy.start({ url: other.url, direction: "up", cutAfter });
+    const { stdout, stderr, exitCode } = await run(
+      "backup restore -f resumed.collector --as resumed",
+      proxy.url,
+    );
+    assert.equal(exitCode, 0, stderr);
+    assert.equal(stdout, "restored 50 records, 1 file into resumed\n");
+    assert.ok(proxy.cuts > 0);
+    assert.match(stderr, /the connection broke/);
+    assert.equal(await countOf("resumed", other.url), "50");
+  });
+
+  it("leaves no file behind when it fails", async () => {
+    const before = await readdir(folder.path);
+    assert.match(await fail("backup create nothing -f nothing.collector", 3), /nothing/);
+    assert.match(await fail("backup create notes -f no/folder/x", 1), /no such folder/);
+    assert.match(await fail("backup create notes -f x --meta a=b", 2), /exclude each other/);
+    assert.match(await fail("backup restore", 2), /id of a backup, or -f/);
+    assert.match(await fail("backup restore -f missing.collector", 3), /cannot read missing/);
+    await writeFile(join(folder.path, "photo.txt"), "no archive at all");
+    const refused = await run("backup restore -f photo.txt -o json");
+    assert.equal(JSON.parse(refused.stderr).code, "ARCHIVE_INVALID");
+    assert.match(await fail("backup verify 0198c0de", 3), /error: /);
+    assert.deepEqual(await readdir(folder.path), [...before, "photo.txt"].sort());
+  });
+
+  it("backs up a whole server, and restores it from its folder elsewhere", async () => {
+    const made = await json("backup server create --to all --meta reason=move");
+    const { setId } = made;
+    const [registry, ...collections] = made["backups"] as { content: string; backupId: string }[];
+    assert.equal(registry?.content, "REGISTRY");
+    assert.ok(collections.length > 0);
+    const ofSet = JSON.parse(await done(`backup list --set ${setId} -o json`));
+    assert.equal(ofSet.length, collections.length + 1);
+
+    await using third = await createCollector({
+      port: 0,
+      logLevel: "silent",
+      data: join(folder.path, "third"),
+      backupFolder: join(folder.path, "data/backups/all"),
+    });
+    const imported = await run("backup import", third.url);
+    assert.equal(imported.exitCode, 0, imported.stderr);
+    assert.match(imported.stderr, new RegExp(`imported ${collections.length + 1} backups`));
+    const one = await done(`backup server restore ${setId} --collection notes`, third.url);
+    assert.match(one, /default\/notes +50 records, 1 file/);
+    const rest = await run(`backup server restore ${setId}`, third.url);
+    assert.equal(rest.exitCode, 1);
+    assert.match(rest.stderr, /1 of \d+ backups could not be restored/);
+    await done(`backup server restore ${setId} --overwrite --yes`, third.url);
+    assert.equal(await countOf("notes", third.url), "50");
+  });
+
+  it("keeps, runs, shows and removes policies", async () => {
+    const put = "backup policy put nightly --collection default/notes --every 6h --keep-last 2";
+    assert.match(await done(`${put} --include-manual --dry-run`), /nightly is valid/);
+    assert.equal(await done("backup policy list"), "");
+    assert.match(await done(`${put} --include-manual`), /^put nightly, next run \d{4}-/);
+    assert.match(await done("backup policy list"), /nightly +default\/notes +every 6h +last 2 +\d/);
+    await backUp();
+    await backUp();
+    const would = await run("backup policy run nightly --dry-run");
+    assert.match(would.stdout, /would remove [1-9]/);
+    const ran = await done("backup policy run nightly");
+    assert.match(ran, /made 1 backup, removed [1-9]/);
+    await done("backup policy run nightly --prune-only");
+    assert.match(await done("backup policy show nightly"), /RUN +MADE +REMOVED/);
+    assert.match(await fail(`${put} --cron x`, 2), /exclude each other/);
+    assert.match(await fail("backup policy put x --cron nonsense", 1), /cron/);
+    assert.equal(await done("backup policy rm nightly --yes"), "deleted policy nightly\n");
+    assert.match(await fail("backup policy show nightly", 3), /error: /);
+  });
+
+  it("clones here and to another server, and fetches from one", async () => {
+    assert.equal(
+      await done("clone notes staging/copied"),
+      "cloned notes to staging/copied: 50 records, 1 file\n",
+    );
+    assert.match(await fail("clone notes staging/copied", 5), /copied/);
+    const endpoint = new URL(other.url).host;
+    assert.match(await done(`clone notes pushed --to ${endpoint} --no-files`), /: 50 records\n$/);
+    assert.equal(await countOf("pushed", other.url), "50");
+
+    const source = new URL(server.url).host;
+    assert.match(await done(`fetch ${source} notes pulled`, other.url), /50 records, 1 file/);
+    await done("record rm notes n0");
+    const again = await done(`fetch ${source} notes pulled --refresh`, other.url);
+    assert.match(again, /brought up to date: 49 records, 1 file/);
+    assert.match(await fail("clone notes", 2), /needs a name/);
+    const denied = await run("fetch 203.0.113.7:50051 notes denied -o json", other.url);
+    assert.equal(JSON.parse(denied.stderr).code, "PEER_DENIED");
+    assert.equal(denied.exitCode, 4);
+  });
+});

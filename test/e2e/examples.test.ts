@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { promisify } from "node:util";
+import { type Collector, createCollector } from "../../src/server.ts";
+import { encodeNote, noteOf, noteTypeName } from "../support/notes.ts";
+import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
+import { TestClient } from "../support/test-client.ts";
+
+const runFile = promisify(execFile);
+
+const recordCount = 20;
+
+/** A server with a collection of notes, and examples run against it. */
+class Site implements AsyncDisposable {
+  readonly folder: TempFolder;
+  readonly server: Collector;
+  readonly client: TestClient;
+
+  private constructor(folder: TempFolder, server: Collector) {
+    this.folder = folder;
+    this.server = server;
+    this.client = new TestClient(server.url);
+  }
+
+  static async open(): Promise<Site> {
+    const folder = await tempFolder("examples");
+    const data = join(folder.path, "data");
+    return new Site(folder, await createCollector({ port: 0, logLevel: "silent", data }));
+  }
+
+  async fill(): Promise<void> {
+    await this.client.registerNotes();
+    await this.client.createNotes("products");
+    for (let number = 0; number < recordCount; number += 1) await this.put(number);
+  }
+
+  async put(number: number): Promise<void> {
+    await this.client.records.create({
+      collectionName: "products",
+      id: `n${number}`,
+      item: { typeUrl: `x/${noteTypeName}`, value: encodeNote(noteOf(number)) },
+    });
+  }
+
+  async count(collectionName: string, namespace = ""): Promise<bigint> {
+    const described = await this.client.records.describe({ namespace, collectionName });
+    return described.recordCount;
+  }
+
+  /** What the example prints. */
+  async run(example: string, ...args: readonly string[]): Promise<string> {
+    const path = join(import.meta.dirname, "../../examples", `${example}.ts`);
+    const env = { ...process.env, COLLECTOR_URL: this.server.url };
+    const { stdout } = await runFile(process.execPath, [path, ...args], { env });
+    return stdout;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.client[Symbol.dispose]();
+    await this.server[Symbol.asyncDispose]();
+    await this.folder[Symbol.asyncDispose]();
+  }
+}
+
+describe("the examples", () => {
+  it("back up every day, with notes and retention", async () => {
+    await using site = await Site.open();
+    await site.fill();
+    const text = await site.run("backup-daily", "products");
+    assert.match(text, /^policy daily-products, next run \d{4}-\d\d-\d\dT03:00:00/);
+    assert.match(text, /made 1, removed 0/);
+    assert.match(text, /for 30 days: 20 records/);
+    const { backups } = await site.client.repo.listBackups({});
+    assert.deepEqual(
+      backups.map(({ policy, metadata }) => [policy, metadata]),
+      [
+        ["", { purpose: "before the import", retention: "30d" }],
+        ["daily-products", { purpose: "daily backup" }],
+      ],
+    );
+  });
+
+  it("clone production to staging, and bring the clone up to date", async () => {
+    await using site = await Site.open();
+    await site.fill();
+    assert.match(await site.run("clone-to-staging"), /copied products to staging\/products: 20 /);
+    await site.put(recordCount);
+    assert.match(await site.run("clone-to-staging"), /staging\/products: 21 records/);
+    assert.equal(await site.count("products", "staging"), 21n);
+    await site.client.createNotes("taken");
+    await assert.rejects(site.run("clone-to-staging", "products", "default/taken"), /another/);
+    assert.equal(await site.count("taken"), 0n);
+  });
+
+  it("recover from a disaster with the newest backup that is valid", async () => {
+    await using site = await Site.open();
+    await site.fill();
+    const collection = { name: "products" };
+    await site.client.repo.backupCollection({ collection });
+    await site.put(recordCount);
+    const { backup } = await site.client.repo.backupCollection({ collection });
+    const path = join(site.folder.path, "data/backups", backup?.storagePath ?? "");
+    const archive = await readFile(path);
+    await writeFile(path, archive.subarray(0, archive.byteLength - 100));
+    await site.client.records.delete({ collectionName: "products", id: "n1" });
+
+    const text = await site.run("disaster-recovery", "products");
+    const [first = "", second = "", last = ""] = text.split("\n");
+    assert.ok(!first.endsWith(": valid"), text);
+    assert.ok(second.endsWith(": valid"), text);
+    assert.match(last, /^restored products: 20 records/);
+    assert.equal(await site.count("products"), 20n);
+  });
+
+  it("mirror a collection on a second collector, and refresh it by what has changed", async () => {
+    await using source = await Site.open();
+    await source.fill();
+    await using mirror = await Site.open();
+    const endpoint = new URL(source.server.url).host;
+    assert.match(await mirror.run("mirror", endpoint), /^copied products of .*\n20 records/);
+    await source.put(recordCount);
+    await source.client.records.delete({ collectionName: "products", id: "n0" });
+    assert.match(await mirror.run("mirror", endpoint), /^brought up to date .*\n20 records/);
+    const { items } = await mirror.client.records.list({ collectionName: "products" });
+    const there = await source.client.records.list({ collectionName: "products" });
+    assert.deepEqual(items, there.items);
+  });
+});
