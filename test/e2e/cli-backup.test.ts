@@ -13,6 +13,20 @@ import { TestClient } from "../support/test-client.ts";
 const recordCount = 50;
 const attachment = randomBytes(6_000_000);
 
+/** What commands print with `-o json`, as far as it is looked at here. */
+interface Answer {
+  readonly backupId: string;
+  readonly baseBackupId?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly recordCount?: string;
+  readonly sizeBytes: string;
+  readonly sha256: string;
+  readonly storagePath: string;
+  readonly resumed: number;
+  readonly setId: string;
+  readonly backups: readonly { readonly content: string; readonly backupId: string }[];
+}
+
 describe("collector backup", () => {
   let folder: TempFolder;
   let server: Collector;
@@ -25,20 +39,18 @@ describe("collector backup", () => {
     assert.equal(exitCode, 0, stderr);
     return stdout;
   };
-  const json = async (args: string, url = server.url): Promise<Record<string, unknown>> =>
-    JSON.parse(await done(`${args} -o json`, url));
+  const json = async (args: string, url = server.url): Promise<Answer> =>
+    JSON.parse(await done(`${args} -o json`, url)) as Answer;
   const fail = async (args: string, exitCode: number, url = server.url): Promise<string> => {
     const result = await run(args, url);
     assert.equal(result.exitCode, exitCode, result.stdout + result.stderr);
     return result.stderr;
   };
   const backUp = async (args = ""): Promise<string> => {
-    const { backupId } = await json(`backup create notes${args}`);
-    assert.equal(typeof backupId, "string");
-    return String(backupId);
+    return (await json(`backup create notes${args}`)).backupId;
   };
   const countOf = async (collection: string, url = server.url): Promise<string> =>
-    String((await json(`collection show ${collection}`, url))["recordCount"] ?? "0");
+    (await json(`collection show ${collection}`, url)).recordCount ?? "0";
 
   before(async () => {
     folder = await tempFolder("cli-backup");
@@ -48,7 +60,7 @@ describe("collector backup", () => {
     other = await start("other");
     using client = new TestClient(server.url);
     await client.registerNotes();
-    await client.createNotes("notes", { indexedFields: ["price_cents"] });
+    await client.createNotes("notes", { indexedFields: .price_cents });
     for (let number = 0; number < recordCount; number += 1) {
       await client.records.create({
         collectionName: "notes",
@@ -78,7 +90,7 @@ describe("collector backup", () => {
     const facts = await done(`backup show ${id}`);
     assert.match(facts, /reason +test\n/);
     assert.match(facts, /^a +b=c$/m);
-    assert.deepEqual((await json(`backup show ${id}`))["metadata"], { reason: "test", a: "b=c" });
+    assert.deepEqual((await json(`backup show ${id}`)).metadata, { reason: "test", a: "b=c" });
 
     assert.match(await done(`backup verify ${id}`), /^ok: backup .* of default\/notes: 50 records/);
     assert.match(await done(`backup show ${id}`), /Verified +\d{4}-/);
@@ -123,21 +135,21 @@ describe("collector backup", () => {
     const base = await backUp();
     await done("record rm notes n49");
     const id = await backUp(` --base ${base}`);
-    const { backup } = { backup: await json(`backup show ${id}`) };
-    assert.equal(backup["baseBackupId"], base);
-    assert.ok(Number(backup["sizeBytes"]) < 100_000, String(backup["sizeBytes"]));
+    const backup = await json(`backup show ${id}`);
+    assert.equal(backup.baseBackupId, base);
+    assert.ok(Number(backup.sizeBytes) < 100_000, backup.sizeBytes);
     assert.match(await done(`backup list notes --limit 1`), /incremental/);
     assert.match(await fail(`backup rm ${base} --yes`, 5), /error: /);
     await done(`backup verify ${id}`);
     assert.match(await done(`backup restore ${id} --as later`), /restored 49 records, 1 file/);
     const next = await json("backup create notes --incremental");
-    assert.equal(next["baseBackupId"], id);
+    assert.equal(next.baseBackupId, id);
     await done(`record put notes --id n49 -d {"title":"again"}`);
   });
 
   it("says what is wrong with a damaged backup, and fails", async () => {
     const { backupId, storagePath } = await json("backup create notes --to broken.collector");
-    const path = join(folder.path, "data/backups", String(storagePath));
+    const path = join(folder.path, "data/backups", storagePath);
     const bytes = await readFile(path);
     const at = bytes.byteLength >> 1;
     bytes[at] = (bytes[at] ?? 0) ^ 1;
@@ -181,7 +193,7 @@ describe("collector backup", () => {
     const id = await backUp();
     const { sha256 } = await json(`backup show ${id}`);
     const answer = await json(`backup download ${id} -f downloaded.collector`);
-    assert.equal(answer["sha256"], sha256);
+    assert.equal(answer.sha256, sha256);
     await done("backup restore -f downloaded.collector --as downloaded", other.url);
     assert.equal(await countOf("downloaded", other.url), "50");
   });
@@ -196,7 +208,7 @@ describe("collector backup", () => {
       });
       const answer = await json("backup create notes -f resumed.collector", proxy.url);
       assert.ok(proxy.cuts > 0);
-      assert.equal(answer["resumed"], proxy.cuts);
+      assert.equal(answer.resumed, proxy.cuts);
     }
     await using proxy = await CuttingProxy.start({ url: other.url, direction: "up", cutAfter });
     const { stdout, stderr, exitCode } = await run(
@@ -227,7 +239,7 @@ describe("collector backup", () => {
   it("backs up a whole server, and restores it from its folder elsewhere", async () => {
     const made = await json("backup server create --to all --meta reason=move");
     const { setId } = made;
-    const [registry, ...collections] = made["backups"] as { content: string; backupId: string }[];
+    const [registry, ...collections] = made.backups;
     assert.equal(registry?.content, "REGISTRY");
     assert.ok(collections.length > 0);
     const ofSet = JSON.parse(await done(`backup list --set ${setId} -o json`));
