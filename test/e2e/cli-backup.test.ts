@@ -60,7 +60,7 @@ describe("collector backup", () => {
     other = await start("other");
     using client = new TestClient(server.url);
     await client.registerNotes();
-    await client.createNotes("notes", { indexedFields: .price_cents });
+    await client.createNotes("notes", { indexedFields: ["price_cents"] });
     for (let number = 0; number < recordCount; number += 1) {
       await client.records.create({
         collectionName: "notes",
