@@ -1,4 +1,5 @@
 import type { OpenHarness } from "./engine-harness.ts";
+import { describeRecordStoreDeltas } from "./record-store-deltas.ts";
 import { describeRecordStoreExpiry } from "./record-store-expiry.ts";
 import { describeRecordStoreIndexes } from "./record-store-indexes.ts";
 import { describeRecordStoreModel } from "./record-store-model.ts";
@@ -20,6 +21,7 @@ export function describeRecordStore(engineName: string, open: OpenHarness): void
   describeRecordStoreShapes(engineName, open);
   describeRecordStoreIndexes(engineName, open);
   describeRecordStoreVectors(engineName, open);
+  describeRecordStoreDeltas(engineName, open);
   describeStorageEngine(engineName, open);
   describeRecordStoreModel(engineName, open);
 }
