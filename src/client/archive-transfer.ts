@@ -93,6 +93,8 @@ export async function downloadArchive(
   const partial = `${path}.part`;
   const file = await open(partial, "w");
   const receiver = new Receiver(file, options);
+  // The server first writes the archive, which is then as it was at one moment.
+  options.onProgress?.({ operation: "", phase: "preparing", done: 0n, total: 0n });
   try {
     const resumed = await persist(options.signal, receiver, async () => {
       const request = {
