@@ -1,6 +1,7 @@
 import type { OpenHarness } from "./engine-harness.ts";
 import { describeRecordStoreDeltas } from "./record-store-deltas.ts";
 import { describeRecordStoreExpiry } from "./record-store-expiry.ts";
+import { describeFileReplacement } from "./record-store-file-replacement.ts";
 import { describeRecordStoreIndexes } from "./record-store-indexes.ts";
 import { describeRecordStoreModel } from "./record-store-model.ts";
 import { describeRecordStoreQueries } from "./record-store-queries.ts";
@@ -22,6 +23,7 @@ export function describeRecordStore(engineName: string, open: OpenHarness): void
   describeRecordStoreIndexes(engineName, open);
   describeRecordStoreVectors(engineName, open);
   describeRecordStoreDeltas(engineName, open);
+  describeFileReplacement(engineName, open);
   describeStorageEngine(engineName, open);
   describeRecordStoreModel(engineName, open);
 }

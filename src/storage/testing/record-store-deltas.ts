@@ -4,9 +4,9 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { CollectorError } from "../../errors.ts";
 import type { RecordContent, RecordStore, WriteStep } from "../record-store.ts";
-import type { StoreChange, StoreChanges } from "../store-copies.ts";
-import type { StoredFile } from "../store-files.ts";
+import type { StoreChange } from "../store-copies.ts";
 import type { StoreLayout } from "../store-layout.ts";
+import { filesOf, pagesOf, pathIn, putFile, reasonOf } from "./copied-stores.ts";
 import {
   contentOf,
   createStep,
@@ -253,76 +253,6 @@ export function describeRecordStoreDeltas(engineName: string, open: OpenHarness)
       assert(!existsSync(content.path));
     });
   });
-
-  describe(`RecordStore on ${engineName}: files that are replaced`, () => {
-    it("has these files and no others, with contents from elsewhere", async () => {
-      await using harness = await open();
-      const [source, copy] = await twoStores(harness.engine);
-      for (const store of [source, copy]) await store.write({ steps: [createStep("a")] });
-      await putFile(source, "a", "one", "text");
-      await putFile(source, "", "two", "text");
-      await putFile(source, "", "empty", "");
-      await putFile(copy, "", "two", "old");
-      const old = await copy.files.stat("", "two");
-      await putFile(copy, "", "gone", "only here");
-      await using changes = await source.changesSince(0n, { files: true });
-      await copy.files.replaceAll(changes.names, pathIn(changes));
-      assert.deepEqual(await filesOf(copy), await filesOf(source));
-      assert.deepEqual(await copy.files.stats(), { count: 3n, bytes: 8n });
-      await copy.files.sweep();
-      assert(old !== undefined);
-      assert.equal(await reasonOf(readText(copy, old)), "STORAGE_CORRUPT");
-      await copy.files.replaceAll([], () => undefined);
-      assert.deepEqual(await copy.files.stats(), { count: 0n, bytes: 0n });
-      assert.equal((await filesOf(source)).length, 3);
-    });
-
-    it("takes more files than are told of at a time", async () => {
-      await using opened = await openPeople(open);
-      const { store } = opened;
-      await putFile(store, "", "one", "text");
-      const file = await store.files.stat("", "one");
-      assert(file !== undefined);
-      const many = Array.from({ length: 2500 }, (_, at) => ({ ...file, name: `${at}` }));
-      await store.files.replaceAll(many, () => undefined);
-      assert.deepEqual(await store.files.stats(), { count: 2500n, bytes: 10_000n });
-      assert.equal(await store.files.stat("", "one"), undefined);
-      assert.equal((await store.files.stat("", "2499"))?.createdUs, file.createdUs);
-    });
-
-    it("refuses content that is missing or of another size, and owners that are no record", async () => {
-      await using harness = await open();
-      const [source, copy] = await twoStores(harness.engine);
-      await putFile(source, "", "one", "text");
-      await putFile(copy, "", "mine", "mine");
-      const before = await filesOf(copy);
-      await using changes = await source.changesSince(0n, { files: true });
-      const [file] = changes.names;
-      assert(file !== undefined);
-      const path = pathIn(changes);
-      const refused: [StoredFile[], typeof path][] = [
-        [[file], () => undefined],
-        [[file], () => "/nowhere/at/all"],
-        [[{ ...file, sizeBytes: 5n }], path],
-        [[{ ...file, owner: "nobody" }], path],
-        [[file, file], path],
-      ];
-      for (const [files, contentOf] of refused) {
-        assert.equal(await reasonOf(copy.files.replaceAll(files, contentOf)), "CONTENT_MISMATCH");
-      }
-      assert.deepEqual(await filesOf(copy), before);
-    });
-  });
-}
-
-async function twoStores(
-  engine: Awaited<ReturnType<OpenHarness>>["engine"],
-): Promise<[source: RecordStore, copy: RecordStore]> {
-  const locations = ["source", "copy"].map((storeId) => ({ storeId, generation: 1n }));
-  const [source, copy] = locations.map((location) => engine.store(location));
-  for (const location of locations) await engine.create(location, layout);
-  assert(source !== undefined && copy !== undefined);
-  return [source, copy];
 }
 
 async function act(
@@ -433,57 +363,6 @@ async function stateOf(store: RecordStore): Promise<unknown> {
     near: near.hits.map(({ record, distance }) => [record.id, distance]),
     expired: [...(await store.expired(100))].sort(),
     changes: await store.changes(0n, 1000),
-    files: await filesOf(store),
+    files: await filesOf(store, ids),
   };
-}
-
-async function filesOf(store: RecordStore): Promise<readonly [StoredFile, string][]> {
-  const found: [StoredFile, string][] = [];
-  for (const owner of ["", ...ids]) {
-    const page = await store.files.list({ owner, prefix: "", after: undefined, limit: 100 });
-    for (const file of page.files) found.push([file, await readText(store, file)]);
-  }
-  return found;
-}
-
-async function readText(store: RecordStore, { sha256, sizeBytes }: StoredFile): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of store.files.read(sha256, { offset: 0n, length: sizeBytes })) {
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
-}
-
-async function putFile(
-  store: RecordStore,
-  owner: string,
-  name: string,
-  text: string,
-): Promise<void> {
-  await using upload = await store.files.begin();
-  await upload.write(Buffer.from(text));
-  await upload.finish();
-  await store.files.put(upload, { owner, name, contentType: "text/plain" });
-}
-
-function pathIn({ contents }: StoreChanges): (sha256: string) => string | undefined {
-  return (sha256) => contents.find((content) => content.sha256 === sha256)?.path;
-}
-
-async function pagesOf(changes: StoreChanges): Promise<(readonly StoreChange[])[]> {
-  const pages: (readonly StoreChange[])[] = [];
-  for (let page = await changes.next(); page !== undefined; page = await changes.next()) {
-    pages.push(page);
-  }
-  return pages;
-}
-
-async function reasonOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work;
-    return "none";
-  } catch (error) {
-    if (error instanceof CollectorError) return error.reason;
-    throw error;
-  }
 }
