@@ -1,0 +1,376 @@
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { crc32, zstdCompressSync } from "node:zlib";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { Decrypter, generateIdentity, identityToRecipient } from "age-encryption";
+import * as fc from "fast-check";
+import { CollectorError, type ErrorReason } from "../errors.ts";
+import { type ArchiveManifest, ArchiveManifestSchema } from "../gen/collector/archive_pb.ts";
+import { Compression } from "../gen/collector/collection_repo_pb.ts";
+import type { Archives, PackedArchive, UnpackedArchive } from "./archive.ts";
+import { createArchives } from "./archive-pool.ts";
+
+const mebibyte = 1024 * 1024;
+
+interface Bench extends AsyncDisposable {
+  readonly archives: Archives;
+  readonly folder: string;
+  pack(options: PackOptions): Promise<PackedArchive>;
+  check(identities?: readonly string[]): Promise<UnpackedArchive>;
+}
+
+interface PackOptions {
+  readonly parts: ReadonlyMap<string, Buffer>;
+  readonly compression?: Compression;
+  readonly recipients?: readonly string[];
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: { done: bigint; total: bigint }) => void;
+}
+
+async function openBench(): Promise<Bench> {
+  const folder = await mkdtemp(join(tmpdir(), "collector-archive-"));
+  const archives = createArchives({ threads: 1 });
+  const path = join(folder, "a.collector");
+  return {
+    archives,
+    folder,
+    async pack({ parts, compression = Compression.ZSTD, recipients = [], signal, onProgress }) {
+      await rm(path, { force: true });
+      const sources = [];
+      for (const [name, content] of parts) {
+        const source = join(folder, name.replace("/", "-"));
+        await writeFile(source, content);
+        sources.push({ name, path: source });
+      }
+      const manifest = { compression, incarnation: "i", revision: 7n };
+      return archives.pack({ path, manifest, parts: sources, recipients, signal, onProgress });
+    },
+    check: (identities = []) => archives.unpack({ path, identities, targets: new Map() }),
+    async [Symbol.asyncDispose]() {
+      await archives[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+function filePart(content: Buffer): [string, Buffer] {
+  return [`files/${createHash("sha256").update(content).digest("hex")}`, content];
+}
+
+/** What a reader says of an archive: faults, a refusal, or nothing. */
+async function complaint(bench: Bench, identities: readonly string[]): Promise<string> {
+  try {
+    const { faults } = await bench.check(identities);
+    return faults.map(({ part, description }) => `${part}: ${description}`).join();
+  } catch (error) {
+    if (error instanceof CollectorError) return error.reason;
+    throw error;
+  }
+}
+
+function isRefusal(reason: ErrorReason): (error: unknown) => boolean {
+  return (error) => error instanceof CollectorError && error.reason === reason;
+}
+
+const smallParts: ReadonlyMap<string, Buffer> = new Map([
+  [
+    "database",
+    Buffer.from("a row and a row and a row and a row and a row and a row and a row ".repeat(3)),
+  ],
+  filePart(Buffer.from("a file")),
+]);
+
+describe("An archive", () => {
+  it("gives back every part as it was, whatever its size, compressed or not, encrypted or not", async () => {
+    await using bench = await openBench();
+    const identity = await generateIdentity();
+    const recipient = await identityToRecipient(identity);
+    const size = fc.oneof(
+      fc.nat(300),
+      fc.constantFrom(65_535, 65_536, mebibyte - 1, mebibyte, mebibyte + 1, 2 * mebibyte),
+    );
+    const content = fc
+      .tuple(size, fc.boolean())
+      .map(([bytes, isNoise]) => (isNoise ? randomBytes(bytes) : Buffer.alloc(bytes, "text ")));
+    await fc.assert(
+      fc.asyncProperty(
+        content,
+        fc.array(content, { maxLength: 2 }),
+        fc.constantFrom(Compression.ZSTD, Compression.NONE),
+        fc.boolean(),
+        async (database, files, compression, isEncrypted) => {
+          const parts = new Map([["database", database], ...files.map(filePart)]);
+          const recipients = isEncrypted ? [recipient] : [];
+          const packed = await bench.pack({ parts, compression, recipients });
+          const path = join(bench.folder, "a.collector");
+          const bytes = await readFile(path);
+          assert.equal(packed.sizeBytes, BigInt(bytes.length));
+          assert.equal(packed.sha256, createHash("sha256").update(bytes).digest("hex"));
+          const identities = isEncrypted ? [identity] : [];
+          assert.deepEqual(await bench.archives.manifest(path, identities), packed.manifest);
+          const names = [...parts.keys()];
+          const targets = new Map(names.map((name, at) => [name, join(bench.folder, `t${at}`)]));
+          const unpacked = await bench.archives.unpack({ path, identities, targets });
+          assert.deepEqual(unpacked, { manifest: packed.manifest, faults: [] });
+          for (const [name, target] of targets) {
+            assert.ok(parts.get(name)?.equals(await readFile(target)));
+            await rm(target);
+          }
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  it("is an ordinary age file when it is encrypted", async () => {
+    await using bench = await openBench();
+    const identity = await generateIdentity();
+    const recipients = [await identityToRecipient(identity)];
+    const parts = new Map([["database", randomBytes(300_000)]]);
+    await bench.pack({ parts });
+    const path = join(bench.folder, "a.collector");
+    const plain = await readFile(path);
+    await bench.pack({ parts, recipients });
+    const decrypter = new Decrypter();
+    decrypter.addIdentity(identity);
+    assert.ok(plain.equals(await decrypter.decrypt(await readFile(path))));
+  });
+
+  for (const [kind, compression, isEncrypted] of [
+    ["plain", Compression.NONE, false],
+    ["compressed", Compression.ZSTD, false],
+    ["encrypted", Compression.ZSTD, true],
+  ] as const) {
+    it(`that is ${kind} is refused with any byte changed, and cut at any place`, async () => {
+      await using bench = await openBench();
+      const identity = await generateIdentity();
+      const identities = isEncrypted ? [identity] : [];
+      const recipients = isEncrypted ? [await identityToRecipient(identity)] : [];
+      await bench.pack({ parts: smallParts, compression, recipients });
+      const path = join(bench.folder, "a.collector");
+      const whole = await readFile(path);
+      assert.equal(await complaint(bench, identities), "");
+      const missed: string[] = [];
+      for (let at = 0; at < whole.length; at += 1) {
+        const changed = Buffer.from(whole);
+        changed[at] = (whole[at] ?? 0) ^ (1 << (randomBytes(1).readUInt8() % 8));
+        await writeFile(path, changed);
+        if ((await complaint(bench, identities)) === "") missed.push(`byte ${at}`);
+        await writeFile(path, whole.subarray(0, at));
+        if ((await complaint(bench, identities)) === "") missed.push(`length ${at}`);
+      }
+      assert.deepEqual(missed, []);
+      await writeFile(path, whole);
+      await appendFile(path, "x");
+      assert.notEqual(await complaint(bench, identities), "");
+    });
+  }
+
+  it("says in which part and where it is damaged, and goes on after that", async () => {
+    await using bench = await openBench();
+    const parts = new Map([["database", randomBytes(3 * mebibyte)], filePart(randomBytes(100))]);
+    await bench.pack({ parts });
+    const path = join(bench.folder, "a.collector");
+    const bytes = await readFile(path);
+    const places = [2 * mebibyte, bytes.length - 100];
+    for (const at of places) bytes[at] = (bytes[at] ?? 0) ^ 1;
+    await writeFile(path, bytes);
+    const target = join(bench.folder, "t");
+    const targets = new Map([["database", target]]);
+    const { faults } = await bench.archives.unpack({ path, identities: [], targets });
+    const [first, second, third] = faults;
+    assert.equal(first?.part, "database");
+    assert.ok(first !== undefined && places[0] !== undefined);
+    const before = places[0] - Number(first.offset);
+    assert.ok(before >= 0 && before <= mebibyte + 16, `${before} bytes before the damage`);
+    assert.match(second?.part ?? "", /^files\//);
+    assert.equal(third?.part, "trailer");
+    assert.equal((await readdir(bench.folder)).includes("t"), false);
+  });
+
+  it("leaves nothing when packing is cancelled, or fails", async () => {
+    await using bench = await openBench();
+    const parts = new Map([["database", Buffer.alloc(64 * mebibyte)]]);
+    const controller = new AbortController();
+    const packing = bench.pack({
+      parts,
+      signal: controller.signal,
+      onProgress: () => controller.abort(),
+    });
+    await assert.rejects(packing, isRefusal("CANCELLED"));
+    assert.deepEqual(await readdir(bench.folder), ["database"]);
+    const wrong = new Map([[`files/${"0".repeat(64)}`, Buffer.from("not this")]]);
+    await assert.rejects(bench.pack({ parts: wrong }), isRefusal("STORAGE_CORRUPT"));
+    const recipients = ["age1nobody"];
+    await assert.rejects(bench.pack({ parts, recipients }), isRefusal("ARGUMENT_INVALID"));
+    assert.equal((await readdir(bench.folder)).includes("a.collector"), false);
+  });
+
+  it("needs a key that fits when it is encrypted", async () => {
+    await using bench = await openBench();
+    const recipients = [await identityToRecipient(await generateIdentity())];
+    await bench.pack({ parts: smallParts, recipients });
+    const other = await generateIdentity();
+    for (const identities of [[], [other], ["no identity"]]) {
+      await assert.rejects(bench.check(identities), isRefusal("KEY_UNAVAILABLE"));
+      const path = join(bench.folder, "a.collector");
+      await assert.rejects(bench.archives.manifest(path, identities), isRefusal("KEY_UNAVAILABLE"));
+    }
+  });
+});
+
+interface Crafted {
+  readonly version?: number;
+  readonly manifest?: ArchiveManifest;
+  readonly manifestBytes?: number;
+  readonly blocks?: readonly Buffer[];
+}
+
+/** An archive with right checksums, whatever is in it. */
+function craft({ version = 1, manifest, manifestBytes, blocks = [] }: Crafted): Buffer {
+  const encoded = toBinary(
+    ArchiveManifestSchema,
+    manifest ?? create(ArchiveManifestSchema, { formatVersion: 1 }),
+  );
+  const numbers = Buffer.alloc(8);
+  numbers.writeUInt32LE(version);
+  numbers.writeUInt32LE(manifestBytes ?? encoded.length, 4);
+  const start = Buffer.concat([Buffer.from("\x93COL\r\n\x1a\n", "latin1"), numbers, encoded]);
+  const length = Buffer.alloc(8);
+  const body = Buffer.concat([start, digest(start), ...blocks]);
+  length.writeBigUInt64LE(BigInt(body.length + 48));
+  const closed = Buffer.concat([body, Buffer.from("\x93END\r\n\x1a\n", "latin1"), length]);
+  return Buffer.concat([closed, digest(closed)]);
+}
+
+function block(kind: number, plainBytes: number, payload: Buffer, storedBytes?: number): Buffer {
+  const header = Buffer.alloc(12);
+  header.writeUInt32LE(kind);
+  header.writeUInt32LE(plainBytes, 4);
+  header.writeUInt32LE(storedBytes ?? payload.length, 8);
+  const checksum = Buffer.alloc(4);
+  checksum.writeUInt32LE(crc32(payload, crc32(header)));
+  return Buffer.concat([header, payload, checksum]);
+}
+
+function digest(bytes: Buffer): Buffer {
+  return createHash("sha256").update(bytes).digest();
+}
+
+function withParts(...parts: readonly (readonly [string, Buffer])[]): ArchiveManifest {
+  return create(ArchiveManifestSchema, {
+    formatVersion: 1,
+    parts: parts.map(([name, content]) => ({
+      name,
+      sizeBytes: BigInt(content.length),
+      sha256: digest(content),
+    })),
+  });
+}
+
+describe("A crafted archive", () => {
+  const end = block(3, 0, Buffer.alloc(0));
+  const text = Buffer.from("text");
+  const bomb = Buffer.alloc(64 * mebibyte);
+  const zeros = Buffer.alloc(mebibyte);
+  const cases: readonly (readonly [string, Buffer, string | RegExp])[] = [
+    [
+      "as a writer makes it",
+      craft({ manifest: withParts(["database", text]), blocks: [block(1, 4, text), end] }),
+      "",
+    ],
+    ["of a newer format", craft({ version: 2 }), "ARCHIVE_TOO_NEW"],
+    [
+      "with a huge manifest",
+      craft({ manifestBytes: 0xffffffff }),
+      /^header: .*length of its manifest/,
+    ],
+    ["with a manifest beyond its end", craft({ manifestBytes: mebibyte }), /^header: .*too early/],
+    [
+      "with a path as a part",
+      craft({ manifest: withParts(["../../etc/passwd", text]) }),
+      "ARCHIVE_INVALID",
+    ],
+    [
+      "with a part twice",
+      craft({ manifest: withParts(["database", text], ["database", text]) }),
+      "ARCHIVE_INVALID",
+    ],
+    [
+      "with a file under another hash",
+      craft({ manifest: withParts([`files/${"0".repeat(64)}`, text]) }),
+      "ARCHIVE_INVALID",
+    ],
+    [
+      "with content of another hash",
+      craft({
+        manifest: withParts(["database", text]),
+        blocks: [block(1, 4, Buffer.from("next")), end],
+      }),
+      /SHA-256/,
+    ],
+    [
+      "with less content than it says",
+      craft({ manifest: withParts(["database", text]), blocks: [end] }),
+      /has 0 bytes/,
+    ],
+    [
+      "with more content than it says",
+      craft({
+        manifest: withParts(["database", text]),
+        blocks: [block(1, 4, text), block(1, 4, text), end],
+      }),
+      /more bytes/,
+    ],
+    [
+      "with a huge block",
+      craft({
+        manifest: withParts(["database", bomb]),
+        blocks: [block(1, 0xffffffff, text, 0xffffffff)],
+      }),
+      /header of a block/,
+    ],
+    [
+      "with a block that grows",
+      craft({
+        manifest: withParts(["database", bomb]),
+        blocks: [block(2, mebibyte, zstdCompressSync(bomb)), end],
+      }),
+      /does not hold what it says/,
+    ],
+    [
+      "with a block that shrinks",
+      craft({
+        manifest: withParts(["database", zeros]),
+        blocks: [block(2, mebibyte, zstdCompressSync(text)), end],
+      }),
+      /does not hold what it says/,
+    ],
+    [
+      "of nothing but text",
+      Buffer.from("not an archive at all, but long enough to be one"),
+      "ARCHIVE_INVALID",
+    ],
+    ["without a byte", Buffer.alloc(0), "ARCHIVE_INVALID"],
+  ];
+  for (const [name, bytes, expected] of cases) {
+    it(`${name} is answered as such`, async () => {
+      await using bench = await openBench();
+      await writeFile(join(bench.folder, "a.collector"), bytes);
+      const found = await complaint(bench, []);
+      if (typeof expected === "string") assert.equal(found, expected);
+      else assert.match(found, expected);
+    });
+  }
+
+  it("that is missing is one that is damaged", async () => {
+    await using bench = await openBench();
+    assert.match(await complaint(bench, []), /^header: .*missing/);
+    const path = join(bench.folder, "a.collector");
+    await assert.rejects(bench.archives.manifest(path, []), isRefusal("ARCHIVE_DAMAGED"));
+  });
+});
