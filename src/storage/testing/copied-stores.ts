@@ -1,7 +1,9 @@
+import assert from "node:assert/strict";
 import { CollectorError } from "../../errors.ts";
-import type { RecordStore } from "../record-store.ts";
+import type { RecordStore, StorageEngine } from "../record-store.ts";
 import type { StoreChange, StoreChanges } from "../store-copies.ts";
 import type { StoredFile } from "../store-files.ts";
+import type { StoreLayout } from "../store-layout.ts";
 
 export async function filesOf(
   store: RecordStore,
@@ -58,4 +60,16 @@ export async function reasonOf(work: Promise<unknown>): Promise<string> {
     if (error instanceof CollectorError) return error.reason;
     throw error;
   }
+}
+
+/** Two empty stores. */
+export async function twoStores(
+  engine: StorageEngine,
+  layout: StoreLayout,
+): Promise<[source: RecordStore, copy: RecordStore]> {
+  const locations = ["source", "copy"].map((storeId) => ({ storeId, generation: 1n }));
+  const [source, copy] = locations.map((location) => engine.store(location));
+  for (const location of locations) await engine.create(location, layout);
+  assert(source !== undefined && copy !== undefined);
+  return [source, copy];
 }

@@ -6,7 +6,7 @@ import { CollectorError } from "../../errors.ts";
 import type { RecordContent, RecordStore, WriteStep } from "../record-store.ts";
 import type { StoreChange } from "../store-copies.ts";
 import type { StoreLayout } from "../store-layout.ts";
-import { filesOf, pagesOf, pathIn, putFile, reasonOf } from "./copied-stores.ts";
+import { filesOf, pagesOf, pathIn, putFile, reasonOf, twoStores } from "./copied-stores.ts";
 import {
   contentOf,
   createStep,
@@ -83,6 +83,8 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 2, arbitrary: fc.constant({ do: "copy" as const }) },
 );
 
+const actions = fc.array(action, { minLength: 8, maxLength: 30, size: "max" });
+
 /** What every engine must do to bring a copy of a store up to date. */
 export function describeRecordStoreDeltas(engineName: string, open: OpenHarness): void {
   describe(`RecordStore on ${engineName}: changes that are replayed`, () => {
@@ -91,7 +93,7 @@ export function describeRecordStoreDeltas(engineName: string, open: OpenHarness)
       await using harness = await open({ clock });
       let generation = 0n;
       await fc.assert(
-        fc.asyncProperty(fc.array(action, { maxLength: 24 }), async (actions) => {
+        fc.asyncProperty(actions, async (history) => {
           generation++;
           const [source, copy] = await Promise.all(
             ["source", "copy"].map(async (storeId) => {
@@ -100,13 +102,13 @@ export function describeRecordStoreDeltas(engineName: string, open: OpenHarness)
             }),
           );
           assert(source !== undefined && copy !== undefined);
-          for (const next of [...actions, { do: "copy" } as const]) {
+          for (const next of [...history, { do: "copy" } as const]) {
             if (next.do === "wait") clock.advanceMs(2);
             else if (next.do === "copy") await bringUpToDate(source, copy);
             else await act(source, next, clock);
           }
         }),
-        { numRuns: 15 },
+        { numRuns: 8 },
       );
     });
 
@@ -235,6 +237,30 @@ export function describeRecordStoreDeltas(engineName: string, open: OpenHarness)
           ["nobody", 12n, 12n],
         ],
       );
+    });
+
+    it("puts a record that was made anew in the place of the one that it replaces", async () => {
+      const clock = new ManualClock();
+      await using harness = await open({ clock, limits: { tombstonesMax: 2 } });
+      const [source, copy] = await twoStores(harness.engine, layout);
+      const person = { name: "red", age: 1, vector: [1, 0, 0] };
+      const steps = [writeStep("a", person, clock), writeStep("b", person, clock)];
+      await source.write({ steps });
+      await bringUpToDate(source, copy);
+      const vector = [0, 1, 0];
+      const anew = writeStep("a", { name: "blue", age: 2, vector }, clock);
+      await source.write({ steps: [{ kind: "delete", id: "a" }, anew] });
+      await bringUpToDate(source, copy);
+      const [, last] = (await copy.list({ limit: 9 })).records;
+      assert.deepEqual([last?.id, last?.version], ["a", 4n]);
+      for (let turn = 0; turn < 4; turn++) {
+        await source.write({ steps: [{ kind: "delete", id: "b" }] });
+        await bringUpToDate(source, copy);
+        await source.write({ steps: [writeStep("b", person, clock), { kind: "delete", id: "b" }] });
+        await bringUpToDate(source, copy);
+        await source.write({ steps: [writeStep("b", person, clock)] });
+      }
+      assert.equal((await copy.changes(0n, 1)).horizon, 0n);
     });
 
     it("keeps the contents of a copy until it is disposed, though their names are gone", async () => {

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { RecordStore } from "../record-store.ts";
 import type { StoredFile } from "../store-files.ts";
-import { filesOf, pathIn, putFile, readText, reasonOf } from "./copied-stores.ts";
+import { filesOf, pathIn, putFile, readText, reasonOf, twoStores } from "./copied-stores.ts";
 import { createStep, type OpenHarness, openPeople, peopleLayout } from "./engine-harness.ts";
 
 const ids = ["a"];
@@ -12,7 +11,7 @@ export function describeFileReplacement(engineName: string, open: OpenHarness): 
   describe(`RecordStore on ${engineName}: files that are replaced`, () => {
     it("has these files and no others, with contents from elsewhere", async () => {
       await using harness = await open();
-      const [source, copy] = await twoStores(harness.engine);
+      const [source, copy] = await twoStores(harness.engine, peopleLayout);
       for (const store of [source, copy]) await store.write({ steps: [createStep("a")] });
       await putFile(source, "a", "one", "text");
       await putFile(source, "", "two", "text");
@@ -47,7 +46,7 @@ export function describeFileReplacement(engineName: string, open: OpenHarness): 
 
     it("refuses content that is missing or of another size, and owners that are no record", async () => {
       await using harness = await open();
-      const [source, copy] = await twoStores(harness.engine);
+      const [source, copy] = await twoStores(harness.engine, peopleLayout);
       await putFile(source, "", "one", "text");
       await putFile(copy, "", "mine", "mine");
       const before = await filesOf(copy, ids);
@@ -68,14 +67,4 @@ export function describeFileReplacement(engineName: string, open: OpenHarness): 
       assert.deepEqual(await filesOf(copy, ids), before);
     });
   });
-}
-
-async function twoStores(
-  engine: Awaited<ReturnType<OpenHarness>>["engine"],
-): Promise<[source: RecordStore, copy: RecordStore]> {
-  const locations = ["source", "copy"].map((storeId) => ({ storeId, generation: 1n }));
-  const [source, copy] = locations.map((location) => engine.store(location));
-  for (const location of locations) await engine.create(location, peopleLayout);
-  assert(source !== undefined && copy !== undefined);
-  return [source, copy];
 }
