@@ -1,0 +1,71 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { CollectorError } from "../errors.ts";
+import { type ArchiveManifest, ArchiveManifestSchema } from "../gen/collector/archive_pb.ts";
+import { type Log, silentLog } from "../lib/log.ts";
+import type {
+  Archives,
+  PackedArchive,
+  PackRequest,
+  UnpackedArchive,
+  UnpackRequest,
+} from "./archive.ts";
+import { ArchiveLane } from "./archive-lane.ts";
+
+export interface ArchivesOptions {
+  /** Archives that are packed or unpacked at a time; 2 if absent. Each takes a core. */
+  readonly threads?: number | undefined;
+  readonly log?: Log | undefined;
+}
+
+/** Threads start with the first work for them, and end when there was none for a while. */
+export function createArchives(options: ArchivesOptions = {}): Archives {
+  return new ArchivePool(options);
+}
+
+class ArchivePool implements Archives {
+  readonly #long: ArchiveLane;
+  /** Manifests are read past the long work. */
+  readonly #short: ArchiveLane;
+
+  constructor(options: ArchivesOptions) {
+    const log = options.log ?? silentLog;
+    this.#long = new ArchiveLane({ threads: options.threads ?? 2, log });
+    this.#short = new ArchiveLane({ threads: 1, log });
+  }
+
+  async pack(request: PackRequest): Promise<PackedArchive> {
+    const { path, parts, recipients } = request;
+    const manifest = toBinary(
+      ArchiveManifestSchema,
+      create(ArchiveManifestSchema, { ...request.manifest, parts: [] }),
+    );
+    const job = { kind: "pack", path, manifest, parts, recipients } as const;
+    const answer = await this.#long.run(job, request);
+    return { ...answer, manifest: decode(answer.manifest) };
+  }
+
+  async manifest(path: string, identities: readonly string[]): Promise<ArchiveManifest> {
+    return decode(await this.#short.run({ kind: "manifest", path, identities }, {}));
+  }
+
+  async unpack(request: UnpackRequest): Promise<UnpackedArchive> {
+    const { path, identities, targets } = request;
+    const answer = await this.#long.run({ kind: "unpack", path, identities, targets }, request);
+    const { manifest, faults } = answer;
+    return { manifest: manifest === undefined ? undefined : decode(manifest), faults };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#long.close(), this.#short.close()]);
+  }
+}
+
+function decode(bytes: Uint8Array): ArchiveManifest {
+  try {
+    return fromBinary(ArchiveManifestSchema, bytes);
+  } catch (error) {
+    throw new CollectorError("INTERNAL", "a thread for archives gave no manifest", {
+      cause: error,
+    });
+  }
+}

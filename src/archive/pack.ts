@@ -1,0 +1,208 @@
+import { createHash } from "node:crypto";
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { constants, crc32, zstdCompressSync } from "node:zlib";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { CollectorError } from "../errors.ts";
+import {
+  type ArchiveManifest,
+  ArchiveManifestSchema,
+  type ArchivePart,
+  ArchivePartSchema,
+} from "../gen/collector/archive_pb.ts";
+import { Compression } from "../gen/collector/collection_repo_pb.ts";
+import { beginAge } from "./age-envelope.ts";
+import type { PartSource } from "./archive.ts";
+import { ArchiveOutput } from "./archive-output.ts";
+import {
+  archiveMagic,
+  blockBytesMax,
+  blockHeaderBytes,
+  blockKind,
+  checkPartName,
+  checksumBytes,
+  digestInName,
+  formatVersion,
+  manifestBytesMax,
+  preambleBytes,
+  trailerBytes,
+  trailerMarker,
+  windowLog,
+} from "./format.ts";
+import type { JobProgress } from "./job-progress.ts";
+import type { ArchiveJob, PackAnswer } from "./messages.ts";
+import { PacedFile } from "./paced-file.ts";
+
+type PackJob = Extract<ArchiveJob, { kind: "pack" }>;
+
+const zstdOptions = {
+  chunkSize: blockBytesMax + 64 * 1024,
+  params: {
+    [constants.ZSTD_c_compressionLevel]: 1,
+    [constants.ZSTD_c_windowLog]: windowLog,
+  },
+};
+
+/**
+ * Writes an archive. Parts whose SHA-256 is not in their name are read twice: the manifest comes first
+ * and has the SHA-256 of each. In return the file needs no patch, so an encrypted one is made alike, and
+ * one hash serves the trailer and the file.
+ */
+export async function packArchive(job: PackJob, progress: JobProgress): Promise<PackAnswer> {
+  const age = job.recipients.length === 0 ? undefined : await beginAge(job.recipients);
+  const file = PacedFile.create(job.path);
+  try {
+    const manifest = fromBinary(ArchiveManifestSchema, job.manifest);
+    manifest.formatVersion = formatVersion;
+    manifest.compression ||= Compression.ZSTD;
+    manifest.parts = describeParts(job.parts, progress);
+    const manifestBytes = toBinary(ArchiveManifestSchema, manifest);
+    const output = new ArchiveOutput(file, age);
+    writeHeader(output, manifestBytes);
+    for (const [index, source] of job.parts.entries()) {
+      const part = manifest.parts[index];
+      if (part !== undefined) writePart(output, source, part, manifest, progress);
+    }
+    writeTrailer(output);
+    const finished = output.finish();
+    syncFolder(dirname(job.path));
+    progress.end();
+    file[Symbol.dispose]();
+    return { manifest: manifestBytes, ...finished };
+  } catch (error) {
+    file.remove();
+    throw error;
+  }
+}
+
+function describeParts(sources: readonly PartSource[], progress: JobProgress): ArchivePart[] {
+  const seen = new Set<string>();
+  const sizes = sources.map((source) => {
+    checkPartName(source.name, seen);
+    return statSync(source.path).size;
+  });
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  const twice = sizes.filter((_, index) => digestInName(sources[index]?.name ?? "") === undefined);
+  progress.begin(
+    total,
+    twice.reduce((sum, size) => sum + size, total),
+  );
+  return sources.map(({ name, path }, index) => {
+    const size = sizes[index] ?? 0;
+    const named = digestInName(name);
+    const sha256 =
+      named === undefined ? hashOfFile(path, size, progress) : Buffer.from(named, "hex");
+    return create(ArchivePartSchema, { name, sizeBytes: BigInt(size), sha256 });
+  });
+}
+
+function hashOfFile(path: string, size: number, progress: JobProgress): Buffer {
+  const hash = createHash("sha256");
+  for (const block of blocksOf(path, size)) {
+    hash.update(block);
+    progress.advance(block.length);
+  }
+  return hash.digest();
+}
+
+function writeHeader(output: ArchiveOutput, manifest: Uint8Array): void {
+  if (manifest.length > manifestBytesMax) {
+    throw new CollectorError(
+      "QUOTA_EXCEEDED",
+      `the manifest of the archive has ${manifest.length} bytes, the limit is ${manifestBytesMax}`,
+    );
+  }
+  const preamble = Buffer.alloc(preambleBytes);
+  archiveMagic.copy(preamble);
+  preamble.writeUInt32LE(formatVersion, archiveMagic.length);
+  preamble.writeUInt32LE(manifest.length, archiveMagic.length + 4);
+  output.write(preamble);
+  output.write(manifest);
+  output.write(output.plainDigest());
+}
+
+function writePart(
+  output: ArchiveOutput,
+  source: PartSource,
+  part: ArchivePart,
+  manifest: ArchiveManifest,
+  progress: JobProgress,
+): void {
+  const isZstd = manifest.compression === Compression.ZSTD;
+  // The others were read before; a copy of them that changed since is found by whoever reads the archive.
+  const hash = digestInName(part.name) === undefined ? undefined : createHash("sha256");
+  for (const block of blocksOf(source.path, Number(part.sizeBytes))) {
+    hash?.update(block);
+    const packed = isZstd ? zstdCompressSync(block, zstdOptions) : block;
+    if (packed.length < block.length) {
+      writeBlock(output, blockKind.zstd, block.length, packed);
+    } else writeBlock(output, blockKind.raw, block.length, block);
+    output.flush();
+    progress.advance(block.length);
+  }
+  if (hash !== undefined && !hash.digest().equals(part.sha256)) {
+    throw new CollectorError("STORAGE_CORRUPT", `${part.name} is not what its SHA-256 says`);
+  }
+  writeBlock(output, blockKind.end, 0, new Uint8Array(0));
+}
+
+function writeBlock(
+  output: ArchiveOutput,
+  kind: number,
+  plainBytes: number,
+  payload: Uint8Array,
+): void {
+  const header = Buffer.alloc(blockHeaderBytes);
+  header.writeUInt32LE(kind, 0);
+  header.writeUInt32LE(plainBytes, 4);
+  header.writeUInt32LE(payload.length, 8);
+  const checksum = Buffer.alloc(checksumBytes);
+  checksum.writeUInt32LE(crc32(payload, crc32(header)));
+  output.write(header);
+  output.write(payload);
+  output.write(checksum);
+}
+
+function writeTrailer(output: ArchiveOutput): void {
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(output.plainBytes + trailerBytes));
+  output.write(trailerMarker);
+  output.write(length);
+  output.write(output.plainDigest());
+}
+
+/** A file in blocks, each of them in the same memory. */
+function* blocksOf(path: string, size: number): Iterable<Buffer> {
+  const buffer = Buffer.allocUnsafe(Math.min(blockBytesMax, size));
+  const fd = openSync(path, "r");
+  try {
+    if (fstatSync(fd).size !== size) throw changed();
+    let position = 0;
+    while (position < size) {
+      const wanted = Math.min(blockBytesMax, size - position);
+      let filled = 0;
+      while (filled < wanted) {
+        const added = readSync(fd, buffer, filled, wanted - filled, position + filled);
+        if (added === 0) throw changed();
+        filled += added;
+      }
+      position += wanted;
+      yield buffer.subarray(0, wanted);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function changed(): CollectorError {
+  return new CollectorError("STORAGE_UNAVAILABLE", "a part changed while it was being archived");
+}
+
+function syncFolder(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,267 @@
+import { createHash, type Hash } from "node:crypto";
+import { constants, crc32, zstdDecompressSync } from "node:zlib";
+import { CollectorError } from "../errors.ts";
+import type { ArchiveManifest, ArchivePart } from "../gen/collector/archive_pb.ts";
+import type { ArchiveFault } from "./archive.ts";
+import { ArchiveInput, DamagedInput } from "./archive-input.ts";
+import {
+  archiveMagic,
+  blockBytesMax,
+  blockHeaderBytes,
+  blockKind,
+  checksumBytes,
+  damaged,
+  digestBytes,
+  formatVersion,
+  invalid,
+  manifestBytesMax,
+  preambleBytes,
+  readManifest,
+  tooNew,
+  trailerBytes,
+  trailerMarker,
+  windowLog,
+} from "./format.ts";
+import type { JobProgress } from "./job-progress.ts";
+import type { ArchiveJob, UnpackAnswer } from "./messages.ts";
+import { PacedFile } from "./paced-file.ts";
+
+type UnpackJob = Extract<ArchiveJob, { kind: "unpack" }>;
+type ManifestJob = Extract<ArchiveJob, { kind: "manifest" }>;
+
+/** Faults that are told of one archive. */
+const faultsMax = 100;
+
+interface Header {
+  readonly bytes: Uint8Array;
+  readonly manifest: ArchiveManifest;
+}
+
+/** @throws {CollectorError} as `Archives.manifest`. */
+export async function readManifestBytes(job: ManifestJob): Promise<Uint8Array> {
+  using input = await ArchiveInput.open(job.path, job.identities);
+  return readHeader(input).bytes;
+}
+
+/** Reads all of an archive; the parts that are wanted are written, unless something is wrong. */
+export async function unpackArchive(job: UnpackJob, progress: JobProgress): Promise<UnpackAnswer> {
+  try {
+    using input = await ArchiveInput.open(job.path, job.identities);
+    const { bytes, manifest } = readHeader(input);
+    return { manifest: bytes, faults: new Unpacking(input, manifest, job, progress).run() };
+  } catch (error) {
+    if (!(error instanceof CollectorError) || error.reason !== "ARCHIVE_DAMAGED") throw error;
+    return {
+      manifest: undefined,
+      faults: [{ part: "header", offset: -1n, description: error.message }],
+    };
+  }
+}
+
+function readHeader(input: ArchiveInput): Header {
+  try {
+    const preamble = input.take(preambleBytes);
+    if (!preamble.subarray(0, archiveMagic.length).equals(archiveMagic)) {
+      throw invalid("what is encrypted does not start as one");
+    }
+    const version = preamble.readUInt32LE(archiveMagic.length);
+    const length = preamble.readUInt32LE(archiveMagic.length + 4);
+    if (length > manifestBytesMax) throw damaged("the length of its manifest is not valid");
+    const bytes = Uint8Array.from(input.take(length));
+    const digest = input.digest();
+    if (!input.take(digestBytes).equals(digest)) {
+      throw damaged("its header does not match its checksum");
+    }
+    if (version > formatVersion) throw tooNew(version);
+    if (version !== formatVersion) throw invalid("its version is not valid");
+    return { bytes, manifest: readManifest(bytes) };
+  } catch (error) {
+    if (error instanceof DamagedInput) throw damaged(error.message);
+    throw error;
+  }
+}
+
+class Unpacking {
+  readonly #input: ArchiveInput;
+  readonly #manifest: ArchiveManifest;
+  readonly #job: UnpackJob;
+  readonly #progress: JobProgress;
+  readonly #faults: ArchiveFault[] = [];
+  readonly #written: PacedFile[] = [];
+  #current = "header";
+
+  constructor(
+    input: ArchiveInput,
+    manifest: ArchiveManifest,
+    job: UnpackJob,
+    progress: JobProgress,
+  ) {
+    this.#input = input;
+    this.#manifest = manifest;
+    this.#job = job;
+    this.#progress = progress;
+  }
+
+  run(): readonly ArchiveFault[] {
+    const total = Number(this.#manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0n));
+    this.#progress.begin(total, total);
+    try {
+      this.#readAll();
+    } catch (error) {
+      if (!(error instanceof DamagedInput)) {
+        this.#removeWritten();
+        throw error;
+      }
+      this.#faults.push({
+        part: this.#current,
+        offset: BigInt(error.offset),
+        description: error.message,
+      });
+    }
+    if (this.#faults.length > 0) this.#removeWritten();
+    else this.#progress.end();
+    return this.#faults.slice(0, faultsMax);
+  }
+
+  #readAll(): void {
+    for (const part of this.#manifest.parts) {
+      this.#current = part.name;
+      if (!this.#readPart(part)) return;
+    }
+    this.#current = "trailer";
+    this.#readTrailer();
+  }
+
+  /** Returns whether what follows can be read. */
+  #readPart(part: ArchivePart): boolean {
+    const target = this.#job.targets.get(part.name);
+    const file = target === undefined ? undefined : this.#create(target);
+    using _ = file;
+    const faultsBefore = this.#faults.length;
+    const size = Number(part.sizeBytes);
+    const hash = createHash("sha256");
+    let done = 0;
+    for (;;) {
+      const at = this.#input.offset;
+      const header = Buffer.from(this.#input.take(blockHeaderBytes));
+      const kind = header.readUInt32LE(0);
+      const plainBytes = header.readUInt32LE(4);
+      const storedBytes = header.readUInt32LE(8);
+      if (kind === blockKind.end && plainBytes === 0 && storedBytes === 0) {
+        if (!this.#isSound(header, Buffer.alloc(0))) this.#fault(at, "a block is damaged");
+        break;
+      }
+      const problem = headerProblem(kind, plainBytes, storedBytes, size - done);
+      if (problem !== undefined) {
+        this.#fault(at, problem);
+        return false;
+      }
+      const plain = this.#readBlock(header, storedBytes, plainBytes, at);
+      done += plainBytes;
+      if (plain !== undefined) this.#keep(plain, hash, file);
+      this.#progress.advance(plainBytes);
+    }
+    // A block that is missing is told once.
+    if (this.#faults.length === faultsBefore) this.#checkWhole(part, done, hash.digest());
+    return true;
+  }
+
+  #keep(plain: Buffer, hash: Hash, file: PacedFile | undefined): void {
+    hash.update(plain);
+    file?.write(plain);
+  }
+
+  #checkWhole(part: ArchivePart, done: number, digest: Buffer): void {
+    if (BigInt(done) !== part.sizeBytes) {
+      this.#fault(this.#input.offset, `the part has ${done} bytes instead of ${part.sizeBytes}`);
+    } else if (!digest.equals(part.sha256)) {
+      this.#fault(this.#input.offset, "the part does not have its SHA-256");
+    }
+  }
+
+  #readBlock(
+    header: Buffer,
+    storedBytes: number,
+    plainBytes: number,
+    at: number,
+  ): Buffer | undefined {
+    const stored = this.#input.take(storedBytes + checksumBytes);
+    const payload = stored.subarray(0, storedBytes);
+    if (crc32(payload, crc32(header)) !== stored.readUInt32LE(storedBytes)) {
+      this.#fault(at, "a block does not match its checksum");
+      return undefined;
+    }
+    if (header.readUInt32LE(0) === blockKind.raw) return payload;
+    const plain = decompress(payload, plainBytes);
+    if (plain === undefined) this.#fault(at, "a block does not hold what it says");
+    return plain;
+  }
+
+  #isSound(header: Buffer, payload: Buffer): boolean {
+    const expected = crc32(payload, crc32(header));
+    return this.#input.take(checksumBytes).readUInt32LE(0) === expected;
+  }
+
+  #readTrailer(): void {
+    const at = this.#input.offset;
+    const lead = Buffer.from(this.#input.take(trailerBytes - digestBytes));
+    const digest = this.#input.digest();
+    if (!lead.subarray(0, trailerMarker.length).equals(trailerMarker)) {
+      this.#fault(at, "the trailer does not start as one");
+    }
+    if (lead.readBigUInt64LE(trailerMarker.length) !== BigInt(at + trailerBytes)) {
+      this.#fault(at, "the archive has another length than its trailer says");
+    }
+    if (!this.#input.take(digestBytes).equals(digest)) {
+      this.#fault(at, "the archive does not match its checksum");
+    }
+    if (!this.#input.isAtEnd()) this.#fault(at + trailerBytes, "something follows the archive");
+  }
+
+  #create(path: string): PacedFile {
+    const file = PacedFile.create(path);
+    this.#written.push(file);
+    return file;
+  }
+
+  #removeWritten(): void {
+    for (const file of this.#written) file.remove();
+  }
+
+  #fault(offset: number, description: string): void {
+    if (this.#faults.length >= faultsMax) return;
+    this.#faults.push({
+      part: this.#current,
+      offset: this.#input.fileOffset(offset),
+      description,
+    });
+  }
+}
+
+/** What makes a block's header one that no writer writes. Then nobody knows where the next one is. */
+function headerProblem(
+  kind: number,
+  plainBytes: number,
+  storedBytes: number,
+  left: number,
+): string | undefined {
+  const isRaw = kind === blockKind.raw && storedBytes === plainBytes;
+  const isZstd = kind === blockKind.zstd && storedBytes > 0 && storedBytes < plainBytes;
+  if (!isRaw && !isZstd) return "the header of a block is not valid";
+  if (plainBytes === 0 || plainBytes > blockBytesMax) return "the header of a block is not valid";
+  if (plainBytes > left) return "the part has more bytes than its manifest says";
+  return undefined;
+}
+
+function decompress(payload: Buffer, plainBytes: number): Buffer | undefined {
+  try {
+    const plain = zstdDecompressSync(payload, {
+      chunkSize: Math.max(plainBytes, 64),
+      maxOutputLength: plainBytes,
+      params: { [constants.ZSTD_d_windowLogMax]: windowLog },
+    });
+    return plain.length === plainBytes ? plain : undefined;
+  } catch {
+    return undefined;
+  }
+}
