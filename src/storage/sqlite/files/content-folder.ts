@@ -171,7 +171,9 @@ export class ContentFolder {
       this.#postponed.add(sha256);
       return Promise.resolve(undefined);
     }
-    if (this.#pins.has(sha256) || this.#removals.has(sha256)) return Promise.resolve(undefined);
+    if (this.#pins.has(sha256)) return Promise.resolve(undefined);
+    const underWay = this.#removals.get(sha256);
+    if (underWay !== undefined) return underWay.then(() => undefined);
     const removal = this.#remove(sha256);
     const settled = removal.then(ignore, ignore).finally(() => this.#removals.delete(sha256));
     this.#removals.set(sha256, settled);
