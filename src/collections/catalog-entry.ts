@@ -1,11 +1,14 @@
 import type { Collection } from "../gen/collector/collection_pb.ts";
 import type { RecordStore } from "../storage/record-store.ts";
 import { RecordCollection, type RecordCollectionOptions } from "./record-collection.ts";
+import { ReplaceableStore } from "./replaceable-store.ts";
 
 /** One collection in the catalog's memory. Its definition is replaced, never changed. */
 export class CatalogEntry {
   definition: Collection;
   isDeleted: boolean = false;
+  /** Another entry has its name and its id, with other data. Who uses this one may finish. */
+  isReplaced: boolean = false;
   /** Names of the operations that work on the collection. */
   readonly operations: Set<string> = new Set();
   /** Sum of the versions of all the types that its records are read by. */
@@ -14,7 +17,7 @@ export class CatalogEntry {
   isUpgrading: boolean = false;
   /** What the definition will be once the running operation has altered the collection. */
   altering: Collection | undefined;
-  readonly store: RecordStore;
+  readonly store: ReplaceableStore;
   readonly #shared: Omit<RecordCollectionOptions, "state" | "store">;
   #records: RecordCollection | undefined;
 
@@ -24,7 +27,7 @@ export class CatalogEntry {
     shared: Omit<RecordCollectionOptions, "state" | "store">,
   ) {
     this.definition = definition;
-    this.store = store;
+    this.store = new ReplaceableStore(store, () => this.fullName);
     this.#shared = shared;
   }
 

@@ -33,6 +33,7 @@ import { type ModifyCollection, type ModifyWaiting, modifyCollection } from "./m
 import { checkCollectionName, refuseSystemWrite } from "./names.ts";
 import { type RecordCollection, typeNameOf } from "./record-collection.ts";
 import { missingType } from "./record-failures.ts";
+import { replacedCollection } from "./replaceable-store.ts";
 import { typeSignature } from "./type-signature.ts";
 import { alterKind, indexBuildKind, typeUpgradeKind, Upkeep } from "./upkeep.ts";
 import { Watches } from "./watch/watches.ts";
@@ -150,7 +151,8 @@ export class CollectionCatalog implements TypeUsage {
     const signatureOf = this.#signatures();
     const started: Operation[] = [];
     for (const entry of entries) {
-      if (entry.definition.namespace === systemNamespace || entry.isDeleted) continue;
+      if (entry.definition.namespace === systemNamespace || entry.isDeleted || entry.isReplaced)
+        continue;
       const operation = await this.#upkeep.followType(entry, signatureOf(entry));
       if (operation !== undefined) started.push(operation);
     }
@@ -247,6 +249,62 @@ export class CollectionCatalog implements TypeUsage {
       await this.#upkeep.cancelAll(entry);
       await table.dropStore(locationOf(entry.definition));
     });
+  }
+
+  /**
+   * Puts a collection in force whose store is there, complete and checked, at {@link locationOf} of the
+   * definition. It is durable when the promise resolves; if it fails, everything is as it was.
+   *
+   * @param replaces the definition that it replaces: one of the same id. Undefined: a new collection.
+   * @param outdated its records were derived for another version of its types than the one in force.
+   * @throws {CollectorError} COLLECTION_EXISTS, TYPE_NOT_REGISTERED; COLLECTION_REPLACED if what it
+   * replaces is another one by now
+   */
+  async install(
+    definition: Collection,
+    { replaces, outdated }: { replaces: Collection | undefined; outdated: boolean },
+  ): Promise<Collection> {
+    const { namespace, name, collectionId: id } = definition;
+    const table = this.#table;
+    const { ensureNamespace, types } = this.#options;
+    refuseSystemWrite(namespace);
+    this.#creating.set(id, { namespace, typeName: typeNameOf(definition) });
+    try {
+      return await table.underNames(namespace, [name], async () => {
+        await ensureNamespace?.(namespace);
+        const typeName = typeNameOf(definition);
+        if (types.snapshot(namespace).types.getMessage(typeName) === undefined) {
+          throw missingType(definition, typeName);
+        }
+        const put = async (replaced: CatalogEntry | undefined): Promise<Collection> => {
+          const entry = await table.install(definition, replaced);
+          // No sum of versions is negative, so what is outdated is derived anew.
+          entry.typeSignature = outdated ? -1n : this.#signatures()(entry);
+          return this.#answer(entry);
+        };
+        if (replaces === undefined) {
+          this.#refuseTaken(namespace, name, "name");
+          return put(undefined);
+        }
+        const current = table.index.find(namespace, name);
+        const isSame =
+          current?.definition.collectionId === replaces.collectionId &&
+          current.definition.generation === replaces.generation;
+        if (current === undefined || !isSame) throw replacedCollection(`${namespace}/${name}`);
+        await this.#upkeep.cancelAll(current);
+        const installed = await table.changing(current, () => put(current));
+        // One may have begun since.
+        await this.#upkeep.cancelAll(current);
+        return installed;
+      });
+    } finally {
+      this.#creating.delete(id);
+    }
+  }
+
+  /** The definition of a collection, if there is one. */
+  find(namespace: string, name: string): Collection | undefined {
+    return this.#table.index.find(namespace, name)?.definition;
   }
 
   /**

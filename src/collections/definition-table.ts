@@ -13,6 +13,7 @@ import { changedDefinition, type DefinitionChanges, layoutOf, locationOf } from 
 import type { ExpirySweeper } from "./expiry-sweeper.ts";
 import { KeyedLock } from "./keyed-lock.ts";
 import { deletedCollection } from "./record-failures.ts";
+import { replacedCollection } from "./replaceable-store.ts";
 import { systemLocation, systemStorePrefix } from "./system-collections.ts";
 import type { SystemRecords } from "./system-records.ts";
 import type { Watches } from "./watch/watches.ts";
@@ -78,6 +79,7 @@ export class DefinitionTable {
    */
   changing<T>(entry: CatalogEntry, work: () => Promise<T>): Promise<T> {
     return this.#locks.run([entry.definition.collectionId], async () => {
+      if (entry.isReplaced) throw replacedCollection(entry.fullName);
       if (!entry.isDeleted) return work();
       throw deletedCollection(entry.definition);
     });
@@ -97,6 +99,34 @@ export class DefinitionTable {
       throw error;
     }
     return this.#add(definition, location);
+  }
+
+  /**
+   * Puts a collection in force whose store is there already, instead of another one or as a new one. To be
+   * called under the collection's name, and by {@link changing} if it replaces one.
+   *
+   * Calls on what was replaced may finish; its watches end. Its store goes when nobody uses it.
+   */
+  async install(definition: Collection, replaced: CatalogEntry | undefined): Promise<CatalogEntry> {
+    const { definitions, sweeper } = this.#options;
+    await definitions.write([{ kind: "put", id: definition.collectionId, value: definition }]);
+    if (replaced !== undefined) {
+      replaced.isReplaced = true;
+      sweeper.remove(replaced);
+      this.index.remove(replaced);
+    }
+    const entry = this.#add(definition, locationOf(definition));
+    if (replaced !== undefined) {
+      replaced.records.endWatches(replacedCollection(replaced.fullName));
+      void this.#retire(replaced);
+    }
+    return entry;
+  }
+
+  async #retire({ definition, store }: CatalogEntry): Promise<void> {
+    const location = locationOf(definition);
+    await store.retire();
+    await this.dropStore(location);
   }
 
   /** Writes a changed definition and puts it in force. To be called by {@link changing}. */

@@ -346,9 +346,9 @@ export class RecordCollection {
     yield* exportRecords({ store: this.#store, definition, matches, filesUri, signal });
   }
 
-  /** Ends all watches, as the collection is deleted. */
-  endWatches(): void {
-    this.#watchPoint.end(deletedCollection(this.definition));
+  /** Ends all watches, as the collection is deleted or replaced. */
+  endWatches(reason: CollectorError = deletedCollection(this.definition)): void {
+    this.#watchPoint.end(reason);
   }
 
   async stats(): Promise<StoreStats> {

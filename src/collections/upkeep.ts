@@ -138,7 +138,7 @@ export class Upkeep {
 
   /** After a cancel: the definition names only what is there. */
   async #giveUpUnfinished(entry: CatalogEntry): Promise<void> {
-    if (entry.isDeleted) return;
+    if (entry.isDeleted || entry.isReplaced) return;
     const { indexes } = await entry.store.stats();
     await this.#options.change(entry, ({ indexedFields }) => ({
       indexedFields: indexedFields.filter((path) => isReady(indexes, path)),
