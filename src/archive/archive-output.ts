@@ -48,10 +48,7 @@ export class ArchiveOutput {
 
   flush(): void {
     if (this.#pendingBytes === 0) return;
-    const [only] = this.#pending;
-    this.#file.write(
-      this.#pending.length === 1 && only !== undefined ? only : Buffer.concat(this.#pending),
-    );
+    this.#file.write(this.#pending);
     this.#pending = [];
     this.#pendingBytes = 0;
   }

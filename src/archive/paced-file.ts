@@ -6,6 +6,7 @@ import {
   openSync,
   rmSync,
   writeSync,
+  writevSync,
 } from "node:fs";
 
 /** How long written bytes wait before they are synced: no other writer's fsync waits for many of them. */
@@ -32,9 +33,14 @@ export class PacedFile implements Disposable {
     return new PacedFile(path, openSync(path, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600));
   }
 
-  write(bytes: Uint8Array): void {
-    let done = 0;
-    while (done < bytes.length) done += writeSync(this.#fd, bytes, done, bytes.length - done);
+  write(pieces: readonly Uint8Array[]): void {
+    let written = writevSync(this.#fd, pieces);
+    for (const piece of pieces) {
+      // Of what the call took, nothing is left to do; it may have taken a part.
+      let done = Math.min(written, piece.length);
+      written -= done;
+      while (done < piece.length) done += writeSync(this.#fd, piece, done, piece.length - done);
+    }
     const nowMs = performance.now();
     if (nowMs - this.#syncedAtMs < syncEveryMs) return;
     fdatasyncSync(this.#fd);

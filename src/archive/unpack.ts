@@ -168,7 +168,7 @@ class Unpacking {
 
   #keep(plain: Buffer, hash: Hash, file: PacedFile | undefined): void {
     hash.update(plain);
-    file?.write(plain);
+    file?.write([plain]);
   }
 
   #checkWhole(part: ArchivePart, done: number, digest: Buffer): void {
