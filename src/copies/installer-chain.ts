@@ -1,0 +1,84 @@
+import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
+import type { ArchiveManifest, ArchivePart } from "../gen/collector/archive_pb.ts";
+import type { Collection } from "../gen/collector/collection_pb.ts";
+import { invalidArchive } from "./archive-failures.ts";
+
+const contentName = /^files\/([0-9a-f]{64})$/;
+
+/** One archive of a chain. */
+export interface ChainLink {
+  readonly index: number;
+  readonly path: string;
+  readonly manifest: ArchiveManifest;
+  readonly collection: Collection;
+  /** Sizes of the contents in it, by hash in hex. */
+  readonly contents: ReadonlyMap<string, bigint>;
+}
+
+/**
+ * Checks that archives follow each other.
+ *
+ * @param onto the first one is based on something that is there already.
+ * @throws {CollectorError} ARCHIVE_INVALID
+ */
+export function checkChain(
+  archives: readonly { readonly path: string; readonly manifest: ArchiveManifest }[],
+  onto: boolean,
+): [ChainLink, ...ChainLink[]] {
+  const [first, ...rest] = archives.map(({ path, manifest }, index) =>
+    checkManifest(path, manifest, index),
+  );
+  if (first === undefined) throw invalidArchive("there is none");
+  if (onto !== (first.manifest.base !== undefined)) {
+    throw invalidArchive(
+      onto ? "it holds everything, not changes" : "it holds changes, and what they are based on is missing",
+    );
+  }
+  let before = first;
+  for (const link of rest) {
+    const { base } = link.manifest;
+    const isNext =
+      base !== undefined &&
+      base.incarnation === before.manifest.incarnation &&
+      base.revision === before.manifest.revision &&
+      link.collection.collectionId === first.collection.collectionId;
+    if (!isNext) throw invalidArchive(`archive ${link.index + 1} does not follow the one before it`);
+    before = link;
+  }
+  return [first, ...rest];
+}
+
+function checkManifest(path: string, manifest: ArchiveManifest, index: number): ChainLink {
+  const { collection, content, base, revision } = manifest;
+  if (content === BackupMetadata_Content.REGISTRY || collection === undefined) {
+    throw invalidArchive("it is not of a collection");
+  }
+  if (manifest.incarnation === "" || revision < 0n || manifest.recordCount < 0n) {
+    throw invalidArchive("its manifest says no revision of the data");
+  }
+  if (manifest.fileCount < 0n || manifest.fileBytes < 0n) {
+    throw invalidArchive("its manifest has a negative number of files");
+  }
+  if (base !== undefined && (base.incarnation !== manifest.incarnation || base.revision > revision)) {
+    throw invalidArchive("its base is of another history");
+  }
+  const contents = contentsOf(manifest.parts);
+  const data = base === undefined ? "database" : "changes";
+  if (!manifest.parts.some(({ name }) => name === data)) {
+    throw invalidArchive(`it has no part ${data}`);
+  }
+  return { index, path, manifest, collection, contents };
+}
+
+function contentsOf(parts: readonly ArchivePart[]): Map<string, bigint> {
+  const contents = new Map<string, bigint>();
+  for (const { name, sizeBytes, sha256 } of parts) {
+    const hex = contentName.exec(name)?.[1];
+    if (hex === undefined) continue;
+    if (Buffer.from(sha256).toString("hex") !== hex) {
+      throw invalidArchive("a content is not the one that its name says");
+    }
+    contents.set(hex, sizeBytes);
+  }
+  return contents;
+}
