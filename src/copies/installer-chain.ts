@@ -1,6 +1,6 @@
-import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
 import type { ArchiveManifest, ArchivePart } from "../gen/collector/archive_pb.ts";
 import type { Collection } from "../gen/collector/collection_pb.ts";
+import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
 import { invalidArchive } from "./archive-failures.ts";
 
 const contentName = /^files\/([0-9a-f]{64})$/;
@@ -31,7 +31,9 @@ export function checkChain(
   if (first === undefined) throw invalidArchive("there is none");
   if (onto !== (first.manifest.base !== undefined)) {
     throw invalidArchive(
-      onto ? "it holds everything, not changes" : "it holds changes, and what they are based on is missing",
+      onto
+        ? "it holds everything, not changes"
+        : "it holds changes, and what they are based on is missing",
     );
   }
   let before = first;
@@ -42,7 +44,8 @@ export function checkChain(
       base.incarnation === before.manifest.incarnation &&
       base.revision === before.manifest.revision &&
       link.collection.collectionId === first.collection.collectionId;
-    if (!isNext) throw invalidArchive(`archive ${link.index + 1} does not follow the one before it`);
+    if (!isNext)
+      throw invalidArchive(`archive ${link.index + 1} does not follow the one before it`);
     before = link;
   }
   return [first, ...rest];
@@ -59,7 +62,10 @@ function checkManifest(path: string, manifest: ArchiveManifest, index: number): 
   if (manifest.fileCount < 0n || manifest.fileBytes < 0n) {
     throw invalidArchive("its manifest has a negative number of files");
   }
-  if (base !== undefined && (base.incarnation !== manifest.incarnation || base.revision > revision)) {
+  if (
+    base !== undefined &&
+    (base.incarnation !== manifest.incarnation || base.revision > revision)
+  ) {
     throw invalidArchive("its base is of another history");
   }
   const contents = contentsOf(manifest.parts);

@@ -1,6 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type CheckedDefinition, checkDefinition, newDefinition } from "../collections/definitions.ts";
+import {
+  type CheckedDefinition,
+  checkDefinition,
+  newDefinition,
+} from "../collections/definitions.ts";
 import { CollectorError } from "../errors.ts";
 import { type Collection, type Origin, OriginSchema } from "../gen/collector/collection_pb.ts";
 import type { Limits } from "../lib/limits.ts";
@@ -41,7 +45,11 @@ export function checkArchivedDefinition(
     method: () => undefined,
   };
   const { messageType: _messageType, ...rest } = collection;
-  const messageType = { $typeName: "collector.MessageTypeRef" as const, namespace, messageName: desc.typeName };
+  const messageType = {
+    $typeName: "collector.MessageTypeRef" as const,
+    namespace,
+    messageName: desc.typeName,
+  };
   try {
     const given: Collection = { ...rest, namespace, name, messageType };
     return checkDefinition(given, { snapshot: () => snapshot }, limits);

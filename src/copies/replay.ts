@@ -83,7 +83,8 @@ export async function replayChanges(options: ReplayOptions): Promise<void> {
       signal.throwIfAborted();
     }
     await flush();
-    if (revision !== options.to) throw invalidArchive("it lacks changes that its manifest tells of");
+    if (revision !== options.to)
+      throw invalidArchive("it lacks changes that its manifest tells of");
     const { contentOf } = options;
     await store.files.replaceAll(contentOf === undefined ? [] : files, contentOf ?? nowhere);
   } catch (error) {

@@ -1,4 +1,10 @@
-import { create, createFileRegistry, type DescMessage, type Registry as Types, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  createFileRegistry,
+  type DescMessage,
+  type Registry as Types,
+  toBinary,
+} from "@bufbuild/protobuf";
 import {
   type FileDescriptorProto,
   type FileDescriptorSet,
@@ -111,7 +117,9 @@ async function registerAll(
   const snapshot = registry.snapshot(namespace);
   return files.every((file) =>
     file.messageType.every(({ name }) => {
-      const desc = snapshot.types.getMessage(file.package === "" ? name : `${file.package}.${name}`);
+      const desc = snapshot.types.getMessage(
+        file.package === "" ? name : `${file.package}.${name}`,
+      );
       return desc?.file.proto.name !== file.name || isSameVersion(place, file);
     }),
   );

@@ -1,0 +1,189 @@
+import { randomUUIDv7 } from "node:crypto";
+import { copyFile, link, mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Archives } from "../archive/archive.ts";
+import { layoutOf } from "../collections/definitions.ts";
+import { CollectorError } from "../errors.ts";
+import type { Collection } from "../gen/collector/collection_pb.ts";
+import type { Limits } from "../lib/limits.ts";
+import { siblingModule } from "../lib/sibling-module.ts";
+import type { RecordStore, StorageEngine, StoreLocation } from "../storage/record-store.ts";
+import type { HeldContent, StoreIntake, StoreSnapshot } from "../storage/store-copies.ts";
+import { invalidArchive, ProblemsFound } from "./archive-failures.ts";
+import type { CopyRun } from "./copy-parts.ts";
+import type { ChainLink } from "./installer-chain.ts";
+import { recordCheckInput } from "./record-check.ts";
+import { replayChanges } from "./replay.ts";
+import type { ArchivedTypes } from "./schema-install.ts";
+
+export interface StoreMakerOptions {
+  readonly engine: StorageEngine;
+  readonly archives: Archives;
+  readonly limits: Limits;
+  readonly identities: readonly string[];
+  /** Absolute; for what is needed for a while. */
+  readonly scratchFolder: string;
+}
+
+export interface ChainWork {
+  readonly definition: Collection;
+  readonly types: ArchivedTypes;
+  readonly withoutFiles: boolean;
+  readonly run: CopyRun;
+}
+
+/** Makes stores from archives and snapshots, at locations that no definition names yet. */
+export class StoreMaker {
+  readonly #options: StoreMakerOptions;
+
+  constructor(options: StoreMakerOptions) {
+    this.#options = options;
+  }
+
+  /** Unpacks a full archive and checks all of it. @throws {ProblemsFound} */
+  async unpack(intake: StoreIntake, archive: ChainLink, work: ChainWork): Promise<void> {
+    const { manifest, contents } = archive;
+    const { definition, types, withoutFiles, run } = work;
+    const targets = new Map([["database", intake.dataPath]]);
+    if (!withoutFiles) {
+      for (const sha256 of contents.keys()) {
+        targets.set(`files/${sha256}`, await intake.contentPath(sha256));
+      }
+    }
+    await this.#unpack(archive, targets, run);
+    const found = await intake.check(
+      {
+        format: manifest.storeFormat,
+        revision: manifest.revision,
+        incarnation: manifest.incarnation,
+        recordCount: manifest.recordCount,
+        files: { count: manifest.fileCount, bytes: manifest.fileBytes },
+        layout: layoutOf(definition),
+        contents: withoutFiles ? undefined : contents,
+      },
+      {
+        module: siblingModule(import.meta.url, "record-check").href,
+        input: recordCheckInput(types.desc.typeName, types.descriptors),
+      },
+      {
+        signal: run.signal,
+        onProgress: (progress) => run.report({ ...progress, phase: "verifying" }),
+      },
+    );
+    if (found.length === 0) return;
+    throw new ProblemsFound(
+      found.map((description) => {
+        return { archive: archive.index, part: "database", offset: -1n, description };
+      }),
+      false,
+    );
+  }
+
+  /** Applies an incremental archive to a store that has the revision it is based on. @throws {ProblemsFound} */
+  async apply(store: RecordStore, archive: ChainLink, work: ChainWork): Promise<void> {
+    const { manifest, contents } = archive;
+    const { definition, types, withoutFiles, run } = work;
+    const folder = join(this.#options.scratchFolder, randomUUIDv7());
+    await mkdir(folder, { recursive: true });
+    try {
+      const changes = join(folder, "changes");
+      const targets = new Map([["changes", changes]]);
+      const hasFiles = manifest.includeFiles && !withoutFiles;
+      const pathOf = (sha256: string): string => join(folder, sha256);
+      if (hasFiles) for (const sha of contents.keys()) targets.set(`files/${sha}`, pathOf(sha));
+      await this.#unpack(archive, targets, run);
+      run.report({ phase: "applying changes" });
+      await replayChanges({
+        store,
+        changes,
+        definition,
+        types,
+        limits: this.#options.limits,
+        from: manifest.base?.revision ?? 0n,
+        to: manifest.revision,
+        contentOf: hasFiles ? (sha) => (contents.has(sha) ? pathOf(sha) : undefined) : undefined,
+        signal: run.signal,
+      });
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  /** Compares with what the archive says that the collection has. @throws {CollectorError} ARCHIVE_INVALID */
+  async checkCounts(store: RecordStore, archive: ChainLink, work: ChainWork): Promise<void> {
+    const { recordCount, fileCount, includeFiles } = archive.manifest;
+    const stats = await store.stats();
+    // Records go by themselves where there is an expiry, and their files with them.
+    const mayExpire = work.definition.expiry !== undefined;
+    const isRight = (found: bigint, wanted: bigint): boolean =>
+      mayExpire ? found <= wanted : found === wanted;
+    if (!isRight(stats.recordCount, recordCount)) {
+      throw invalidArchive(
+        `it has ${stats.recordCount} records, not the ${recordCount} it tells of`,
+      );
+    }
+    if (work.withoutFiles || !includeFiles) return;
+    const files = await store.files.stats();
+    if (isRight(files.count, fileCount)) return;
+    throw invalidArchive(`it has ${files.count} files, not the ${fileCount} it tells of`);
+  }
+
+  /** Completes an intake at a place that no definition names. What an earlier failure left there goes. */
+  async complete(intake: StoreIntake, location: StoreLocation): Promise<RecordStore> {
+    const { engine } = this.#options;
+    if (await engine.exists(location)) await engine.drop(location);
+    await intake.complete(location);
+    return engine.store(location);
+  }
+
+  async #unpack(
+    archive: ChainLink,
+    targets: ReadonlyMap<string, string>,
+    run: CopyRun,
+  ): Promise<void> {
+    const { archives, identities } = this.#options;
+    const { faults } = await archives.unpack({
+      path: archive.path,
+      identities,
+      targets,
+      signal: run.signal,
+      onProgress: (progress) => run.report({ ...progress, phase: "unpacking" }),
+    });
+    if (faults.length === 0) return;
+    throw new ProblemsFound(
+      faults.map((fault) => ({ archive: archive.index, ...fault })),
+      true,
+    );
+  }
+}
+
+/** Gives an intake the contents of a snapshot: as links where that is possible. */
+export async function linkContents(
+  intake: StoreIntake,
+  { contents }: StoreSnapshot,
+  { signal }: CopyRun,
+): Promise<void> {
+  for (const content of contents) {
+    signal.throwIfAborted();
+    await linkOrCopy(content, await intake.contentPath(content.sha256));
+  }
+}
+
+async function linkOrCopy({ path }: HeldContent, target: string): Promise<void> {
+  try {
+    await link(path, target);
+  } catch {
+    // Another file system, or one without links.
+    try {
+      await copyFile(path, target);
+    } catch (error) {
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      const isFull = code === "ENOSPC" || code === "EDQUOT";
+      throw new CollectorError(
+        isFull ? "DISK_FULL" : "STORAGE_UNAVAILABLE",
+        isFull ? "there is no room on the disk for a copy" : "a file could not be copied",
+        { cause: error },
+      );
+    }
+  }
+}

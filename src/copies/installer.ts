@@ -1,0 +1,384 @@
+import { randomUUIDv7 } from "node:crypto";
+import { mkdir, rm } from "node:fs/promises";
+import type { CollectionCatalog } from "../collections/catalog.ts";
+import { type CheckedDefinition, layoutOf, locationOf } from "../collections/definitions.ts";
+import { checkCollectionName, refuseSystemWrite } from "../collections/names.ts";
+import { typeNameOf } from "../collections/record-collection.ts";
+import { CollectorError } from "../errors.ts";
+import type { Collection, Origin } from "../gen/collector/collection_pb.ts";
+import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
+import type { Clock } from "../lib/clock.ts";
+import { checkNamespaceName } from "../registry/names.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { RecordStore, StoreLocation } from "../storage/record-store.ts";
+import type { StoreIntake } from "../storage/store-copies.ts";
+import { invalidArchive, ProblemsFound, unusableBase } from "./archive-failures.ts";
+import type {
+  ArchiveInstaller,
+  ArchiveKeys,
+  ArchiveProblem,
+  CopyRun,
+  InstalledCollection,
+  InstallRequest,
+} from "./copy-parts.ts";
+import { type ChainLink, checkChain } from "./installer-chain.ts";
+import { checkArchivedDefinition, installedDefinition } from "./installer-definition.ts";
+import {
+  type ChainWork,
+  linkContents,
+  StoreMaker,
+  type StoreMakerOptions,
+} from "./installer-store.ts";
+import { type ArchivedTypes, checkTypes, linkTypes, registerTypes } from "./schema-install.ts";
+
+export interface InstallerOptions extends Omit<StoreMakerOptions, "identities"> {
+  readonly catalog: CollectionCatalog;
+  readonly registry: Registry;
+  readonly keys: Pick<ArchiveKeys, "identities">;
+  readonly clock: Clock;
+  /** Id of this server, which local copies name as where they come from. */
+  readonly collectorId: string;
+}
+
+type Place = Pick<InstallRequest, "namespace" | "name" | "mode">;
+
+/** @param options its scratch folder is the installer's alone: what an earlier run has left in it goes. */
+export async function openInstaller(options: InstallerOptions): Promise<ArchiveInstaller> {
+  await rm(options.scratchFolder, { recursive: true, force: true });
+  await mkdir(options.scratchFolder, { recursive: true });
+  return createInstaller(options);
+}
+
+/** As {@link openInstaller}, with the scratch folder as it is. */
+export function createInstaller(options: InstallerOptions): ArchiveInstaller {
+  return new Installer(options);
+}
+
+class Installer implements ArchiveInstaller {
+  readonly #options: InstallerOptions;
+  readonly #maker: StoreMaker;
+  /** Names that something is being installed at. */
+  readonly #busy = new Set<string>();
+
+  constructor(options: InstallerOptions) {
+    this.#options = options;
+    this.#maker = new StoreMaker({ ...options, identities: options.keys.identities });
+  }
+
+  async install(request: InstallRequest, run: CopyRun): Promise<InstalledCollection> {
+    return this.#alone(request, async () => {
+      const onto = request.onto ?? false;
+      const chain = await this.#readChain(request.chain, onto);
+      const last = chain.at(-1) ?? chain[0];
+      const replaces = this.#destination(request, last.collection.collectionId);
+      const { work, checked } = this.#work(last, request, request.withoutFiles ?? false, run);
+      checkSameLayout(chain, work);
+      await checkTypes(work.types, this.#placeOf(request));
+      const location = newLocation(replaces);
+      try {
+        await using intake = await this.#options.engine.intake();
+        if (onto) await this.#takeBase(intake, chain[0], replaces, run);
+        else await this.#maker.unpack(intake, chain[0], work);
+        const store = await this.#complete(intake, location, run);
+        if (request.withoutFiles === true) await store.files.replaceAll([], () => undefined);
+        for (const archive of onto ? chain : chain.slice(1)) {
+          await this.#maker.apply(store, archive, work);
+        }
+        await this.#maker.checkCounts(store, last, work);
+        const { incarnation, revision } = last.manifest;
+        const origin = { ...request.origin, incarnation, revision };
+        return await this.#publish(
+          {
+            place: request,
+            checked,
+            types: work.types,
+            source: last.collection,
+            replaces,
+            location,
+          },
+          origin,
+          store,
+          run,
+        );
+      } catch (error) {
+        await this.#dropUnless(error, location);
+        throw error instanceof ProblemsFound ? error.toError() : error;
+      }
+    });
+  }
+
+  async verify(paths: readonly string[], run: CopyRun): Promise<readonly ArchiveProblem[]> {
+    const { archives, keys, engine } = this.#options;
+    const problems: ArchiveProblem[] = [];
+    const contents: (BackupMetadata_Content | undefined)[] = [];
+    for (const [index, path] of paths.entries()) {
+      const { manifest, faults } = await archives.unpack({
+        path,
+        identities: keys.identities,
+        targets: new Map(),
+        signal: run.signal,
+        onProgress: (progress) => run.report({ ...progress, phase: "reading" }),
+      });
+      problems.push(...faults.map((fault) => ({ archive: index, ...fault })));
+      contents.push(manifest?.content);
+    }
+    if (problems.length > 0) return problems;
+    if (contents.every((content) => content === BackupMetadata_Content.REGISTRY)) return [];
+    const location = newLocation(undefined);
+    try {
+      const chain = await this.#readChain(paths, false);
+      const last = chain.at(-1) ?? chain[0];
+      const place = { namespace: "default", name: "verified" };
+      const { work } = this.#work(last, place, false, run);
+      checkSameLayout(chain, work);
+      await using intake = await engine.intake();
+      await this.#maker.unpack(intake, chain[0], work);
+      if (chain.length > 1) {
+        const store = await this.#complete(intake, location, run);
+        for (const archive of chain.slice(1)) await this.#maker.apply(store, archive, work);
+        await this.#maker.checkCounts(store, last, work);
+      }
+      return [];
+    } catch (error) {
+      if (error instanceof ProblemsFound) return error.problems;
+      if (!(error instanceof CollectorError) || error.reason !== "ARCHIVE_INVALID") throw error;
+      const description = error.message;
+      return [{ archive: paths.length - 1, part: "manifest", offset: -1n, description }];
+    } finally {
+      if (await engine.exists(location)) await engine.drop(location);
+    }
+  }
+
+  async clone(
+    request: Parameters<ArchiveInstaller["clone"]>[0],
+    run: CopyRun,
+  ): Promise<InstalledCollection & { readonly bytes: bigint }> {
+    const { catalog, registry, limits, engine, collectorId } = this.#options;
+    return this.#alone(request, async () => {
+      const { source, includeFiles } = request;
+      const sourceStore = catalog.store(source.namespace, source.name);
+      const collection = catalog.get(source);
+      const replaces = this.#destination(request, collection.collectionId);
+      const typeName = typeNameOf(collection);
+      const schema = registry.closure(source.namespace, [], [typeName]);
+      const types = linkTypes(schema, typeName, registry);
+      const checked = checkArchivedDefinition(collection, request, types, limits);
+      await checkTypes(types, this.#placeOf(request));
+      const location = newLocation(replaces);
+      try {
+        await using intake = await engine.intake();
+        await using snapshot = await sourceStore.snapshot({
+          path: intake.dataPath,
+          files: includeFiles,
+          signal: run.signal,
+          onProgress: (progress) => run.report({ ...progress, phase: "copying" }),
+        });
+        await linkContents(intake, snapshot, run);
+        const store = await this.#complete(intake, location, run);
+        await settleIndexes(store, collection, run);
+        const { incarnation, revision, recordCount } = snapshot;
+        const stats = await store.stats();
+        if (collection.expiry === undefined && stats.recordCount !== recordCount) {
+          throw new CollectorError("STORAGE_CORRUPT", "a copy has not the records of its source");
+        }
+        const origin = {
+          backupId: "",
+          collectorId,
+          collection: { $typeName: "collector.NamespacedName" as const, ...source },
+          collectionId: collection.collectionId,
+          incarnation,
+          revision,
+        };
+        const installed = await this.#publish(
+          { place: request, checked, types, source: collection, replaces, location },
+          origin,
+          store,
+          run,
+        );
+        return { ...installed, bytes: snapshot.dataBytes + snapshot.files.bytes };
+      } catch (error) {
+        await this.#dropUnless(error, location);
+        throw error;
+      }
+    });
+  }
+
+  /** Registers the types and makes the collection visible: what comes last. */
+  async #publish(
+    made: {
+      readonly place: Place;
+      readonly checked: CheckedDefinition;
+      readonly types: ArchivedTypes;
+      readonly source: Collection;
+      readonly replaces: Collection | undefined;
+      readonly location: StoreLocation;
+    },
+    origin: Omit<Origin, "$typeName" | "copiedAt">,
+    store: RecordStore,
+    run: CopyRun,
+  ): Promise<InstalledCollection> {
+    const { catalog, clock, registry } = this.#options;
+    const { place, types, location, replaces } = made;
+    run.report({ phase: "installing" });
+    const { recordCount } = await store.stats();
+    const { count: fileCount } = await store.files.stats();
+    run.signal.throwIfAborted();
+    const isCurrent = await registerTypes(types, this.#placeOf(place));
+    const typeVersion = registry.snapshot(place.namespace).typeVersion(types.desc.typeName);
+    const definition = installedDefinition({
+      ...made,
+      collectionId: location.storeId,
+      generation: location.generation,
+      typeVersion: isCurrent ? typeVersion : 0n,
+      origin,
+      nowUs: clock.nowUs(),
+    });
+    const collection = await catalog.install(definition, { replaces, outdated: !isCurrent });
+    if (!isCurrent) await catalog.followTypes(place.namespace);
+    return { collection, recordCount, fileCount };
+  }
+
+  /** Copies what is there, for changes to be applied to. @throws {CollectorError} BASE_UNUSABLE */
+  async #takeBase(
+    intake: StoreIntake,
+    { manifest: { base } }: ChainLink,
+    current: Collection | undefined,
+    run: CopyRun,
+  ): Promise<void> {
+    const origin = current?.origin;
+    if (base === undefined || current === undefined || origin === undefined) {
+      throw unusableBase("there is no copy that they are based on");
+    }
+    if (origin.incarnation !== base.incarnation || origin.revision !== base.revision) {
+      throw unusableBase("they are based on another moment than the copy that is there");
+    }
+    const store = this.#options.catalog.store(current.namespace, current.name);
+    await using snapshot = await store.snapshot({
+      path: intake.dataPath,
+      files: true,
+      signal: run.signal,
+      onProgress: (progress) => run.report({ ...progress, phase: "copying" }),
+    });
+    if (snapshot.revision !== base.revision) {
+      throw unusableBase("the copy that is there was written to since it was made");
+    }
+    await linkContents(intake, snapshot, run);
+  }
+
+  async #readChain(paths: readonly string[], onto: boolean): Promise<[ChainLink, ...ChainLink[]]> {
+    const { archives, keys } = this.#options;
+    const read: { path: string; manifest: Awaited<ReturnType<typeof archives.manifest>> }[] = [];
+    for (const path of paths) {
+      read.push({ path, manifest: await archives.manifest(path, keys.identities) });
+    }
+    return checkChain(read, onto);
+  }
+
+  #work(
+    last: ChainLink,
+    place: Pick<Place, "namespace" | "name">,
+    withoutFiles: boolean,
+    run: CopyRun,
+  ): { work: ChainWork; checked: CheckedDefinition } {
+    const { registry, limits } = this.#options;
+    const types = linkTypes(last.manifest.schema, typeNameOf(last.collection), registry);
+    const checked = checkArchivedDefinition(last.collection, place, types, limits);
+    return { checked, work: { definition: definitionOf(last, checked), types, withoutFiles, run } };
+  }
+
+  /** What is there already. @throws {CollectorError} COLLECTION_EXISTS */
+  #destination({ namespace, name, mode }: Place, sourceId: string): Collection | undefined {
+    const current = this.#options.catalog.find(namespace, name);
+    if (current === undefined || mode === "replace") return current;
+    if (mode === "refresh" && current.origin?.collectionId === sourceId) return current;
+    const description =
+      mode === "create"
+        ? `there is a collection ${name} in namespace ${namespace} already`
+        : `collection ${name} in namespace ${namespace} is no copy of this source`;
+    throw new CollectorError("COLLECTION_EXISTS", description, {
+      subject: { namespace, collection: name },
+    });
+  }
+
+  async #alone<T>({ namespace, name }: Place, work: () => Promise<T>): Promise<T> {
+    checkNamespaceName(namespace, "namespace");
+    refuseSystemWrite(namespace);
+    checkCollectionName(name, "name");
+    const key = `${namespace}/${name}`;
+    if (this.#busy.has(key)) {
+      const problem = `another copy is being installed as ${key}; wait for it or cancel it`;
+      throw new CollectorError("OPERATION_RUNNING", problem, {
+        subject: { namespace, collection: name },
+      });
+    }
+    this.#busy.add(key);
+    try {
+      return await work();
+    } finally {
+      this.#busy.delete(key);
+    }
+  }
+
+  #placeOf({ namespace }: Place): { registry: Registry; namespace: string } {
+    return { registry: this.#options.registry, namespace };
+  }
+
+  async #complete(
+    intake: StoreIntake,
+    location: StoreLocation,
+    run: CopyRun,
+  ): Promise<RecordStore> {
+    run.signal.throwIfAborted();
+    return this.#maker.complete(intake, location);
+  }
+
+  /** If it is unknown whether the definition is on the disk, the next start finds out. */
+  async #dropUnless(error: unknown, location: StoreLocation): Promise<void> {
+    if (error instanceof CollectorError && error.reason === "WRITE_OUTCOME_UNKNOWN") return;
+    const { engine } = this.#options;
+    // The failure is told; a store that cannot be dropped now goes at the next start.
+    await engine.drop(location).catch(() => undefined);
+  }
+}
+
+function newLocation(replaces: Collection | undefined): StoreLocation {
+  if (replaces === undefined) return { storeId: randomUUIDv7(), generation: 1n };
+  const { storeId, generation } = locationOf(replaces);
+  return { storeId, generation: generation + 1n };
+}
+
+/** The archive's definition with all defaults filled in. */
+function definitionOf({ collection }: ChainLink, checked: CheckedDefinition): Collection {
+  const { indexedFields, durability, textSearch, vectorFields, expiry } = checked;
+  const { textSearch: _textSearch, expiry: _expiry, ...rest } = collection;
+  return {
+    ...rest,
+    indexedFields,
+    durability,
+    vectorFields,
+    ...(textSearch === undefined ? {} : { textSearch }),
+    ...(expiry === undefined ? {} : { expiry }),
+  };
+}
+
+function checkSameLayout(chain: readonly ChainLink[], { definition }: ChainWork): void {
+  const wanted = JSON.stringify(layoutOf(definition));
+  for (const { collection, index } of chain) {
+    const layout = { ...collection, durability: definition.durability };
+    if (JSON.stringify(layoutOf(layout)) === wanted) continue;
+    throw invalidArchive(`archive ${index + 1} has other indexes than those after it`);
+  }
+}
+
+/** Finishes what the source was about to do when it was copied. */
+async function settleIndexes(store: RecordStore, source: Collection, run: CopyRun): Promise<void> {
+  const { indexes } = await store.stats();
+  const isReady = (path: string): boolean =>
+    indexes.some((index) => index.path === path && index.state === "ready");
+  for (const { path } of indexes) {
+    if (!source.indexedFields.includes(path)) await store.dropIndex(path);
+  }
+  for (const path of source.indexedFields) {
+    if (!isReady(path)) await store.addIndex({ path }, { signal: run.signal });
+  }
+}
