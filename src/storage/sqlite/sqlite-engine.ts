@@ -4,8 +4,10 @@ import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
 import { type Log, silentLog } from "../../lib/log.ts";
 import type { RecordStore, StorageEngine, StoreLocation } from "../record-store.ts";
+import type { StoreIntake } from "../store-copies.ts";
 import type { StoreLayout } from "../store-layout.ts";
 import { assertSqliteVersion } from "./connection.ts";
+import { SqliteIntake } from "./copies/sqlite-intake.ts";
 import { PointReads } from "./point-reads.ts";
 import { ReaderPool } from "./reader/reader-pool.ts";
 import { ScanPool } from "./reader/scan-pool.ts";
@@ -14,6 +16,7 @@ import { SqliteRecordStore, type StoreParts } from "./sqlite-record-store.ts";
 import { StoreFolders } from "./store-folders.ts";
 import { StoreGate } from "./store-gate.ts";
 import { storeKeyOf } from "./store-paths.ts";
+import { diskFull } from "./translate-error.ts";
 import { DiskReserve } from "./writer/disk-reserve.ts";
 import { WriterPool } from "./writer/writer-pool.ts";
 
@@ -123,6 +126,13 @@ export class SqliteEngine implements StorageEngine {
       gate.open();
       throw error;
     }
+  }
+
+  async intake(): Promise<StoreIntake> {
+    this.#checkOpen();
+    const { folders, clock, reserve } = this.#parts;
+    if (reserve.low) throw diskFull();
+    return SqliteIntake.open({ folders, clock });
   }
 
   async list(): Promise<readonly StoreLocation[]> {

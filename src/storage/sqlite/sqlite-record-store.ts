@@ -22,9 +22,10 @@ import type {
   Write,
   WriteOutcome,
 } from "../record-store.ts";
-import type { CopyOptions, StoreChanges } from "../store-copies.ts";
+import type { CopyOptions, SnapshotOptions, StoreChanges, StoreSnapshot } from "../store-copies.ts";
 import type { IndexDefinition, StoreShape } from "../store-layout.ts";
 import type { StoredRecord } from "../stored-record.ts";
+import { snapshotStore } from "./copies/snapshot-store.ts";
 import { hasCode } from "./file-sync.ts";
 import { SqliteStoreFiles } from "./files/sqlite-store-files.ts";
 import { HeldChanges } from "./held-changes.ts";
@@ -190,6 +191,17 @@ export class SqliteRecordStore implements RecordStore {
     // The store counts as used until the scan has let go of it.
     void gate.use(() => scan.ended).catch(() => undefined);
     return scan;
+  }
+
+  async snapshot(options: SnapshotOptions): Promise<StoreSnapshot> {
+    const { sizeBytes } = await this.stats();
+    const gate = this.#gate;
+    const signals = options.signal === undefined ? [] : [options.signal];
+    const signal = AbortSignal.any([gate.ending, ...signals]);
+    const { storesFolder, clock } = this.#parts;
+    const path = join(storesFolder, this.#key, dataFileName);
+    const source = { path, sizeBytes, files: this.files, nowUs: clock.nowUs() };
+    return gate.use(() => snapshotStore(source, { ...options, signal }));
   }
 
   async changesSince(

@@ -179,6 +179,11 @@ export class SqliteStoreFiles implements StoreFiles {
     return this.#content.hold((sha256s) => void this.#reconsider(sha256s));
   }
 
+  /** Where content is, or would be. */
+  pathOf(sha256: string): string {
+    return this.#content.pathOf(sha256);
+  }
+
   /** Each content once that these files have, and where it is. */
   contentsOf(files: readonly StoredFile[]): readonly HeldContent[] {
     const contents = new Map<string, HeldContent>();

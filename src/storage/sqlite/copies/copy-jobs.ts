@@ -1,0 +1,37 @@
+import type { CopyExpectation, CopyFacts, CopyProgress, RecordCheck } from "../../store-copies.ts";
+import type { Failure } from "../failure.ts";
+
+/** What a copy process is told to do. It does one thing and ends. */
+export type CopyJob =
+  | {
+      readonly kind: "snapshot";
+      readonly source: string;
+      readonly target: string;
+      readonly files: boolean;
+      readonly nowUs: bigint;
+    }
+  | {
+      readonly kind: "check";
+      readonly path: string;
+      readonly expected: CopyExpectation;
+      readonly record: RecordCheck | undefined;
+      readonly nowUs: bigint;
+    }
+  | { readonly kind: "complete"; readonly path: string };
+
+/** What a snapshot found inside of itself. */
+export interface SnapshotFacts extends CopyFacts {
+  /** Each content once. */
+  readonly contents: readonly { readonly sha256: string; readonly sizeBytes: bigint }[];
+}
+
+export interface CopyResults {
+  readonly snapshot: SnapshotFacts;
+  readonly check: readonly string[];
+  readonly complete: undefined;
+}
+
+export type CopyReport =
+  | { readonly kind: "progress"; readonly progress: CopyProgress }
+  | { readonly kind: "done"; readonly result: CopyResults[keyof CopyResults] }
+  | { readonly kind: "failed"; readonly failure: Failure };

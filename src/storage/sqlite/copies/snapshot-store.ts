@@ -1,0 +1,47 @@
+import { rm, stat } from "node:fs/promises";
+import type { HeldContent, SnapshotOptions, StoreSnapshot } from "../../store-copies.ts";
+import type { SqliteStoreFiles } from "../files/sqlite-store-files.ts";
+import { translateError } from "../translate-error.ts";
+import { syncWhileGrowing } from "./paced-sync.ts";
+import { runCopyJob } from "./run-copy-job.ts";
+
+/** Copies a store. What it has of files stays in the store until the copy is disposed. */
+export async function snapshotStore(
+  source: {
+    readonly path: string;
+    readonly sizeBytes: bigint;
+    readonly files: SqliteStoreFiles;
+    readonly nowUs: bigint;
+  },
+  { path, files, signal, onProgress }: SnapshotOptions,
+): Promise<StoreSnapshot> {
+  // Before the moment of the copy, so that all contents of that moment stay.
+  const held = files ? source.files.hold() : undefined;
+  try {
+    const onSize = (done: bigint): void => onProgress?.({ done, total: source.sizeBytes });
+    const { nowUs } = source;
+    const job = { kind: "snapshot", source: source.path, target: path, files, nowUs } as const;
+    await using _pace = syncWhileGrowing(path, onSize);
+    const { contents, ...facts } = await runCopyJob(job, { signal });
+    const { size } = await stat(path);
+    const found: HeldContent[] = contents.map(({ sha256, sizeBytes }) => ({
+      sha256,
+      sizeBytes,
+      path: source.files.pathOf(sha256),
+    }));
+    return {
+      ...facts,
+      dataBytes: BigInt(size),
+      contents: found,
+      async [Symbol.asyncDispose]() {
+        held?.[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    held?.[Symbol.dispose]();
+    await rm(path, { force: true });
+    await rm(`${path}-journal`, { force: true });
+    if (signal?.aborted === true) throw signal.reason;
+    throw translateError(error);
+  }
+}

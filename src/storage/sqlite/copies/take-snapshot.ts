@@ -1,0 +1,96 @@
+import { randomUUID } from "node:crypto";
+import { DatabaseSync } from "node:sqlite";
+import { pathToFileURL } from "node:url";
+import { integerOf, textOf } from "../connection.ts";
+import { syncPathSync } from "../file-sync.ts";
+import { countExpired, indexTableName, readMeta, readSchemaVersion } from "../schema.ts";
+import { textTableName } from "../search-tables.ts";
+import { vectorTableNames } from "../vectors/vector-table.ts";
+import type { CopyJob, SnapshotFacts } from "./copy-jobs.ts";
+
+/** How long to wait for a lock of a writer, in ms. */
+const busyMs = 10_000;
+
+/** Copies a store into a new file, as it is at one moment; blocks. The file is not waited for. */
+export function takeSnapshot(job: CopyJob & { readonly kind: "snapshot" }): SnapshotFacts {
+  const source = open(job.source, "ro");
+  try {
+    source.exec("PRAGMA temp_store = MEMORY; PRAGMA synchronous = OFF");
+    source.prepare("VACUUM INTO ?").run(job.target);
+  } finally {
+    source.close();
+  }
+  const copy = open(job.target, "rw");
+  try {
+    copy.exec("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; BEGIN");
+    dropUnfinished(copy);
+    copy.exec("DELETE FROM request");
+    if (!job.files) {
+      copy.exec("DELETE FROM file; UPDATE meta SET file_count = 0, file_bytes = 0");
+    }
+    copy.exec("DELETE FROM file_garbage; COMMIT");
+    return factsOf(copy, job.nowUs);
+  } finally {
+    copy.close();
+  }
+}
+
+/** Makes a copy that was checked a store of its own, durably; blocks. */
+export function completeCopy(path: string): undefined {
+  const db = open(path, "rw");
+  try {
+    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; BEGIN");
+    db.prepare("UPDATE meta SET incarnation = ?").run(randomUUID());
+    db.exec("DELETE FROM request; DELETE FROM file_garbage; COMMIT");
+  } finally {
+    db.close();
+  }
+  syncPathSync(path);
+}
+
+/** The name that says what reads a database of this version. */
+export function formatOf(db: DatabaseSync): string {
+  return `sqlite/${readSchemaVersion(db)}`;
+}
+
+function factsOf(db: DatabaseSync, nowUs: bigint): SnapshotFacts {
+  const { revision, incarnation, recordCount, fileCount, fileBytes } = readMeta(db);
+  const contents = db
+    .prepare("SELECT DISTINCT sha256, size FROM file")
+    .all()
+    .map((row) => ({ sha256: textOf(row, "sha256"), sizeBytes: integerOf(row, "size") }));
+  return {
+    format: formatOf(db),
+    revision,
+    incarnation,
+    recordCount: recordCount - countExpired(db, nowUs),
+    files: { count: fileCount, bytes: fileBytes },
+    contents,
+  };
+}
+
+/** A copy has only what is in use: what is being built or dropped at its moment is not. */
+function dropUnfinished(db: DatabaseSync): void {
+  const fields = db.prepare("SELECT number FROM field_index WHERE state <> 'ready'").all();
+  for (const row of fields) {
+    db.exec(`DROP TABLE IF EXISTS ${indexTableName(integerOf(row, "number"))}`);
+  }
+  db.exec("DELETE FROM field_index WHERE state <> 'ready'");
+  const searches = db.prepare("SELECT number, kind FROM search_index WHERE state <> 'ready'").all();
+  for (const row of searches) {
+    const number = integerOf(row, "number");
+    const tables =
+      textOf(row, "kind") === "text" ? [textTableName(number)] : vectorTableNames(number);
+    for (const table of tables) db.exec(`DROP TABLE IF EXISTS ${table}`);
+  }
+  if (searches.length === 0) return;
+  db.exec("DELETE FROM search_index WHERE state <> 'ready'; UPDATE meta SET shape = shape + 1");
+}
+
+function open(path: string, mode: "ro" | "rw"): DatabaseSync {
+  const url = pathToFileURL(path);
+  url.searchParams.set("mode", mode);
+  const db = new DatabaseSync(url, { readBigInts: true, defensive: true, timeout: busyMs });
+  db.exec("PRAGMA trusted_schema = OFF");
+  return db;
+}
