@@ -1,0 +1,210 @@
+import assert from "node:assert/strict";
+import { copyFile, link, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import type { RecordStore, StorageEngine } from "../../record-store.ts";
+import type { CopyExpectation, StoreIntake, StoreSnapshot } from "../../store-copies.ts";
+import { putFile, readText } from "../../testing/copied-stores.ts";
+import { contentOf, people, peopleLayout } from "../../testing/engine-harness.ts";
+import { openSqliteHarness } from "../../testing/sqlite-harness.ts";
+
+const copied = { storeId: "copied", generation: 1n };
+
+interface Folder extends AsyncDisposable {
+  readonly path: string;
+}
+
+async function folder(): Promise<Folder> {
+  const path = await mkdtemp(join(tmpdir(), "collector-copies-"));
+  return {
+    path,
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+  };
+}
+
+async function filled(engine: StorageEngine, count: number): Promise<RecordStore> {
+  await engine.create(people, peopleLayout);
+  const store = engine.store(people);
+  const steps = Array.from({ length: count }, (_, age) => ({
+    kind: "create" as const,
+    id: `p${age}`,
+    content: contentOf({ name: `Ada n${age}`, age }),
+    labels: { age: String(age) },
+  }));
+  await store.write({ steps });
+  return store;
+}
+
+function expectationOf(snapshot: StoreSnapshot): CopyExpectation {
+  const { format, revision, incarnation, recordCount, files, contents } = snapshot;
+  return {
+    format,
+    revision,
+    incarnation,
+    recordCount,
+    files,
+    layout: peopleLayout,
+    contents: new Map(contents.map(({ sha256, sizeBytes }) => [sha256, sizeBytes])),
+  };
+}
+
+async function bring(intake: StoreIntake, snapshot: StoreSnapshot): Promise<void> {
+  for (const { sha256, path } of snapshot.contents) {
+    await link(path, await intake.contentPath(sha256));
+  }
+}
+
+/** What can be found in a store. */
+async function stateOf(store: RecordStore): Promise<unknown> {
+  const { records } = await store.list({ limit: 1000 });
+  const { revision, recordCount, indexes, durability } = await store.stats();
+  return { records, revision, recordCount, indexes, durability };
+}
+
+describe("copies", () => {
+  it("make a store that equals the one they are of", async () => {
+    await using harness = await openSqliteHarness();
+    const { engine } = harness;
+    const store = await filled(engine, 50);
+    await putFile(store, "p1", "photo", "a photo");
+    await store.write({ steps: [{ kind: "delete", id: "p7" }] });
+    await using intake = await engine.intake();
+    await using snapshot = await store.snapshot({ path: intake.dataPath, files: true });
+    assert.deepEqual([snapshot.recordCount, snapshot.files], [49n, { count: 1n, bytes: 7n }]);
+    await bring(intake, snapshot);
+    assert.deepEqual(await intake.check(expectationOf(snapshot), undefined), []);
+    await intake.complete(copied);
+    await harness.reopen();
+    const [one, other] = [harness.engine.store(people), harness.engine.store(copied)];
+    assert.deepEqual(await stateOf(other), await stateOf(one));
+    const file = await other.files.stat("p1", "photo");
+    assert.ok(file);
+    assert.equal(await readText(other, file), "a photo");
+    assert.notEqual((await other.stats()).incarnation, (await one.stats()).incarnation);
+    assert.deepEqual((await other.changes(0n, 100)).changes, (await one.changes(0n, 100)).changes);
+  });
+
+  it("are of one moment while records are written", async () => {
+    await using harness = await openSqliteHarness();
+    const store = await filled(harness.engine, 200);
+    let isOver = false;
+    const writing = (async () => {
+      // All records change together: a copy with some of them is of no moment.
+      for (let round = 0; !isOver; round += 1) {
+        const steps = Array.from({ length: 200 }, (_, age) => ({
+          kind: "update" as const,
+          id: `p${age}`,
+          content: contentOf({ name: `round ${round}`, age }),
+          labels: undefined,
+        }));
+        await store.write({ steps });
+      }
+    })();
+    for (let copy = 0; copy < 3; copy += 1) {
+      await using intake = await harness.engine.intake();
+      await using snapshot = await store.snapshot({ path: intake.dataPath, files: false });
+      assert.deepEqual(await intake.check(expectationOf(snapshot), undefined), []);
+      const location = { storeId: `copy-${copy}`, generation: 1n };
+      await intake.complete(location);
+      const { records } = await harness.engine.store(location).list({ limit: 1000 });
+      const names = new Set(records.map(({ data }) => Buffer.from(data).toString().split(",")[0]));
+      // Before the first round each record has a name of its own.
+      assert.ok(names.size === 1 || names.size === 200);
+      assert.equal(records.length, 200);
+    }
+    isOver = true;
+    await writing;
+  });
+
+  it("keep the content of files that go while they are held, and can leave files out", async () => {
+    await using harness = await openSqliteHarness();
+    await using scratch = await folder();
+    const store = await filled(harness.engine, 3);
+    await putFile(store, "p1", "photo", "a photo");
+    const path = join(scratch.path, "copy");
+    await using snapshot = await store.snapshot({ path, files: true });
+    await store.files.remove("p1", "photo");
+    await store.files.sweep();
+    const [content] = snapshot.contents;
+    assert.equal(await readFile(content?.path ?? "", "utf8"), "a photo");
+    const without = join(scratch.path, "without");
+    await using other = await store.snapshot({ path: without, files: false });
+    assert.deepEqual([other.files, other.contents], [{ count: 0n, bytes: 0n }, []]);
+  });
+
+  it("leave nothing when they are cancelled or dropped", async () => {
+    await using harness = await openSqliteHarness();
+    await using scratch = await folder();
+    const store = await filled(harness.engine, 500);
+    const path = join(scratch.path, "copy");
+    const abort = new AbortController();
+    const copying = store.snapshot({ path, files: true, signal: abort.signal });
+    abort.abort(new Error("enough"));
+    await assert.rejects(copying, /enough/);
+    await assert.rejects(readFile(path), { code: "ENOENT" });
+    {
+      await using intake = await harness.engine.intake();
+      await writeFile(intake.dataPath, "not complete");
+    }
+    assert.deepEqual(await harness.engine.list(), [people]);
+  });
+
+  it("are refused with whatever byte changed, unless nothing can be seen of it", async () => {
+    await using harness = await openSqliteHarness();
+    await using scratch = await folder();
+    const store = await filled(harness.engine, 20);
+    const path = join(scratch.path, "copy");
+    await using snapshot = await store.snapshot({ path, files: true });
+    const whole = await readFile(path);
+    const expected = expectationOf(snapshot);
+    await fc.assert(
+      fc.asyncProperty(fc.nat(whole.length - 1), fc.nat(254), async (at, change) => {
+        await using intake = await harness.engine.intake();
+        const bytes = Buffer.from(whole);
+        bytes[at] = (bytes[at] ?? 0) ^ (change + 1);
+        await writeFile(intake.dataPath, bytes);
+        // It ends, and says so or finds nothing: bytes in free space are of no matter.
+        const problems = await intake.check(expected, undefined);
+        assert.ok(problems.every((problem) => !problem.includes(scratch.path)));
+      }),
+      { numRuns: 15 },
+    );
+    for (const length of [0, 10, 4096, whole.length - 1]) {
+      await using intake = await harness.engine.intake();
+      await writeFile(intake.dataPath, whole.subarray(0, length));
+      assert.notDeepEqual(await intake.check(expected, undefined), []);
+    }
+  });
+
+  for (const [what, sql] of Object.entries({
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON record BEGIN DELETE FROM file; END",
+    "a view": "CREATE VIEW v AS SELECT 1",
+    "another table": "CREATE TABLE x (y)",
+    "a missing index": "DROP INDEX record_version",
+    "another version": "PRAGMA user_version = 99",
+    "a wrong count": "UPDATE meta SET record_count = 7",
+    "a record of later": "UPDATE record SET version = 999999 WHERE id = 'p1'",
+    "a file without content":
+      "INSERT INTO file VALUES ('p1', 'x', 'abc', 3, '', 0, 0); UPDATE meta SET file_count = 1, file_bytes = 3",
+    "an index that is not complete": "UPDATE field_index SET state = 'building'",
+    "labels that are none": "UPDATE record SET labels = 'x' WHERE id = 'p1'",
+  })) {
+    it(`are refused with ${what}`, async () => {
+      await using harness = await openSqliteHarness();
+      await using scratch = await folder();
+      const store = await filled(harness.engine, 20);
+      const path = join(scratch.path, "copy");
+      await using snapshot = await store.snapshot({ path, files: true });
+      await using intake = await harness.engine.intake();
+      await copyFile(path, intake.dataPath);
+      const db = new DatabaseSync(intake.dataPath);
+      db.exec(sql);
+      db.close();
+      const problems = await intake.check(expectationOf(snapshot), undefined);
+      assert.notDeepEqual(problems, []);
+    });
+  }
+});
