@@ -1,0 +1,173 @@
+import { lstat, mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
+import { basename, dirname, isAbsolute, join, relative, sep } from "node:path";
+import { CollectorError, invalidField } from "../errors.ts";
+
+/** Starts the name of an archive that is being written; what a crash leaves of them goes at the next start. */
+export const unfinishedPrefix = ".new-";
+
+const segmentPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/;
+const pathBytesMax = 1024;
+
+/** A place for an archive. */
+export interface BackupPlace {
+  /** Absolute; the backup folder that it is in. */
+  readonly root: string;
+  /** Absolute. */
+  readonly path: string;
+  /** As it is told to callers: relative to the server's own folder, absolute in another one. */
+  readonly storagePath: string;
+}
+
+/** The folders that backups may be in, and nothing beside them. */
+export class BackupFolders {
+  readonly #own: string;
+  readonly #roots: readonly string[];
+
+  private constructor(own: string, roots: readonly string[]) {
+    this.#own = own;
+    this.#roots = roots;
+  }
+
+  /**
+   * Makes the server's own folder if need be, and removes what a crash has left in it.
+   *
+   * @param own absolute
+   * @param roots further ones, absolute, which exist
+   * @throws {CollectorError} ARGUMENT_INVALID for a root that is no folder
+   */
+  static async open(own: string, roots: readonly string[]): Promise<BackupFolders> {
+    await mkdir(own, { recursive: true });
+    const real: string[] = [];
+    for (const root of roots) {
+      if (!isAbsolute(root)) throw badRoot(root, "is not absolute");
+      try {
+        real.push(await realpath(root));
+      } catch {
+        throw badRoot(root, "cannot be found");
+      }
+    }
+    const folders = new BackupFolders(await realpath(own), real);
+    for (const root of [folders.#own, ...real]) await removeUnfinished(root);
+    return folders;
+  }
+
+  /** The server's own folder. */
+  get own(): string {
+    return this.#own;
+  }
+
+  /** Where an archive is, from what its backup says. */
+  pathOf(storagePath: string): string {
+    return isAbsolute(storagePath) ? storagePath : join(this.#own, storagePath);
+  }
+
+  /**
+   * The place that a caller's path stands for, in a backup folder whatever the text is.
+   *
+   * @throws {CollectorError} ARGUMENT_INVALID naming the field
+   */
+  async locate(given: string, field: string): Promise<BackupPlace> {
+    const { root, inside } = this.#split(given, field);
+    const segments = inside.split("/");
+    if (Buffer.byteLength(given) > pathBytesMax || !segments.every((s) => segmentPattern.test(s))) {
+      throw invalidField(
+        "ARGUMENT_INVALID",
+        field,
+        `is no path in the backup folder: up to ${pathBytesMax} bytes, names of A-Z a-z 0-9 . _ - apart by /, each beginning with a letter or digit`,
+      );
+    }
+    const path = join(root, ...segments);
+    await checkParents(root, path, field);
+    return { root, path, storagePath: root === this.#own ? relative(root, path) : path };
+  }
+
+  #split(given: string, field: string): { readonly root: string; readonly inside: string } {
+    if (!isAbsolute(given)) return { root: this.#own, inside: given };
+    for (const root of [...this.#roots, this.#own]) {
+      if (given.startsWith(root + sep)) return { root, inside: given.slice(root.length + 1) };
+    }
+    throw invalidField(
+      "ARGUMENT_INVALID",
+      field,
+      "is absolute and in no folder of `backupRoots`; send a name or a relative path",
+    );
+  }
+}
+
+/**
+ * Gives a whole archive its name, durably, unless there is something of that name.
+ *
+ * @throws {CollectorError} BACKUP_EXISTS
+ */
+export async function putInPlace(unfinished: string, path: string): Promise<void> {
+  // Takes the name first: a rename would replace what has it.
+  const placeholder = await open(path, "wx").catch((error: unknown) => {
+    if (hasCode(error, "EEXIST", "EISDIR")) throw existing();
+    throw error;
+  });
+  await placeholder.close();
+  await rename(unfinished, path);
+  await syncFolder(dirname(path));
+}
+
+/** A new name beside `path` for an archive that is not whole yet. */
+export function unfinishedName(path: string, id: string): string {
+  return join(dirname(path), `${unfinishedPrefix}${id}`);
+}
+
+/** Makes the folder that an archive is put in, durably. */
+export async function makeFolderOf({ root, path }: BackupPlace): Promise<void> {
+  const folder = dirname(path);
+  await mkdir(folder, { recursive: true });
+  for (let at = folder; at.length >= root.length; at = dirname(at)) await syncFolder(at);
+}
+
+export async function isThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "ENOTDIR")) return false;
+    throw error;
+  }
+}
+
+export function existing(): CollectorError {
+  return new CollectorError("BACKUP_EXISTS", "dest_path: there is something of that name already", {
+    violations: [{ field: "dest_path", description: "is taken" }],
+  });
+}
+
+/** Links planted in a backup folder lead nowhere: every folder on the way is a real one. */
+async function checkParents(root: string, path: string, field: string): Promise<void> {
+  for (let at = dirname(path); at.length > root.length; at = dirname(at)) {
+    try {
+      if ((await lstat(at)).isDirectory()) continue;
+    } catch (error) {
+      if (hasCode(error, "ENOENT")) continue;
+      if (!hasCode(error, "ENOTDIR")) throw error;
+    }
+    const description = `goes through ${basename(at)}, which is no folder`;
+    throw invalidField("ARGUMENT_INVALID", field, description);
+  }
+}
+
+async function removeUnfinished(root: string): Promise<void> {
+  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || !entry.name.startsWith(unfinishedPrefix)) continue;
+    await rm(join(entry.parentPath, entry.name), { force: true });
+  }
+}
+
+export async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, "r");
+  await folder.sync();
+}
+
+function badRoot(root: string, why: string): CollectorError {
+  return new CollectorError("ARGUMENT_INVALID", `backupRoots: ${root} ${why}`);
+}
+
+function hasCode(error: unknown, ...codes: readonly string[]): boolean {
+  return error instanceof Error && "code" in error && codes.includes(String(error.code));
+}

@@ -1,0 +1,456 @@
+import { randomUUIDv7 } from "node:crypto";
+import { rm, stat } from "node:fs/promises";
+import { create } from "@bufbuild/protobuf";
+import type { Archives } from "../archive/archive.ts";
+import type { CollectionCatalog } from "../collections/catalog.ts";
+import { KeyedLock } from "../collections/keyed-lock.ts";
+import { refuseSystemWrite } from "../collections/names.ts";
+import { timestampOfUs } from "../collections/record-answers.ts";
+import type { SystemRecords } from "../collections/system-records.ts";
+import { CollectorError, invalidField } from "../errors.ts";
+import {
+  type BackupMetadata,
+  BackupMetadata_Content,
+  BackupMetadataSchema,
+  Compression,
+  type ListBackupsResponse,
+} from "../gen/collector/collection_repo_pb.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import {
+  type BackupFolders,
+  existing,
+  isThere,
+  makeFolderOf,
+  putInPlace,
+  syncFolder,
+  unfinishedName,
+} from "./backup-folders.ts";
+import { type BackupsQuery, listBackups } from "./backup-listing.ts";
+import type { BackupCatalog, CreateBackup } from "./backup-parts.ts";
+import type {
+  ArchiveInstaller,
+  ArchiveKeys,
+  ArchiveProblem,
+  CollectionArchiver,
+  CopyBase,
+  CopyRun,
+  InstalledCollection,
+} from "./copy-parts.ts";
+
+export interface BackupsOptions {
+  /** Collection `backups` of namespace `system`. */
+  readonly records: SystemRecords<BackupMetadata>;
+  readonly folders: BackupFolders;
+  readonly catalog: CollectionCatalog;
+  readonly archiver: CollectionArchiver;
+  readonly installer: ArchiveInstaller;
+  readonly archives: Archives;
+  readonly keys: ArchiveKeys;
+  /** What COMPRESSION_UNSPECIFIED means. */
+  readonly compression: Compression;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Incremental backups in a row: a restore reads all of them. */
+const chainMax = 32;
+const notesMax = 64;
+const notesBytesMax = 64 * 1024;
+
+type Made = Pick<BackupMetadata, "sizeBytes" | "sha256"> & Partial<BackupMetadata>;
+
+/** The backups of a server, in memory and as records of `system`; see {@link BackupCatalog}. */
+export class Backups implements BackupCatalog {
+  readonly #options: BackupsOptions;
+  readonly #backups = new Map<string, BackupMetadata>();
+  readonly #holds = new Map<string, number>();
+  /** By collection: its backups are made one after the other. */
+  readonly #turns = new KeyedLock();
+
+  private constructor(options: BackupsOptions) {
+    this.#options = options;
+  }
+
+  /** Reads all backups, and takes back those that a crash has cut. */
+  static async open(options: BackupsOptions): Promise<Backups> {
+    const backups = new Backups(options);
+    const cut: BackupMetadata[] = [];
+    for await (const { value } of options.records.all()) {
+      if (value.complete) backups.#backups.set(value.backupId, value);
+      else cut.push(value);
+    }
+    for (const backup of cut) await backups.#takeBack(backup);
+    return backups;
+  }
+
+  async create(request: CreateBackup, run: CopyRun): Promise<BackupMetadata> {
+    const { namespace, name } = request;
+    refuseSystemWrite(namespace);
+    checkNotes(request.metadata);
+    const { catalog, keys } = this.#options;
+    const key = catalog.get({ namespace, name }).collectionId;
+    run.report({ phase: "waiting" });
+    return this.#turns.run([key], async () => {
+      run.signal.throwIfAborted();
+      const compression =
+        request.compression === Compression.UNSPECIFIED
+          ? this.#options.compression
+          : request.compression;
+      const base = await this.#baseFor(request);
+      const backup = create(BackupMetadataSchema, {
+        collection: { namespace, name },
+        includesFiles: request.includeFiles,
+        metadata: { ...request.metadata },
+        baseBackupId: base?.backupId ?? "",
+        collectionId: key,
+        compression,
+        encrypted: keys.recipients.length > 0,
+        policy: request.policy ?? "",
+        setId: request.setId ?? "",
+        content: BackupMetadata_Content.COLLECTION,
+      });
+      using _held = base === undefined ? undefined : this.hold(base.backupId);
+      try {
+        return await this.#make(backup, request, base, run);
+      } catch (error) {
+        const isUnusable = error instanceof CollectorError && error.reason === "BASE_UNUSABLE";
+        if (!isUnusable || request.baseBackupId !== "") throw error;
+        return await this.#make({ ...backup, baseBackupId: "" }, request, undefined, run);
+      }
+    });
+  }
+
+  async add(
+    backup: BackupMetadata,
+    destPath: string,
+    write: (path: string, backupId: string) => Promise<{ sizeBytes: bigint; sha256: string }>,
+  ): Promise<BackupMetadata> {
+    return this.#keep(backup, destPath, write);
+  }
+
+  async adopt(backup: BackupMetadata): Promise<void> {
+    if (this.#backups.has(backup.backupId)) {
+      throw new CollectorError("BACKUP_EXISTS", "a backup of this id is known already");
+    }
+    await this.#save({ ...backup, complete: true });
+  }
+
+  get(backupId: string): BackupMetadata {
+    const found = this.#backups.get(backupId);
+    if (found !== undefined) return found;
+    if (backupId === "") throw invalidField("ARGUMENT_MISSING", "backup_id", "names no backup");
+    throw new CollectorError("BACKUP_NOT_FOUND", "there is no backup of this id", {
+      subject: { backup: backupId.slice(0, 256) },
+    });
+  }
+
+  all(): readonly BackupMetadata[] {
+    // Ids begin with the time.
+    return [...this.#backups.values()].sort((a, b) => (a.backupId < b.backupId ? 1 : -1));
+  }
+
+  list(request: BackupsQuery): Omit<ListBackupsResponse, "$typeName" | "status"> {
+    return listBackups(this.all(), request);
+  }
+
+  chainOf(backupId: string): readonly { readonly backup: BackupMetadata; readonly path: string }[] {
+    const chain: { readonly backup: BackupMetadata; readonly path: string }[] = [];
+    for (let id = backupId; chain.length === 0 || id !== ""; ) {
+      const backup = this.get(id);
+      chain.unshift({ backup, path: this.#options.folders.pathOf(backup.storagePath) });
+      id = backup.baseBackupId;
+    }
+    return chain;
+  }
+
+  hold(backupId: string): Disposable {
+    const ids = this.chainOf(backupId).map(({ backup }) => backup.backupId);
+    for (const id of ids) this.#holds.set(id, (this.#holds.get(id) ?? 0) + 1);
+    let isHeld = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!isHeld) return;
+        isHeld = false;
+        for (const id of ids) {
+          const left = (this.#holds.get(id) ?? 1) - 1;
+          if (left === 0) this.#holds.delete(id);
+          else this.#holds.set(id, left);
+        }
+      },
+    };
+  }
+
+  async restore(
+    request: {
+      readonly backupId: string;
+      readonly namespace: string;
+      readonly name: string;
+      readonly overwrite: boolean;
+    },
+    run: CopyRun,
+  ): Promise<InstalledCollection> {
+    const { backupId } = request;
+    const { collection, content, collectionId } = this.get(backupId);
+    if (content === BackupMetadata_Content.REGISTRY || collection === undefined) {
+      const description = "is of a registry; restore its set by Backups.RestoreServer";
+      throw invalidField("ARGUMENT_INVALID", "backup_id", description);
+    }
+    using _held = this.hold(backupId);
+    const chain = this.chainOf(backupId).map(({ path }) => path);
+    const namespace = request.namespace === "" ? collection.namespace : request.namespace;
+    const name = request.name === "" ? collection.name : request.name;
+    const { collectorId } = await this.#options.archives.manifest(
+      chain.at(-1) ?? "",
+      this.#options.keys.identities,
+    );
+    return await this.#options.installer.install(
+      {
+        chain,
+        namespace,
+        name,
+        mode: request.overwrite ? "replace" : "create",
+        origin: { backupId, collectorId, collection, collectionId },
+      },
+      run,
+    );
+  }
+
+  async verify(
+    backupId: string,
+    run: CopyRun,
+  ): Promise<{ readonly backup: BackupMetadata; readonly problems: readonly ArchiveProblem[] }> {
+    this.get(backupId);
+    using _held = this.hold(backupId);
+    const chain = this.chainOf(backupId);
+    const problems = await this.#problemsOf(chain, run);
+    const [first] = problems;
+    const verified: BackupMetadata = {
+      ...this.get(backupId),
+      verifyTime: timestampOfUs(this.#options.clock.nowUs()),
+      verifyError: first === undefined ? "" : `${first.part}: ${first.description}`,
+    };
+    await this.#save(verified);
+    return { backup: verified, problems };
+  }
+
+  async delete(backupId: string): Promise<bigint> {
+    const backup = this.get(backupId);
+    const dependent = this.all().find(({ baseBackupId }) => baseBackupId === backupId);
+    if (dependent !== undefined) {
+      throw new CollectorError(
+        "BACKUP_IN_USE",
+        `backup_id: backup ${dependent.backupId} is based on it: delete that first`,
+      );
+    }
+    if (this.#holds.has(backupId)) {
+      throw new CollectorError("BACKUP_IN_USE", "backup_id: it is being read; try again later");
+    }
+    // From here on it is not listed; if the file cannot go now, the next start removes it.
+    this.#backups.delete(backupId);
+    const gone = { ...backup, complete: false };
+    try {
+      await this.#options.records.write([{ kind: "put", id: backupId, value: gone }]);
+    } catch (error) {
+      this.#backups.set(backupId, backup);
+      throw error;
+    }
+    return await this.#takeBack(gone);
+  }
+
+  async locate(
+    path: string,
+    field: string,
+  ): Promise<{ readonly root: string; readonly path: string }> {
+    return this.#options.folders.locate(path, field);
+  }
+
+  async #make(
+    backup: BackupMetadata,
+    request: CreateBackup,
+    base: CopyBase | undefined,
+    run: CopyRun,
+  ): Promise<BackupMetadata> {
+    const { archiver, keys } = this.#options;
+    const { namespace, name, includeFiles, destPath } = request;
+    const { metadata, setId, policy, compression } = backup;
+    return this.#keep(backup, destPath, async (path, backupId) => {
+      const { manifest, sizeBytes, sha256 } = await archiver.write(
+        {
+          namespace,
+          name,
+          includeFiles,
+          path,
+          compression,
+          recipients: keys.recipients,
+          backup: { backupId, metadata, setId, policy },
+          ...(base === undefined ? {} : { base }),
+        },
+        run,
+      );
+      const { moment, recordCount, fileCount, revision, incarnation, parts } = manifest;
+      return {
+        sizeBytes,
+        sha256,
+        recordCount,
+        fileCount,
+        revision,
+        incarnation,
+        contentBytes: parts.reduce((sum, part) => sum + part.sizeBytes, 0n),
+        ...(moment === undefined ? {} : { createTime: moment, timestamp: moment.seconds }),
+      };
+    });
+  }
+
+  /** Whatever happens, either the archive is there, whole and durable, and known, or nothing is. */
+  async #keep(
+    given: BackupMetadata,
+    destPath: string,
+    write: (path: string, backupId: string) => Promise<Made>,
+  ): Promise<BackupMetadata> {
+    const { folders, records } = this.#options;
+    const backupId = randomUUIDv7();
+    const wanted = destPath === "" ? `${backupId}.collector` : destPath;
+    const place = await folders.locate(wanted, "dest_path");
+    if (await isThere(place.path)) throw existing();
+    const { storagePath, path } = place;
+    const begun: BackupMetadata = { ...given, backupId, storagePath, storageType: "file" };
+    const unfinished = unfinishedName(path, backupId);
+    await records.write([{ kind: "put", id: backupId, value: { ...begun, complete: false } }]);
+    let isInPlace = false;
+    try {
+      await makeFolderOf(place);
+      const made = await write(unfinished, backupId);
+      await putInPlace(unfinished, path);
+      isInPlace = true;
+      const backup: BackupMetadata = { ...begun, ...made, complete: true };
+      await this.#save(backup);
+      return backup;
+    } catch (error) {
+      await rm(unfinished, { force: true });
+      await this.#forget(begun, isInPlace);
+      throw error;
+    }
+  }
+
+  async #forget(backup: BackupMetadata, isInPlace: boolean): Promise<void> {
+    try {
+      if (isInPlace) await this.#takeBack(backup);
+      else await this.#options.records.write([{ kind: "delete", id: backup.backupId }]);
+    } catch (error) {
+      const { backupId } = backup;
+      this.#options.log.warn({ backup: backupId, err: error }, "backup could not be taken back");
+    }
+  }
+
+  /** Removes the archive of a backup that is not complete, and what is known of it. @returns its bytes */
+  async #takeBack(backup: BackupMetadata): Promise<bigint> {
+    const { folders, records, archives, keys } = this.#options;
+    const { backupId, storagePath } = backup;
+    const path = folders.pathOf(storagePath);
+    let bytes = 0n;
+    if (await isThere(path)) {
+      // A file of that name may have come from elsewhere after a crash.
+      const isOurs = await archives.manifest(path, keys.identities).then(
+        (manifest) => manifest.backupId === backupId,
+        () => backup.sizeBytes > 0n || backup.encrypted,
+      );
+      const { size, isFile } = await stat(path).then(
+        (found) => ({ size: BigInt(found.size), isFile: found.isFile() }),
+        () => ({ size: 0n, isFile: false }),
+      );
+      if (isFile && (isOurs || size === 0n)) {
+        await rm(path, { force: true });
+        await syncFolder(path.slice(0, path.lastIndexOf("/")));
+        bytes = size;
+      }
+    }
+    await records.write([{ kind: "delete", id: backupId }]);
+    return bytes;
+  }
+
+  async #baseFor(request: CreateBackup): Promise<CopyBase | undefined> {
+    const { namespace, name, baseBackupId, incremental, includeFiles } = request;
+    if (baseBackupId !== "") {
+      const backup = this.get(baseBackupId);
+      const definition = this.#options.catalog.get({ namespace, name });
+      if (backup.collectionId !== definition.collectionId) {
+        throw invalidField("ARGUMENT_INVALID", "base_backup_id", "is of another collection");
+      }
+      return await this.#baseOf(backup);
+    }
+    if (!incremental) return undefined;
+    const { collectionId } = this.#options.catalog.get({ namespace, name });
+    const newest = this.all().find(
+      (backup) =>
+        backup.collectionId === collectionId &&
+        backup.includesFiles === includeFiles &&
+        backup.verifyError === "",
+    );
+    if (newest === undefined || this.chainOf(newest.backupId).length >= chainMax) return undefined;
+    try {
+      return await this.#baseOf(newest);
+    } catch (error) {
+      // An archive that is gone or damaged is no base; everything is saved anew.
+      const { backupId } = newest;
+      this.#options.log.warn({ backup: backupId, err: error }, "backup cannot be a base");
+      return undefined;
+    }
+  }
+
+  async #baseOf({ backupId }: BackupMetadata): Promise<CopyBase> {
+    const { archives, keys } = this.#options;
+    const contents = new Set<string>();
+    let manifest: Awaited<ReturnType<Archives["manifest"]>> | undefined;
+    for (const { path } of this.chainOf(backupId)) {
+      manifest = await archives.manifest(path, keys.identities);
+      for (const { name } of manifest.parts) {
+        if (name.startsWith("files/")) contents.add(name.slice("files/".length));
+      }
+    }
+    const { incarnation = "", revision = 0n, collection } = manifest ?? {};
+    return { backupId, incarnation, revision, definition: collection, contents };
+  }
+
+  async #problemsOf(
+    chain: readonly { readonly path: string }[],
+    run: CopyRun,
+  ): Promise<readonly ArchiveProblem[]> {
+    const missing: ArchiveProblem[] = [];
+    for (const [archive, { path }] of chain.entries()) {
+      if (await isThere(path)) continue;
+      const description = "the archive is missing";
+      missing.push({ archive, part: "header", offset: -1n, description });
+    }
+    if (missing.length > 0) return missing;
+    try {
+      return await this.#options.installer.verify(
+        chain.map(({ path }) => path),
+        run,
+      );
+    } catch (error) {
+      const reasons = ["ARCHIVE_INVALID", "ARCHIVE_DAMAGED", "BASE_UNUSABLE"];
+      if (!(error instanceof CollectorError) || !reasons.includes(error.reason)) throw error;
+      return [
+        { archive: chain.length - 1, part: "manifest", offset: -1n, description: error.message },
+      ];
+    }
+  }
+
+  async #save(backup: BackupMetadata): Promise<void> {
+    await this.#options.records.write([{ kind: "put", id: backup.backupId, value: backup }]);
+    this.#backups.set(backup.backupId, backup);
+  }
+}
+
+/** @throws {CollectorError} ARGUMENT_INVALID */
+function checkNotes(metadata: Readonly<Record<string, string>>): void {
+  const entries = Object.entries(metadata);
+  const bytes = entries.reduce((sum, [key, value]) => sum + Buffer.byteLength(key + value), 0);
+  if (entries.length <= notesMax && bytes <= notesBytesMax) return;
+  throw invalidField(
+    "ARGUMENT_INVALID",
+    "metadata",
+    `has ${entries.length} notes of ${bytes} bytes; send at most ${notesMax} of ${notesBytesMax} bytes together`,
+  );
+}
