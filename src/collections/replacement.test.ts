@@ -24,11 +24,11 @@ describe("replacing the data of a collection", () => {
   it("lets readers and writers see old or new, never an error", async () => {
     await using fixture = await CatalogFixture.open();
     await fixture.collection("products");
-    let isDone = false;
+    const ending = new AbortController();
     let calls = 0;
     const search = create(SearchRequestSchema, { where: 'title = "chair"' });
     const load = async (call: () => Promise<unknown>): Promise<void> => {
-      while (!isDone) {
+      while (!ending.signal.aborted) {
         await call();
         calls += 1;
         await setImmediate();
@@ -45,7 +45,7 @@ describe("replacing the data of a collection", () => {
       load(async () => open().search(search)),
     ];
     for (let round = 0; round < 20; round += 1) await replaceData(fixture, "products");
-    isDone = true;
+    ending.abort();
     await Promise.all(loads);
     assert.ok(calls > 20);
     assert.equal(fixture.catalog.find("default", "products")?.generation, 21n);

@@ -51,6 +51,8 @@ export class StoreMaker {
       }
     }
     await this.#unpack(archive, targets, run);
+    run.report({ phase: "verifying" });
+    run.signal.throwIfAborted();
     const found = await intake.check(
       {
         format: manifest.storeFormat,
@@ -93,6 +95,7 @@ export class StoreMaker {
       if (hasFiles) for (const sha of contents.keys()) targets.set(`files/${sha}`, pathOf(sha));
       await this.#unpack(archive, targets, run);
       run.report({ phase: "applying changes" });
+      run.signal.throwIfAborted();
       await replayChanges({
         store,
         changes,
@@ -142,6 +145,8 @@ export class StoreMaker {
     run: CopyRun,
   ): Promise<void> {
     const { archives, identities } = this.#options;
+    run.report({ phase: "unpacking" });
+    run.signal.throwIfAborted();
     const { faults } = await archives.unpack({
       path: archive.path,
       identities,
