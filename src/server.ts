@@ -1,17 +1,18 @@
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { resolve } from "node:path";
-import type { DescMessage, DescService } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
 import { destination, type Logger, pino } from "pino";
 import { CollectionCatalog } from "./collections/catalog.ts";
 import { openSystemRecords } from "./collections/system-collections.ts";
 import { Watches } from "./collections/watch/watches.ts";
 import { type Config, defaultConfig } from "./config.ts";
+import { openCopies } from "./copies/open-copies.ts";
 import { CollectorError } from "./errors.ts";
 import { FileCatalog } from "./files/file-catalog.ts";
 import { CollectionAdmin } from "./gen/collector/collection_admin_pb.ts";
 import { CollectionSchema } from "./gen/collector/collection_pb.ts";
-import { CollectionRepo } from "./gen/collector/collection_repo_pb.ts";
+import { BackupMetadataSchema, CollectionRepo } from "./gen/collector/collection_repo_pb.ts";
 import { CollectionService } from "./gen/collector/collection_server_pb.ts";
 import { FileService } from "./gen/collector/files_pb.ts";
 import { NamespaceSchema, Namespaces } from "./gen/collector/namespaces_pb.ts";
@@ -93,8 +94,20 @@ const servedServices: readonly DescService[] = [
   RecordStreams,
 ];
 
+/** Unary methods that wait for work whose length nobody knows: no deadline is set for their callers. */
+const unlimited: ReadonlySet<DescMethod> = new Set<DescMethod>([
+  Operations.method.waitOperation,
+  CollectionRepo.method.backupCollection,
+  CollectionRepo.method.restoreBackup,
+  CollectionRepo.method.verifyBackup,
+  CollectionRepo.method.clone,
+  CollectionRepo.method.fetch,
+]);
+const isUnlimited = (method: DescMethod): boolean => unlimited.has(method);
+
 /** What this server keeps of itself: the collections of namespace `system`. */
 const systemCollections: Readonly<Record<string, DescMessage>> = {
+  backups: BackupMetadataSchema,
   collections: CollectionSchema,
   namespaces: NamespaceSchema,
   operations: OperationSchema,
@@ -173,6 +186,20 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   await operationStore.resume(catalog.resumers);
   await catalog.followTypes();
   parts.use(catalog.sweepExpired());
+  const copies = parts.use(
+    await openCopies({
+      dataFolder: folder.path,
+      settings: config,
+      engine,
+      catalog,
+      registry,
+      records: await openSystemRecords(engine, BackupMetadataSchema, "backups", limits),
+      collectorId: folder.collectorId,
+      serverVersion: version,
+      limits,
+      log,
+    }),
+  );
 
   const metrics = new Metrics({ version });
   const newRequestId = requestIds();
@@ -198,7 +225,10 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   };
   const server = { version, collectorId: folder.collectorId, defaultNamespace, limits };
   routes.add(CollectionService, collectionService(catalog, server));
-  routes.add(CollectionRepo, collectionRepo(catalog, limits));
+  routes.add(
+    CollectionRepo,
+    collectionRepo({ catalog, copies, operations: operationStore, limits }),
+  );
   routes.add(CollectionAdmin, collectionAdmin(catalog));
   routes.add(FileService, fileService(new FileCatalog({ collections: catalog, limits })));
   routes.add(CollectorRegistry, collectorRegistry(registry));
@@ -217,7 +247,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     newRequestId,
     log,
     openShare: () => budget.open(),
-    isUnlimited: (method) => method === Operations.method.waitOperation,
+    isUnlimited,
   });
   const port: Port = await openPort({
     host: config.host,
@@ -227,6 +257,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     grpc,
     limits,
     budget,
+    isUnlimited,
     types: registry,
     defaultNamespace,
     health,

@@ -6,6 +6,7 @@ import {
   type Registry,
   toBinary,
 } from "@bufbuild/protobuf";
+import { file_collector_backups } from "../gen/collector/backups_pb.ts";
 import { file_collector_collection_admin } from "../gen/collector/collection_admin_pb.ts";
 import { file_collector_collection_repo } from "../gen/collector/collection_repo_pb.ts";
 import { file_collector_collection_server } from "../gen/collector/collection_server_pb.ts";
@@ -32,6 +33,7 @@ const pageRecordsMax = 1000;
 
 /** Resolves what an Any in a system record holds. */
 const contractTypes: Registry = createRegistry(
+  file_collector_backups,
   file_collector_collection_admin,
   file_collector_collection_repo,
   file_collector_collection_server,

@@ -14,6 +14,7 @@ export const namespaceHeader = "x-collector-namespace";
 
 /** Methods whose empty namespace means: every namespace that the caller may see. */
 const emptyMeansAll: ReadonlySet<string> = new Set([
+  "collector.Backups/BackupServer",
   "collector.CollectionRepo/Discover",
   "collector.CollectionRepo/ListBackups",
   "collector.CollectorRegistry/ListServices",

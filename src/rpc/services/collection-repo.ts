@@ -1,21 +1,34 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CollectionCatalog } from "../../collections/catalog.ts";
 import { type CollectionMatches, searchCollections } from "../../collections/search-collections.ts";
+import type { Copies } from "../../copies/open-copies.ts";
 import type {
   CollectionRepo,
   SearchCollectionsResponse_CollectionResultSchema,
 } from "../../gen/collector/collection_repo_pb.ts";
 import type { SearchResult } from "../../gen/collector/collection_server_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
+import type { OperationStore } from "../../operations/operation-store.ts";
 import type { ServiceHandlers } from "../call.ts";
 import { contractStatus } from "../contract-status.ts";
+import { backupHandlers } from "./backup-handlers.ts";
+import { cloneHandler } from "./clone-handler.ts";
 import { unserved } from "./unserved.ts";
 
+export interface CollectionRepoOptions {
+  readonly catalog: CollectionCatalog;
+  readonly copies: Pick<Copies, "backups" | "installer">;
+  readonly operations: OperationStore;
+  readonly limits: Limits;
+}
+
 /** `collector.CollectionRepo` over the {@link CollectionCatalog}. */
-export function collectionRepo(
-  catalog: CollectionCatalog,
-  limits: Limits,
-): ServiceHandlers<typeof CollectionRepo> {
+export function collectionRepo({
+  catalog,
+  copies,
+  operations,
+  limits,
+}: CollectionRepoOptions): ServiceHandlers<typeof CollectionRepo> {
   return {
     async createCollection(request) {
       const collection = await catalog.create(request.collection, request);
@@ -43,17 +56,13 @@ export function collectionRepo(
       };
     },
 
-    clone: unserved("CollectionRepo/Clone"),
+    ...cloneHandler(copies.installer, operations),
+    ...backupHandlers(copies.backups, operations),
     fetch: unserved("CollectionRepo/Fetch"),
     pushCollection: unserved("CollectionRepo/PushCollection"),
     async *pullCollection() {
       yield await unserved("CollectionRepo/PullCollection")();
     },
-    backupCollection: unserved("CollectionRepo/BackupCollection"),
-    listBackups: unserved("CollectionRepo/ListBackups"),
-    restoreBackup: unserved("CollectionRepo/RestoreBackup"),
-    deleteBackup: unserved("CollectionRepo/DeleteBackup"),
-    verifyBackup: unserved("CollectionRepo/VerifyBackup"),
   };
 }
 

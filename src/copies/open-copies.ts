@@ -1,0 +1,96 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { createArchives } from "../archive/archive-pool.ts";
+import type { CollectionCatalog } from "../collections/catalog.ts";
+import type { SystemRecords } from "../collections/system-records.ts";
+import { type BackupMetadata, Compression } from "../gen/collector/collection_repo_pb.ts";
+import { systemClock } from "../lib/clock.ts";
+import type { Limits } from "../lib/limits.ts";
+import type { Log } from "../lib/log.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { StorageEngine } from "../storage/record-store.ts";
+import { loadArchiveKeys } from "./archive-keys.ts";
+import { Archiver } from "./archiver.ts";
+import { BackupFolders } from "./backup-folders.ts";
+import type { BackupCatalog } from "./backup-parts.ts";
+import { Backups } from "./backups.ts";
+import type { ArchiveInstaller } from "./copy-parts.ts";
+import { openInstaller } from "./installer.ts";
+
+export interface CopiesOptions {
+  /** Absolute. */
+  readonly dataFolder: string;
+  readonly settings: {
+    readonly backupFolder?: string | undefined;
+    readonly backupRoots: readonly string[];
+    readonly backupCompression: "zstd" | "none";
+    readonly backupRecipients: readonly string[];
+    readonly backupIdentityFile?: string | undefined;
+  };
+  readonly engine: StorageEngine;
+  readonly catalog: CollectionCatalog;
+  readonly registry: Registry;
+  /** Collection `backups` of namespace `system`. */
+  readonly records: SystemRecords<BackupMetadata>;
+  readonly collectorId: string;
+  readonly serverVersion: string;
+  readonly limits: Limits;
+  readonly log: Log;
+}
+
+/** What copies collections, and what is known of their copies. Disposing it stops what runs. */
+export interface Copies extends AsyncDisposable {
+  readonly backups: BackupCatalog;
+  readonly installer: ArchiveInstaller;
+}
+
+/**
+ * Opens what is needed for copies, and takes back what a crash has cut.
+ *
+ * @throws {CollectorError} ARGUMENT_INVALID for settings that do not fit
+ */
+export async function openCopies(options: CopiesOptions): Promise<Copies> {
+  const { dataFolder, settings, engine, catalog, registry, records, limits, log } = options;
+  const { collectorId, serverVersion } = options;
+  const keys = await loadArchiveKeys(settings);
+  const own = resolve(settings.backupFolder ?? join(dataFolder, "backups"));
+  const folders = await BackupFolders.open(own, settings.backupRoots);
+  const scratchFolder = join(dataFolder, "transfers", "packing");
+  await rm(scratchFolder, { recursive: true, force: true });
+  await mkdir(scratchFolder, { recursive: true });
+  const archives = createArchives({ threads: 2, log });
+  const clock = systemClock;
+  const installer = await openInstaller({
+    engine,
+    archives,
+    keys,
+    catalog,
+    registry,
+    clock,
+    collectorId,
+    limits,
+    scratchFolder: join(dataFolder, "transfers", "installing"),
+  });
+  const archiver = new Archiver({
+    catalog,
+    registry,
+    archives,
+    clock,
+    collectorId,
+    serverVersion,
+    scratchFolder,
+  });
+  const backups = await Backups.open({
+    records,
+    folders,
+    catalog,
+    archiver,
+    installer,
+    archives,
+    keys,
+    compression: settings.backupCompression === "none" ? Compression.NONE : Compression.ZSTD,
+    clock,
+    log,
+  });
+  return { backups, installer, [Symbol.asyncDispose]: () => archives[Symbol.asyncDispose]() };
+}
