@@ -3,7 +3,6 @@ import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Compression } from "../src/gen/collector/collection_repo_pb.ts";
 import { type BenchServer, benchServer } from "./bench-server.ts";
-import { memoryOf } from "./cpu.ts";
 import { type Benchmark, main, median, type Report } from "./harness.ts";
 import { load } from "./load/load.ts";
 import type { FlowResult } from "./load/load-job.ts";
@@ -15,13 +14,11 @@ export const copiesBenchmark: Benchmark = {
   about:
     "Reads and writes at half of what the server can do, alone and while backups run back to back; how long copies take.",
   async run(report, quick) {
-    // Backups of one server hold what they need in memory too: each size has a server of its own.
     for (const records of quick ? [2_000] : sizes) {
       await using server = await benchServer();
       await server.fill("notes", records);
       await reportAvailability(report, server, records, quick);
       await reportDuration(report, server, records);
-      if (records === sizes.at(-1) || quick) await reportClone(report, server, records);
     }
   },
 };
@@ -181,44 +178,6 @@ async function reportDuration(report: Report, server: BenchServer, records: numb
     "×",
     { atMost: 3 },
   );
-}
-
-async function reportClone(report: Report, source: BenchServer, records: number): Promise<void> {
-  await using dest = await benchServer();
-  const endpoint = new URL(dest.url).host;
-  const before = [await memoryOf(source.pid), await memoryOf(dest.pid)];
-  const most = [...before];
-  const timer = setInterval(() => {
-    for (const [at, { pid }] of [source, dest].entries()) {
-      memoryOf(pid).then(
-        (bytes) => (most[at] = Math.max(most[at] ?? 0, bytes)),
-        () => undefined,
-      );
-    }
-  }, 50);
-  const begin = performance.now();
-  const answer = await source.client.repo.clone({
-    sourceCollection: { name: "notes" },
-    destEndpoint: endpoint,
-    destName: "copy",
-    includeFiles: true,
-  });
-  clearInterval(timer);
-  const totalS = (performance.now() - begin) / 1000;
-  if (answer.recordsCloned < BigInt(records)) throw new Error("the copy is not complete");
-  const { seconds = 0n, nanos = 0 } = answer.transferTime ?? {};
-  const transferS = Number(seconds) + nanos / 1e9;
-  const megabytes = Number(answer.bytesTransferred) / 1e6;
-  report.add("clone to another server: archive", megabytes, "MB");
-  report.add("clone: transfer", megabytes / transferS, "MB/s", { atLeast: 200 });
-  report.add("clone: all of it, verified", totalS, "s");
-  const growth = most.map((bytes, at) => (bytes - (before[at] ?? 0)) / 2 ** 20);
-  report.add("clone: memory of the sender grows by", growth[0] ?? Number.NaN, "MiB", {
-    atMost: 64,
-  });
-  report.add("clone: memory of the receiver grows by", growth[1] ?? Number.NaN, "MiB", {
-    atMost: 64,
-  });
 }
 
 /** The database of the largest store. */

@@ -10,6 +10,7 @@ import { type Config, defaultConfig } from "./config.ts";
 import { openCopies } from "./copies/open-copies.ts";
 import { CollectorError } from "./errors.ts";
 import { FileCatalog } from "./files/file-catalog.ts";
+import { Backups } from "./gen/collector/backups_pb.ts";
 import { CollectionAdmin } from "./gen/collector/collection_admin_pb.ts";
 import { CollectionSchema } from "./gen/collector/collection_pb.ts";
 import { BackupMetadataSchema, CollectionRepo } from "./gen/collector/collection_repo_pb.ts";
@@ -41,6 +42,7 @@ import { createLocalCaller, type LocalCaller } from "./rpc/local.ts";
 import { Metrics } from "./rpc/metrics.ts";
 import { reflectionHandlers, reflectionV1alphaHandlers } from "./rpc/reflection.ts";
 import { RouteTable } from "./rpc/route-table.ts";
+import { backupService } from "./rpc/services/backup-service.ts";
 import { collectionAdmin } from "./rpc/services/collection-admin.ts";
 import { collectionRepo } from "./rpc/services/collection-repo.ts";
 import { collectionService } from "./rpc/services/collection-service.ts";
@@ -92,6 +94,7 @@ const servedServices: readonly DescService[] = [
   Namespaces,
   Operations,
   RecordStreams,
+  Backups,
 ];
 
 /** Unary methods that wait for work whose length nobody knows: no deadline is set for their callers. */
@@ -229,6 +232,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     CollectionRepo,
     collectionRepo({ catalog, copies, operations: operationStore, limits }),
   );
+  routes.add(Backups, backupService(copies.backups));
   routes.add(CollectionAdmin, collectionAdmin(catalog));
   routes.add(FileService, fileService(new FileCatalog({ collections: catalog, limits })));
   routes.add(CollectorRegistry, collectorRegistry(registry));

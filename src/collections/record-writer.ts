@@ -309,6 +309,8 @@ function noteState(state: Map<string, Uint8Array | undefined>, step: WriteStep):
       state.set(step.id, undefined);
       return;
     case "derive":
+    case "replay":
+    case "replayDelete":
       return;
   }
 }

@@ -30,10 +30,6 @@ class Server implements AsyncDisposable {
     return new Server(folder, collector);
   }
 
-  get endpoint(): string {
-    return new URL(this.collector.url).host;
-  }
-
   async fill(count: number): Promise<void> {
     await this.client.registerNotes();
     await this.client.createNotes("notes", { indexedFields: ["price_cents"] });
@@ -156,37 +152,16 @@ describe("copies, over sockets", () => {
     assert.equal(reasonOf(await refusal(inUse)), "BACKUP_IN_USE");
   });
 
-  it("clones here, to another server and from one, and refreshes a mirror", async () => {
-    await using source = await Server.open();
-    await using mirror = await Server.open();
-    await source.fill(40);
-    const before = await source.state("notes");
-    const sourceCollection = { namespace: "default", name: "notes" };
-    const request = { sourceCollection, includeFiles: true };
-    const local = await source.client.repo.clone({ ...request, destName: "staging" });
-    assert.deepEqual([local.recordsCloned, local.filesCloned], [40n, 1n]);
-    assert.deepEqual(await source.state("staging"), before);
-    const taken = await refusal(source.client.repo.clone({ ...request, destName: "staging" }));
-    assert.equal(reasonOf(taken), "COLLECTION_EXISTS");
-    const pushed = { ...request, destEndpoint: mirror.endpoint, destName: "pushed" };
-    const there = await source.client.repo.clone(pushed);
-    assert.deepEqual([there.recordsCloned, there.filesCloned], [40n, 1n]);
-    assert.deepEqual(await mirror.state("pushed"), before);
-    const fetched = { ...request, sourceEndpoint: source.endpoint, destName: "fetched" };
-    const here = await mirror.client.repo.fetch(fetched);
-    assert.deepEqual([here.recordsFetched, here.filesFetched], [40n, 1n]);
-    assert.deepEqual(await mirror.state("fetched"), before);
-
-    await source.put(2);
-    await source.client.records.delete({ collectionName: "notes", id: "n5" });
-    const after = await source.state("notes");
-    const again = await mirror.client.repo.fetch({ ...fetched, refresh: true });
-    assert.ok(again.incremental);
-    assert.ok(again.bytesTransferred < here.bytesTransferred);
-    assert.deepEqual(await mirror.state("fetched"), after);
-    const pushedAgain = await source.client.repo.clone({ ...pushed, refresh: true });
-    assert.ok(pushedAgain.incremental);
-    assert.deepEqual(await mirror.state("pushed"), after);
+  it("clones to another name, once", async () => {
+    await using server = await Server.open();
+    await server.fill(40);
+    const before = await server.state("notes");
+    const request = { sourceCollection: { name: "notes" }, includeFiles: true };
+    const clone = () => server.client.repo.clone({ ...request, destName: "staging" });
+    const { recordsCloned, filesCloned } = await clone();
+    assert.deepEqual([recordsCloned, filesCloned], [40n, 1n]);
+    assert.deepEqual(await server.state("staging"), before);
+    assert.equal(reasonOf(await refusal(clone())), "COLLECTION_EXISTS");
   });
 
   it("writes nowhere but in its backup folders", async () => {
@@ -203,7 +178,7 @@ describe("copies, over sockets", () => {
       "..",
       ".",
       "a\\b",
-      `${"x".repeat(5000)}`,
+      "x".repeat(5000),
       ".hidden",
       "kept/",
     ]) {
@@ -213,34 +188,6 @@ describe("copies, over sockets", () => {
     }
     const taken = await refusal(server.backUp({ destPath: "kept/first.collector" }));
     assert.equal(reasonOf(taken), "BACKUP_EXISTS");
-  });
-
-  it("dials nobody who is not a peer, and says the same of all of them", async () => {
-    await using server = await Server.open();
-    await server.fill(1);
-    const texts = new Set<string>();
-    for (const endpoint of [
-      "http://2130706433:2379",
-      "0x7f.1:80",
-      "[::ffff:127.0.0.1]:6379",
-      "169.254.169.254:80",
-      "unix:///run/x.sock",
-      "example.com:443",
-      "user@127.0.0.1:80",
-      "0.0.0.0:50051",
-    ]) {
-      const { repo } = server.client;
-      const sourceCollection = { name: "notes" };
-      for (const call of [
-        repo.clone({ sourceCollection, destEndpoint: endpoint }),
-        repo.fetch({ sourceCollection, sourceEndpoint: endpoint }),
-      ]) {
-        const failure = await refusal(call);
-        assert.equal(failure.code, Code.PermissionDenied, `${endpoint}: ${failure.message}`);
-        texts.add(failure.rawMessage);
-      }
-    }
-    assert.equal(texts.size, 1);
   });
 
   it("finds a damaged archive, refuses it and keeps the old data", async () => {
@@ -272,33 +219,5 @@ describe("copies, over sockets", () => {
     assert.ok((await repo.verifyBackup({ backupId })).isValid);
     const stores = await readdir(join(server.folder.path, "stores"));
     assert.equal(stores.filter((name) => !name.startsWith("system-")).length, 1);
-  });
-
-  it("takes no archive that it would not have written", async () => {
-    await using server = await Server.open();
-    await server.fill(1);
-    async function* sent(chunks: readonly Uint8Array[]) {
-      const total = chunks.reduce((sum, { length }) => sum + length, 0);
-      const metadata = {
-        sourceCollection: { namespace: "default", name: "notes" },
-        destName: "pushed",
-        totalSize: BigInt(total),
-      };
-      yield { data: { case: "metadata" as const, value: metadata } };
-      for (const value of chunks) yield { data: { case: "chunk" as const, value } };
-    }
-    for (const bytes of [
-      Buffer.alloc(0),
-      Buffer.alloc(100_000),
-      Buffer.from("SQLite format 3\0"),
-    ]) {
-      const failure = await refusal(server.client.repo.pushCollection(sent([bytes])));
-      assert.equal(failure.code, Code.InvalidArgument, failure.message);
-    }
-    const { collections } = await server.client.repo.discover({ namespace: "default" });
-    assert.deepEqual(
-      collections.map(({ name }) => name),
-      ["notes"],
-    );
   });
 });

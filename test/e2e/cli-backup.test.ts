@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { type Collector, createCollector } from "../../src/server.ts";
-import { CuttingProxy } from "../support/cutting-proxy.ts";
 import { encodeNote, noteOf, noteTypeName } from "../support/notes.ts";
 import { type CliResult, runCli } from "../support/run-cli.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
@@ -164,143 +163,5 @@ describe("collector backup", () => {
     const refused = await run(`backup restore ${backupId} --as never -o json`);
     assert.equal(JSON.parse(refused.stderr).code, "ARCHIVE_DAMAGED");
     assert.match(await fail("collection show never", 3), /never/);
-  });
-
-  it("carries a collection in a file to a server that never saw it", async () => {
-    const sentence = await done("backup create notes -f notes.collector");
-    assert.match(
-      sentence,
-      /^wrote notes\.collector: default\/notes, 50 records, 1 file, [\d.]+ MB\n/,
-    );
-    const restored = await done("backup restore -f notes.collector", other.url);
-    assert.equal(restored, "restored 50 records, 1 file\n");
-    assert.equal(
-      await done("record list notes --limit 0 --meta -o jsonl", other.url),
-      await done("record list notes --limit 0 --meta -o jsonl"),
-    );
-    await done("file get notes photo.jpg far.jpg", other.url);
-    assert.deepEqual(await readFile(join(folder.path, "far.jpg")), attachment);
-
-    const taken = await run("backup restore -f notes.collector -o json", other.url);
-    assert.equal(taken.exitCode, 5);
-    assert.equal(JSON.parse(taken.stderr).code, "COLLECTION_EXISTS");
-    await done("backup restore -f notes.collector --overwrite --yes", other.url);
-    await done("backup restore -f notes.collector --as far/away", other.url);
-    assert.equal(await countOf("away -n far", other.url), "50");
-  });
-
-  it("writes a backup of the server to a file", async () => {
-    const id = await backUp();
-    const { sha256 } = await json(`backup show ${id}`);
-    const answer = await json(`backup download ${id} -f downloaded.collector`);
-    assert.equal(answer.sha256, sha256);
-    await done("backup restore -f downloaded.collector --as downloaded", other.url);
-    assert.equal(await countOf("downloaded", other.url), "50");
-  });
-
-  it("goes on after a cut connection, in both directions", async () => {
-    const cutAfter = [2_500_000, 2_500_000];
-    {
-      await using proxy = await CuttingProxy.start({
-        url: server.url,
-        direction: "down",
-        cutAfter,
-      });
-      const answer = await json("backup create notes -f resumed.collector", proxy.url);
-      assert.ok(proxy.cuts > 0);
-      assert.equal(answer.resumed, proxy.cuts);
-    }
-    await using proxy = await CuttingProxy.start({ url: other.url, direction: "up", cutAfter });
-    const { stdout, stderr, exitCode } = await run(
-      "backup restore -f resumed.collector --as resumed",
-      proxy.url,
-    );
-    assert.equal(exitCode, 0, stderr);
-    assert.equal(stdout, "restored 50 records, 1 file into resumed\n");
-    assert.ok(proxy.cuts > 0);
-    assert.match(stderr, /the connection broke/);
-    assert.equal(await countOf("resumed", other.url), "50");
-  });
-
-  it("leaves no file behind when it fails", async () => {
-    const before = await readdir(folder.path);
-    assert.match(await fail("backup create nothing -f nothing.collector", 3), /nothing/);
-    assert.match(await fail("backup create notes -f no/folder/x", 1), /no such folder/);
-    assert.match(await fail("backup create notes -f x --meta a=b", 2), /exclude each other/);
-    assert.match(await fail("backup restore", 2), /id of a backup, or -f/);
-    assert.match(await fail("backup restore -f missing.collector", 3), /cannot read missing/);
-    await writeFile(join(folder.path, "photo.txt"), "no archive at all");
-    const refused = await run("backup restore -f photo.txt -o json");
-    assert.equal(JSON.parse(refused.stderr).code, "ARCHIVE_INVALID");
-    assert.match(await fail("backup verify 0198c0de", 3), /error: /);
-    assert.deepEqual(await readdir(folder.path), [...before, "photo.txt"].sort());
-  });
-
-  it("backs up a whole server, and restores it from its folder elsewhere", async () => {
-    const made = await json("backup server create --to all --meta reason=move");
-    const { setId } = made;
-    const [registry, ...collections] = made.backups;
-    assert.equal(registry?.content, "REGISTRY");
-    assert.ok(collections.length > 0);
-    const ofSet = JSON.parse(await done(`backup list --set ${setId} -o json`));
-    assert.equal(ofSet.length, collections.length + 1);
-
-    await using third = await createCollector({
-      port: 0,
-      logLevel: "silent",
-      data: join(folder.path, "third"),
-      backupFolder: join(folder.path, "data/backups/all"),
-    });
-    const imported = await run("backup import", third.url);
-    assert.equal(imported.exitCode, 0, imported.stderr);
-    assert.match(imported.stderr, new RegExp(`imported ${collections.length + 1} backups`));
-    const one = await done(`backup server restore ${setId} --collection notes`, third.url);
-    assert.match(one, /default\/notes +50 records, 1 file/);
-    const rest = await run(`backup server restore ${setId}`, third.url);
-    assert.equal(rest.exitCode, 1);
-    assert.match(rest.stderr, /1 of \d+ backups could not be restored/);
-    await done(`backup server restore ${setId} --overwrite --yes`, third.url);
-    assert.equal(await countOf("notes", third.url), "50");
-  });
-
-  it("keeps, runs, shows and removes policies", async () => {
-    const put = "backup policy put nightly --collection default/notes --every 6h --keep-last 2";
-    assert.match(await done(`${put} --include-manual --dry-run`), /nightly is valid/);
-    assert.equal(await done("backup policy list"), "");
-    assert.match(await done(`${put} --include-manual`), /^put nightly, next run \d{4}-/);
-    assert.match(await done("backup policy list"), /nightly +default\/notes +every 6h +last 2 +\d/);
-    await backUp();
-    await backUp();
-    const would = await run("backup policy run nightly --dry-run");
-    assert.match(would.stdout, /would remove [1-9]/);
-    const ran = await done("backup policy run nightly");
-    assert.match(ran, /made 1 backup, removed [1-9]/);
-    await done("backup policy run nightly --prune-only");
-    assert.match(await done("backup policy show nightly"), /RUN +MADE +REMOVED/);
-    assert.match(await fail(`${put} --cron x`, 2), /exclude each other/);
-    assert.match(await fail("backup policy put x --cron nonsense", 1), /cron/);
-    assert.equal(await done("backup policy rm nightly --yes"), "deleted policy nightly\n");
-    assert.match(await fail("backup policy show nightly", 3), /error: /);
-  });
-
-  it("clones here and to another server, and fetches from one", async () => {
-    assert.equal(
-      await done("clone notes staging/copied"),
-      "cloned notes to staging/copied: 50 records, 1 file\n",
-    );
-    assert.match(await fail("clone notes staging/copied", 5), /copied/);
-    const endpoint = new URL(other.url).host;
-    assert.match(await done(`clone notes pushed --to ${endpoint} --no-files`), /: 50 records\n$/);
-    assert.equal(await countOf("pushed", other.url), "50");
-
-    const source = new URL(server.url).host;
-    assert.match(await done(`fetch ${source} notes pulled`, other.url), /50 records, 1 file/);
-    await done("record rm notes n0");
-    const again = await done(`fetch ${source} notes pulled --refresh`, other.url);
-    assert.match(again, /brought up to date: 49 records, 1 file/);
-    assert.match(await fail("clone notes", 2), /needs a name/);
-    const denied = await run("fetch 203.0.113.7:50051 notes denied -o json", other.url);
-    assert.equal(JSON.parse(denied.stderr).code, "PEER_DENIED");
-    assert.equal(denied.exitCode, 4);
   });
 });

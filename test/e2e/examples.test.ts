@@ -66,23 +66,6 @@ class Site implements AsyncDisposable {
 }
 
 describe("the examples", () => {
-  it("back up every day, with notes and retention", async () => {
-    await using site = await Site.open();
-    await site.fill();
-    const text = await site.run("backup-daily", "products");
-    assert.match(text, /^policy daily-products, next run \d{4}-\d\d-\d\dT03:00:00/);
-    assert.match(text, /made 1, removed 0/);
-    assert.match(text, /for 30 days: 20 records/);
-    const { backups } = await site.client.repo.listBackups({});
-    assert.deepEqual(
-      backups.map(({ policy, metadata }) => [policy, metadata]),
-      [
-        ["", { purpose: "before the import", retention: "30d" }],
-        ["daily-products", { purpose: "daily backup" }],
-      ],
-    );
-  });
-
   it("clone production to staging, and bring the clone up to date", async () => {
     await using site = await Site.open();
     await site.fill();
@@ -113,19 +96,5 @@ describe("the examples", () => {
     assert.ok(second.endsWith(": valid"), text);
     assert.match(last, /^restored products: 20 records/);
     assert.equal(await site.count("products"), 20n);
-  });
-
-  it("mirror a collection on a second collector, and refresh it by what has changed", async () => {
-    await using source = await Site.open();
-    await source.fill();
-    await using mirror = await Site.open();
-    const endpoint = new URL(source.server.url).host;
-    assert.match(await mirror.run("mirror", endpoint), /^copied products of .*\n20 records/);
-    await source.put(recordCount);
-    await source.client.records.delete({ collectionName: "products", id: "n0" });
-    assert.match(await mirror.run("mirror", endpoint), /^brought up to date .*\n20 records/);
-    const { items } = await mirror.client.records.list({ collectionName: "products" });
-    const there = await source.client.records.list({ collectionName: "products" });
-    assert.deepEqual(items, there.items);
   });
 });

@@ -81,7 +81,6 @@ interface Copying {
 }
 
 const source = { namespace: "default", name: "notes" };
-const endpointOf = (pair: Pair, at: number): string => new URL(pair.url(at)).host;
 
 const copies: Readonly<Record<string, Copying>> = {
   backup: {
@@ -136,55 +135,7 @@ const copies: Readonly<Record<string, Copying>> = {
     },
     check: (pair) => checkCopy(pair, 0, "cloned"),
   },
-  "clone to another server, sender killed": remoteClone(0),
-  "clone to another server, receiver killed": remoteClone(1),
-  "fetch, receiver killed": remoteFetch(1),
-  "fetch, sender killed": remoteFetch(0),
 };
-
-function remoteClone(killed: number): Copying {
-  return {
-    runsOn: 0,
-    killed,
-    async begin(pair) {
-      await pair.client(1).admin.deleteCollection({
-        collection: { name: "pushed" },
-        allowMissing: true,
-      });
-      const request = {
-        sourceCollection: source,
-        destEndpoint: endpointOf(pair, 1),
-        destName: "pushed",
-        includeFiles: true,
-        returnImmediately: true,
-      };
-      return (await pair.client(0).repo.clone(request)).operation;
-    },
-    check: (pair) => checkCopy(pair, 1, "pushed"),
-  };
-}
-
-function remoteFetch(killed: number): Copying {
-  return {
-    runsOn: 1,
-    killed,
-    async begin(pair) {
-      await pair.client(1).admin.deleteCollection({
-        collection: { name: "fetched" },
-        allowMissing: true,
-      });
-      const request = {
-        sourceEndpoint: endpointOf(pair, 0),
-        sourceCollection: source,
-        destName: "fetched",
-        includeFiles: true,
-        returnImmediately: true,
-      };
-      return (await pair.client(1).repo.fetch(request)).operation;
-    },
-    check: (pair) => checkCopy(pair, 1, "fetched"),
-  };
-}
 
 describe("a copy whose server is killed", () => {
   for (const [name, copying] of Object.entries(copies)) {

@@ -90,10 +90,10 @@ describe("copies", () => {
   it("are of one moment while records are written", async () => {
     await using harness = await openSqliteHarness();
     const store = await filled(harness.engine, 200);
-    let isOver = false;
+    const over = new AbortController();
     const writing = (async () => {
       // All records change together: a copy with some of them is of no moment.
-      for (let round = 0; !isOver; round += 1) {
+      for (let round = 0; !over.signal.aborted; round += 1) {
         const steps = Array.from({ length: 200 }, (_, age) => ({
           kind: "update" as const,
           id: `p${age}`,
@@ -115,7 +115,7 @@ describe("copies", () => {
       assert.ok(names.size === 1 || names.size === 200);
       assert.equal(records.length, 200);
     }
-    isOver = true;
+    over.abort();
     await writing;
   });
 

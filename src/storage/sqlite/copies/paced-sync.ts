@@ -10,11 +10,11 @@ const everyMs = 20;
  * all of it at once. To be stopped by disposing it. No connection of this process may have the file open.
  */
 export function syncWhileGrowing(path: string, onSize: (bytes: bigint) => void): AsyncDisposable {
-  let isOver = false;
+  const over = new AbortController();
   const run = async (): Promise<void> => {
     let file: FileHandle | undefined;
     try {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         await sleep(everyMs);
         file ??= await openIfThere(path);
         if (file === undefined) continue;
@@ -30,7 +30,7 @@ export function syncWhileGrowing(path: string, onSize: (bytes: bigint) => void):
   const running = run();
   return {
     async [Symbol.asyncDispose]() {
-      isOver = true;
+      over.abort();
       await running;
     },
   };

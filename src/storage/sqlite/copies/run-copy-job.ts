@@ -63,7 +63,9 @@ function start(): ChildProcess {
 }
 
 function died(cause: Error | undefined): CollectorError {
-  return new CollectorError("STORAGE_UNAVAILABLE", "the process that copies died; start over", {
-    ...(cause === undefined ? {} : { cause }),
-  });
+  return new CollectorError(
+    "STORAGE_UNAVAILABLE",
+    "the process that copies died; start over",
+    cause === undefined ? {} : { cause },
+  );
 }
