@@ -66,6 +66,7 @@ export class Archiver implements CollectionArchiver {
     const { namespace, name, includeFiles } = request;
     const definition = catalog.get({ namespace, name });
     const nowUs = clock.nowUs();
+    run.report({ phase: "copying" });
     await using snapshot = await catalog.store(namespace, name).snapshot({
       path: scratch,
       files: includeFiles,
