@@ -8,7 +8,7 @@ import {
 } from "./context.ts";
 import type { DefineCommands } from "./define-commands.ts";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
-import { toFailure, usageError } from "./failure.ts";
+import { usageError } from "./failure.ts";
 import { packageVersion } from "./version.ts";
 
 interface CommandGroup {
@@ -79,7 +79,7 @@ export async function runCli(environment: CliEnvironment): Promise<ExitCode> {
       // Called without a command: the help has been printed.
       if (error.code === "commander.help") return exitCodes.usage;
     }
-    return reportFailure(error, environment);
+    return await reportFailure(error, environment);
   }
 }
 
@@ -109,7 +109,9 @@ async function buildProgram(environment: CliEnvironment): Promise<Command> {
   return program;
 }
 
-function reportFailure(error: unknown, environment: CliEnvironment): ExitCode {
+async function reportFailure(error: unknown, environment: CliEnvironment): Promise<ExitCode> {
+  // With the client's errors comes most of the client, which a command that succeeds may not need.
+  const { toFailure } = await import("./to-failure.ts");
   const failure = environment.signal.aborted
     ? toFailure(new DOMException("interrupted", "AbortError"))
     : toFailure(error instanceof CommanderError ? fromCommander(error) : error);

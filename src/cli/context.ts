@@ -37,7 +37,7 @@ export function addGlobalOptions(program: Command): void {
   program
     .option("--url <url>", "server to talk to (COLLECTOR_URL; default http://127.0.0.1:50051)")
     .option("-n, --namespace <name>", "namespace to work in (COLLECTOR_NAMESPACE)")
-    .option("-o, --output <format>", "table, json or jsonl", "table")
+    .option("-o, --output <format>", "table, json, jsonl, yaml or name", "table")
     .option("--timeout <time>", "how long a call may take, as in 500ms, 5s or 2m")
     .option("--no-color", "print without colours (NO_COLOR)");
 }

@@ -1,6 +1,9 @@
 #!/usr/bin/env node
-import { runCli } from "./cli.ts";
+import { enableCompileCache } from "node:module";
 import { exitCodes } from "./exit-codes.ts";
+
+// The second start and all after it compile nothing.
+enableCompileCache();
 
 const interrupt = new AbortController();
 
@@ -18,6 +21,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(exitCodes.ok);
 });
 
+const { runCli } = await import("./cli.ts");
 process.exitCode = await runCli({
   argv: process.argv.slice(2),
   env: process.env,

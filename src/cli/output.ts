@@ -1,13 +1,18 @@
+import { createRequire } from "node:module";
 import { stripVTControlCharacters, styleText } from "node:util";
 import type { JsonValue } from "@bufbuild/protobuf";
 import type { Failure } from "./failure.ts";
 
-export type OutputFormat = "table" | "json" | "jsonl";
+export type OutputFormat = "table" | "json" | "jsonl" | "yaml" | "name";
 
-export const outputFormats: readonly OutputFormat[] = ["table", "json", "jsonl"];
+export const outputFormats: readonly OutputFormat[] = ["table", "json", "jsonl", "yaml", "name"];
 
 /** Longest text in one cell of a table. */
 const cellCharsMax = 48;
+
+/** The column, and the members of a document, that say what a thing is called. */
+const nameHeaders: ReadonlySet<string> = new Set(["ID", "NAME"]);
+const nameKeys = ["id", "name", "backupId", "collectionId"] as const;
 
 export interface Column<T> {
   readonly header: string;
@@ -45,9 +50,11 @@ export class Output {
     else this.json(json);
   }
 
-  /** One document: indented, but a line of its own as `jsonl`. */
+  /** One document: indented, but a line of its own as `jsonl`; of `name`, only what it is called. */
   json(value: JsonValue): void {
-    this.line(JSON.stringify(value, undefined, this.format === "jsonl" ? undefined : 2));
+    if (this.format === "yaml") this.#stdout.write(`---\n${toYaml(value)}`);
+    else if (this.format === "name") this.#names(value);
+    else this.line(JSON.stringify(value, undefined, this.format === "jsonl" ? undefined : 2));
   }
 
   /** Many things: a table, an array, or a line each. */
@@ -56,7 +63,8 @@ export class Output {
     columns: readonly Column<T>[],
     toJson: (item: T) => JsonValue,
   ): void {
-    if (this.format === "json") this.json(items.map(toJson));
+    if (this.format === "json" || this.format === "yaml") this.json(items.map(toJson));
+    else if (this.format === "name") this.#listNames(items, columns);
     else if (this.format === "jsonl") for (const item of items) this.json(toJson(item));
     else if (items.length > 0) this.#table(items, columns);
   }
@@ -97,6 +105,21 @@ export class Output {
     return this.#color ? styleText(style, text, { validateStream: false }) : text;
   }
 
+  #listNames<T>(items: readonly T[], columns: readonly Column<T>[]): void {
+    const column = columns.find(({ header }) => nameHeaders.has(header)) ?? columns[0];
+    if (column === undefined) return;
+    for (const item of items) this.line(printable(column.text(item)));
+  }
+
+  #names(value: JsonValue): void {
+    for (const item of Array.isArray(value) ? value : [value]) {
+      if (typeof item === "string") this.line(printable(item));
+      if (typeof item !== "object" || item === null || Array.isArray(item)) continue;
+      const name = nameKeys.map((key) => item[key]).find((text) => typeof text === "string");
+      if (typeof name === "string") this.line(printable(name));
+    }
+  }
+
   #table<T>(items: readonly T[], columns: readonly Column<T>[]): void {
     const rows = items.map((item) =>
       columns.map(({ text, whole = false }) => {
@@ -120,6 +143,12 @@ export class Output {
     );
     for (const row of rows) write(row, (text) => text);
   }
+}
+
+/** Loads what writes YAML when somebody wants it: it takes longer than all else that a command starts with. */
+function toYaml(value: JsonValue): string {
+  const { stringify } = createRequire(import.meta.url)("yaml") as typeof import("yaml");
+  return stringify(value);
 }
 
 /** Text of records may hold anything: nothing of it may steer the terminal or break a line. */

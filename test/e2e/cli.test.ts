@@ -276,7 +276,7 @@ describe("collector, the command", () => {
         await fail(["record", "list", "products", "--limt", "1"], 2),
         /Did you mean --limit\?/,
       );
-      assert.match(await fail(["status", "-o", "yaml"], 2), /table, json, jsonl/);
+      assert.match(await fail(["status", "-o", "toml"], 2), /table, json, jsonl, yaml, name/);
       assert.match(await fail(["--url", "ftp://x", "status"], 2), /is no address/);
     });
 

@@ -75,7 +75,8 @@ Examples:
         }
       }
       const documents = shown.map((record) => (full ? record.full : record.item));
-      if (output.format === "json" && ids.length > 1) output.json(documents);
+      if (output.format === "name") for (const { id } of shown) output.line(id);
+      else if (output.format === "json" && ids.length > 1) output.json(documents);
       else for (const document of documents) output.json(document);
       if (missing.length > 0) {
         const message = `no record ${missing.join(", ")} in ${collection}`;
