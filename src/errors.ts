@@ -80,6 +80,7 @@ export type ErrorReason =
   // The server has a problem.
   | "SHUTTING_DOWN"
   | "PEER_UNAVAILABLE"
+  | "SERVICE_UNAVAILABLE"
   | "STORAGE_UNAVAILABLE"
   | "WRITE_OUTCOME_UNKNOWN"
   | "STORAGE_CORRUPT"

@@ -88,6 +88,7 @@ const retryableByReason: Readonly<Record<ClientErrorReason, boolean>> = {
   METHOD_NOT_REGISTERED: false,
   SHUTTING_DOWN: true,
   PEER_UNAVAILABLE: true,
+  SERVICE_UNAVAILABLE: true,
   STORAGE_UNAVAILABLE: true,
   WRITE_OUTCOME_UNKNOWN: false,
   STORAGE_CORRUPT: false,

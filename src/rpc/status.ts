@@ -87,6 +87,7 @@ export const codeByReason: Readonly<Record<ErrorReason, Code>> = {
   METHOD_NOT_REGISTERED: Code.Unimplemented,
   SHUTTING_DOWN: Code.Unavailable,
   PEER_UNAVAILABLE: Code.Unavailable,
+  SERVICE_UNAVAILABLE: Code.Unavailable,
   STORAGE_UNAVAILABLE: Code.Unavailable,
   WRITE_OUTCOME_UNKNOWN: Code.Unknown,
   STORAGE_CORRUPT: Code.DataLoss,

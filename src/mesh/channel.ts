@@ -1,0 +1,124 @@
+import type { ErrorReason } from "../errors.ts";
+
+/**
+ * Names and values in the order of the wire. Names are lower case; values of names that end in
+ * `-bin` are base64, as on the wire.
+ */
+export type MetadataEntries = readonly (readonly [string, string])[];
+
+export interface CallOptions {
+  /** Entries that the protocol keeps for itself are left out. */
+  readonly metadata?: Iterable<readonly [string, string]> | undefined;
+  /** When to give up, on the clock of `performance.now()`; undefined for never. */
+  readonly deadlineMs?: number | undefined;
+  /** Cancels the call, at both ends. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The answer to one message, with status OK. */
+export interface UnaryAnswer {
+  /** A view that may pin a larger buffer: `slice()` what is kept. */
+  readonly message: Uint8Array;
+  readonly headers: MetadataEntries;
+  readonly trailers: MetadataEntries;
+}
+
+/** How a call ended. Code 0 is OK, the others are gRPC's. */
+export interface CallEnd {
+  readonly code: number;
+  readonly message: string;
+  readonly trailers: MetadataEntries;
+  /** What the messages fail with; undefined for OK. */
+  readonly failure: CallFailure | undefined;
+}
+
+/** The answer of a call while it runs. */
+export interface StreamAnswer {
+  /** Never rejects; empty if the call ends before it is answered. */
+  readonly headers: Promise<MetadataEntries>;
+  /**
+   * Iterated once. What is not asked for holds the peer back; leaving early cancels the call.
+   *
+   * @throws {CallFailure} where the call did not end with OK
+   */
+  readonly messages: AsyncIterableIterator<Uint8Array, undefined>;
+  /** Never rejects. It comes when the messages have been read, or with the failure. */
+  readonly end: Promise<CallEnd>;
+}
+
+/**
+ * `idle`: connects with the next call. `failing`: the last try to connect failed; calls in the next
+ * moments fail at once, later ones try again. `closed`: for good.
+ */
+export type ChannelState = "idle" | "connecting" | "ready" | "failing" | "closed";
+
+/** Calls another server: raw messages, all four kinds of methods. Connects by itself, and again. */
+export interface Channel extends AsyncDisposable {
+  /** Where to, as in `http://127.0.0.1:50051`. */
+  readonly endpoint: string;
+  readonly state: ChannelState;
+  /**
+   * One message for one message.
+   *
+   * @param path `/package.Service/Method`
+   * @throws {CallFailure} for every status but OK
+   */
+  unary(path: string, message: Uint8Array, options?: CallOptions): Promise<UnaryAnswer>;
+  /**
+   * A call of any kind. Messages are taken from `messages` as the peer takes them.
+   *
+   * @param path `/package.Service/Method`
+   */
+  stream(
+    path: string,
+    messages: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    options?: CallOptions,
+  ): StreamAnswer;
+}
+
+/** Makes channels to the servers that this one may dial. Who shares an endpoint shares connections. */
+export interface Dialer {
+  /**
+   * A channel to an endpoint that a caller has named. Nothing is dialled yet: an address that may
+   * not be dialled fails the first call, with PEER_DENIED as well. Disposing the channel lets calls
+   * that it has in flight go on.
+   *
+   * @param endpoint `host:port`, or that behind `http://` or `https://`
+   * @param field of the request that holds it
+   * @throws {CollectorError} PEER_DENIED, with one text whatever is wrong
+   */
+  dial(endpoint: string, field: string): Channel;
+}
+
+export interface CallFailureOptions extends ErrorOptions {
+  readonly code: number;
+  readonly trailers?: MetadataEntries;
+  readonly reason?: ErrorReason | undefined;
+  readonly mayHaveRun: boolean;
+}
+
+/** A call to another server that did not end with OK. */
+export class CallFailure extends Error {
+  override readonly name = "CallFailure";
+  /** gRPC's code, 1 to 16. */
+  readonly code: number;
+  /** Of the peer; `grpc-status-details-bin` included. */
+  readonly trailers: MetadataEntries;
+  /** Why this server ended the call; undefined if the peer did, with this status. */
+  readonly reason: ErrorReason | undefined;
+  /** False if the peer has provably not begun to work on it: then it may be sent again, or elsewhere. */
+  readonly mayHaveRun: boolean;
+
+  constructor(message: string, options: CallFailureOptions) {
+    super(message, options);
+    this.code = options.code;
+    this.trailers = options.trailers ?? [];
+    this.reason = options.reason;
+    this.mayHaveRun = options.mayHaveRun;
+  }
+
+  /** Whether the status is the peer's own. */
+  get isRemote(): boolean {
+    return this.reason === undefined;
+  }
+}
