@@ -6,7 +6,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { TunnelFrame } from "./tunnel_pb.ts";
+import type { TunnelFrames } from "./tunnel_pb.ts";
 import { file_collector_tunnel } from "./tunnel_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file collector/service_hosts.proto.
  */
 export const file_collector_service_hosts: GenFile = /*@__PURE__*/
-  fileDesc("Ch1jb2xsZWN0b3Ivc2VydmljZV9ob3N0cy5wcm90bxIJY29sbGVjdG9yItoCCg1BdHRhY2hSZXF1ZXN0Ei8KBWhlbGxvGAEgASgLMh4uY29sbGVjdG9yLkF0dGFjaFJlcXVlc3QuSGVsbG9IABInCgVmcmFtZRgCIAEoCzIWLmNvbGxlY3Rvci5UdW5uZWxGcmFtZUgAEicKBWRyYWluGAMgASgLMhYuY29sbGVjdG9yLkF0dGFjaERyYWluSAAavQEKBUhlbGxvEhEKCW5hbWVzcGFjZRgBIAEoCRIQCghzZXJ2aWNlcxgCIAMoCRIRCgl3b3JrZXJfaWQYAyABKAkSEQoJY2FsbHNfbWF4GAQgASgFEjoKBmxhYmVscxgFIAMoCzIqLmNvbGxlY3Rvci5BdHRhY2hSZXF1ZXN0LkhlbGxvLkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBgoEc3RlcCINCgtBdHRhY2hEcmFpbiLWAQoOQXR0YWNoUmVzcG9uc2USNAoHd2VsY29tZRgBIAEoCzIhLmNvbGxlY3Rvci5BdHRhY2hSZXNwb25zZS5XZWxjb21lSAASJwoFZnJhbWUYAiABKAsyFi5jb2xsZWN0b3IuVHVubmVsRnJhbWVIABInCgVkcmFpbhgDIAEoCzIWLmNvbGxlY3Rvci5BdHRhY2hEcmFpbkgAGjQKB1dlbGNvbWUSEwoLZXhlY3V0b3JfaWQYASABKAkSFAoMY29sbGVjdG9yX2lkGAIgASgJQgYKBHN0ZXAioQMKCEV4ZWN1dG9yEgoKAmlkGAEgASgJEiYKBGtpbmQYAiABKA4yGC5jb2xsZWN0b3IuRXhlY3V0b3IuS2luZBIRCgluYW1lc3BhY2UYAyABKAkSFAoMc2VydmljZV9uYW1lGAQgASgJEg8KB2FkZHJlc3MYBSABKAkSDQoFcmVhZHkYBiABKAgSDwoHcHJvYmxlbRgHIAEoCRIXCg9jYWxsc19pbl9mbGlnaHQYCCABKAMSLwoGbGFiZWxzGAkgAygLMh8uY29sbGVjdG9yLkV4ZWN1dG9yLkxhYmVsc0VudHJ5EhQKDGNvbGxlY3Rvcl9pZBgKIAEoCRIpCgVzaW5jZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJNCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABILCgdIQU5ETEVSEAESDAoIRU5EUE9JTlQQAhIKCgZXT1JLRVIQAxIICgRQRUVSEAQiZgoUTGlzdEV4ZWN1dG9yc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhQKDHNlcnZpY2VfbmFtZRgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJYChVMaXN0RXhlY3V0b3JzUmVzcG9uc2USJgoJZXhlY3V0b3JzGAEgAygLMhMuY29sbGVjdG9yLkV4ZWN1dG9yEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKJAQoPU2VydmljZUVuZHBvaW50Eg8KB2FkZHJlc3MYASABKAkSNgoGbGFiZWxzGAIgAygLMiYuY29sbGVjdG9yLlNlcnZpY2VFbmRwb2ludC5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBMqUBCgxTZXJ2aWNlSG9zdHMSQQoGQXR0YWNoEhguY29sbGVjdG9yLkF0dGFjaFJlcXVlc3QaGS5jb2xsZWN0b3IuQXR0YWNoUmVzcG9uc2UoATABElIKDUxpc3RFeGVjdXRvcnMSHy5jb2xsZWN0b3IuTGlzdEV4ZWN1dG9yc1JlcXVlc3QaIC5jb2xsZWN0b3IuTGlzdEV4ZWN1dG9yc1Jlc3BvbnNlYgZwcm90bzM", [file_collector_tunnel, file_google_protobuf_timestamp]);
+  fileDesc("Ch1jb2xsZWN0b3Ivc2VydmljZV9ob3N0cy5wcm90bxIJY29sbGVjdG9yIoMDCg1BdHRhY2hSZXF1ZXN0Ei8KBWhlbGxvGAEgASgLMh4uY29sbGVjdG9yLkF0dGFjaFJlcXVlc3QuSGVsbG9IABIpCgZmcmFtZXMYAiABKAsyFy5jb2xsZWN0b3IuVHVubmVsRnJhbWVzSAASJwoFZHJhaW4YAyABKAsyFi5jb2xsZWN0b3IuQXR0YWNoRHJhaW5IABIlCgRwb25nGAQgASgLMhUuY29sbGVjdG9yLkF0dGFjaFBpbmdIABq9AQoFSGVsbG8SEQoJbmFtZXNwYWNlGAEgASgJEhAKCHNlcnZpY2VzGAIgAygJEhEKCXdvcmtlcl9pZBgDIAEoCRIRCgljYWxsc19tYXgYBCABKAUSOgoGbGFiZWxzGAUgAygLMiouY29sbGVjdG9yLkF0dGFjaFJlcXVlc3QuSGVsbG8uTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIGCgRzdGVwIg0KC0F0dGFjaERyYWluIhgKCkF0dGFjaFBpbmcSCgoCaWQYASABKAQimQIKDkF0dGFjaFJlc3BvbnNlEjQKB3dlbGNvbWUYASABKAsyIS5jb2xsZWN0b3IuQXR0YWNoUmVzcG9uc2UuV2VsY29tZUgAEikKBmZyYW1lcxgCIAEoCzIXLmNvbGxlY3Rvci5UdW5uZWxGcmFtZXNIABInCgVkcmFpbhgDIAEoCzIWLmNvbGxlY3Rvci5BdHRhY2hEcmFpbkgAEiUKBHBpbmcYBCABKAsyFS5jb2xsZWN0b3IuQXR0YWNoUGluZ0gAGk4KB1dlbGNvbWUSEwoLZXhlY3V0b3JfaWQYASABKAkSFAoMY29sbGVjdG9yX2lkGAIgASgJEhgKEHBpbmdfaW50ZXJ2YWxfbXMYAyABKAVCBgoEc3RlcCKhAwoIRXhlY3V0b3ISCgoCaWQYASABKAkSJgoEa2luZBgCIAEoDjIYLmNvbGxlY3Rvci5FeGVjdXRvci5LaW5kEhEKCW5hbWVzcGFjZRgDIAEoCRIUCgxzZXJ2aWNlX25hbWUYBCABKAkSDwoHYWRkcmVzcxgFIAEoCRINCgVyZWFkeRgGIAEoCBIPCgdwcm9ibGVtGAcgASgJEhcKD2NhbGxzX2luX2ZsaWdodBgIIAEoAxIvCgZsYWJlbHMYCSADKAsyHy5jb2xsZWN0b3IuRXhlY3V0b3IuTGFiZWxzRW50cnkSFAoMY29sbGVjdG9yX2lkGAogASgJEikKBXNpbmNlGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIk0KBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEgsKB0hBTkRMRVIQARIMCghFTkRQT0lOVBACEgoKBldPUktFUhADEggKBFBFRVIQBCJmChRMaXN0RXhlY3V0b3JzUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSFAoMc2VydmljZV9uYW1lGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIlgKFUxpc3RFeGVjdXRvcnNSZXNwb25zZRImCglleGVjdXRvcnMYASADKAsyEy5jb2xsZWN0b3IuRXhlY3V0b3ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIokBCg9TZXJ2aWNlRW5kcG9pbnQSDwoHYWRkcmVzcxgBIAEoCRI2CgZsYWJlbHMYAiADKAsyJi5jb2xsZWN0b3IuU2VydmljZUVuZHBvaW50LkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEypQEKDFNlcnZpY2VIb3N0cxJBCgZBdHRhY2gSGC5jb2xsZWN0b3IuQXR0YWNoUmVxdWVzdBoZLmNvbGxlY3Rvci5BdHRhY2hSZXNwb25zZSgBMAESUgoNTGlzdEV4ZWN1dG9ycxIfLmNvbGxlY3Rvci5MaXN0RXhlY3V0b3JzUmVxdWVzdBogLmNvbGxlY3Rvci5MaXN0RXhlY3V0b3JzUmVzcG9uc2ViBnByb3RvMw", [file_collector_tunnel, file_google_protobuf_timestamp]);
 
 /**
  * A step of a worker.
@@ -39,12 +39,12 @@ export type AttachRequest = Message<"collector.AttachRequest"> & {
     case: "hello";
   } | {
     /**
-     * Of a call that it runs.
+     * Of calls that it runs.
      *
-     * @generated from field: collector.TunnelFrame frame = 2;
+     * @generated from field: collector.TunnelFrames frames = 2;
      */
-    value: TunnelFrame;
-    case: "frame";
+    value: TunnelFrames;
+    case: "frames";
   } | {
     /**
      * It takes no new calls from now on, and ends the stream when those it has are done.
@@ -53,6 +53,14 @@ export type AttachRequest = Message<"collector.AttachRequest"> & {
      */
     value: AttachDrain;
     case: "drain";
+  } | {
+    /**
+     * The answer to a ping, with its id. Due at once, whatever else the worker does.
+     *
+     * @generated from field: collector.AttachPing pong = 4;
+     */
+    value: AttachPing;
+    case: "pong";
   } | { case: undefined; value?: undefined };
 };
 
@@ -113,7 +121,7 @@ export const AttachRequest_HelloSchema: GenMessage<AttachRequest_Hello> = /*@__P
   messageDesc(file_collector_service_hosts, 0, 0);
 
 /**
- * No new calls, please.
+ * No new calls from now on.
  *
  * @generated from message collector.AttachDrain
  */
@@ -126,6 +134,27 @@ export type AttachDrain = Message<"collector.AttachDrain"> & {
  */
 export const AttachDrainSchema: GenMessage<AttachDrain> = /*@__PURE__*/
   messageDesc(file_collector_service_hosts, 1);
+
+/**
+ * Asks for a sign of life, or gives it.
+ *
+ * @generated from message collector.AttachPing
+ */
+export type AttachPing = Message<"collector.AttachPing"> & {
+  /**
+   * Comes back in the answer.
+   *
+   * @generated from field: uint64 id = 1;
+   */
+  id: bigint;
+};
+
+/**
+ * Describes the message collector.AttachPing.
+ * Use `create(AttachPingSchema)` to create a new message.
+ */
+export const AttachPingSchema: GenMessage<AttachPing> = /*@__PURE__*/
+  messageDesc(file_collector_service_hosts, 2);
 
 /**
  * A step of the server.
@@ -148,20 +177,29 @@ export type AttachResponse = Message<"collector.AttachResponse"> & {
     case: "welcome";
   } | {
     /**
-     * Of a call that the worker runs.
+     * Of calls that the worker runs.
      *
-     * @generated from field: collector.TunnelFrame frame = 2;
+     * @generated from field: collector.TunnelFrames frames = 2;
      */
-    value: TunnelFrame;
-    case: "frame";
+    value: TunnelFrames;
+    case: "frames";
   } | {
     /**
-     * The server is about to stop: attach elsewhere, or try again.
+     * It gives the worker no new calls, and ends the stream when those it has are done: the server is
+     * about to stop, or what the worker serves is not registered any more.
      *
      * @generated from field: collector.AttachDrain drain = 3;
      */
     value: AttachDrain;
     case: "drain";
+  } | {
+    /**
+     * Asks whether the worker is alive.
+     *
+     * @generated from field: collector.AttachPing ping = 4;
+     */
+    value: AttachPing;
+    case: "ping";
   } | { case: undefined; value?: undefined };
 };
 
@@ -170,7 +208,7 @@ export type AttachResponse = Message<"collector.AttachResponse"> & {
  * Use `create(AttachResponseSchema)` to create a new message.
  */
 export const AttachResponseSchema: GenMessage<AttachResponse> = /*@__PURE__*/
-  messageDesc(file_collector_service_hosts, 2);
+  messageDesc(file_collector_service_hosts, 3);
 
 /**
  * The answer to `hello`.
@@ -191,6 +229,14 @@ export type AttachResponse_Welcome = Message<"collector.AttachResponse.Welcome">
    * @generated from field: string collector_id = 2;
    */
   collectorId: string;
+
+  /**
+   * How often the server pings, in milliseconds. A worker that hears nothing for three times as long
+   * has lost its server.
+   *
+   * @generated from field: int32 ping_interval_ms = 3;
+   */
+  pingIntervalMs: number;
 };
 
 /**
@@ -198,7 +244,7 @@ export type AttachResponse_Welcome = Message<"collector.AttachResponse.Welcome">
  * Use `create(AttachResponse_WelcomeSchema)` to create a new message.
  */
 export const AttachResponse_WelcomeSchema: GenMessage<AttachResponse_Welcome> = /*@__PURE__*/
-  messageDesc(file_collector_service_hosts, 2, 0);
+  messageDesc(file_collector_service_hosts, 3, 0);
 
 /**
  * What runs methods of a service.
@@ -289,7 +335,7 @@ export type Executor = Message<"collector.Executor"> & {
  * Use `create(ExecutorSchema)` to create a new message.
  */
 export const ExecutorSchema: GenMessage<Executor> = /*@__PURE__*/
-  messageDesc(file_collector_service_hosts, 3);
+  messageDesc(file_collector_service_hosts, 4);
 
 /**
  * How it is reached.
@@ -344,7 +390,7 @@ export type Executor_Kind = (typeof Executor_Kind)[keyof typeof Executor_Kind] |
  * Describes the enum collector.Executor.Kind.
  */
 export const Executor_KindSchema: GenEnum<Executor_Kind> = /*@__PURE__*/
-  enumDesc(file_collector_service_hosts, 3, 0);
+  enumDesc(file_collector_service_hosts, 4, 0);
 
 /**
  * Asks what runs services.
@@ -386,7 +432,7 @@ export type ListExecutorsRequest = Message<"collector.ListExecutorsRequest"> & {
  * Use `create(ListExecutorsRequestSchema)` to create a new message.
  */
 export const ListExecutorsRequestSchema: GenMessage<ListExecutorsRequest> = /*@__PURE__*/
-  messageDesc(file_collector_service_hosts, 4);
+  messageDesc(file_collector_service_hosts, 5);
 
 /**
  * A page of executors.
@@ -414,7 +460,7 @@ export type ListExecutorsResponse = Message<"collector.ListExecutorsResponse"> &
  * Use `create(ListExecutorsResponseSchema)` to create a new message.
  */
 export const ListExecutorsResponseSchema: GenMessage<ListExecutorsResponse> = /*@__PURE__*/
-  messageDesc(file_collector_service_hosts, 5);
+  messageDesc(file_collector_service_hosts, 6);
 
 /**
  * An address at which a gRPC server runs a registered service.
@@ -443,7 +489,7 @@ export type ServiceEndpoint = Message<"collector.ServiceEndpoint"> & {
  * Use `create(ServiceEndpointSchema)` to create a new message.
  */
 export const ServiceEndpointSchema: GenMessage<ServiceEndpoint> = /*@__PURE__*/
-  messageDesc(file_collector_service_hosts, 6);
+  messageDesc(file_collector_service_hosts, 7);
 
 /**
  * Brings implementations to registered services.

@@ -12,24 +12,52 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file collector/tunnel.proto.
  */
 export const file_collector_tunnel: GenFile = /*@__PURE__*/
-  fileDesc("ChZjb2xsZWN0b3IvdHVubmVsLnByb3RvEgljb2xsZWN0b3IirAIKC1R1bm5lbEZyYW1lEg8KB2NhbGxfaWQYASABKAQSJQoEb3BlbhgCIAEoCzIVLmNvbGxlY3Rvci5UdW5uZWxPcGVuSAASEQoHbWVzc2FnZRgDIAEoDEgAEjAKCmhhbGZfY2xvc2UYBCABKAsyGi5jb2xsZWN0b3IuVHVubmVsSGFsZkNsb3NlSAASKwoHaGVhZGVycxgFIAEoCzIYLmNvbGxlY3Rvci5UdW5uZWxIZWFkZXJzSAASLQoIdHJhaWxlcnMYBiABKAsyGS5jb2xsZWN0b3IuVHVubmVsVHJhaWxlcnNIABIpCgZjYW5jZWwYByABKAsyFy5jb2xsZWN0b3IuVHVubmVsQ2FuY2VsSAASEAoGd2luZG93GAggASgNSABCBwoFZnJhbWUiXAoKVHVubmVsT3BlbhIMCgRwYXRoGAEgASgJEiwKCG1ldGFkYXRhGAIgAygLMhouY29sbGVjdG9yLlR1bm5lbE1ldGFkYXR1bRISCgp0aW1lb3V0X21zGAMgASgDIhEKD1R1bm5lbEhhbGZDbG9zZSI9Cg1UdW5uZWxIZWFkZXJzEiwKCG1ldGFkYXRhGAEgAygLMhouY29sbGVjdG9yLlR1bm5lbE1ldGFkYXR1bSJdCg5UdW5uZWxUcmFpbGVycxIMCgRjb2RlGAEgASgFEg8KB21lc3NhZ2UYAiABKAkSLAoIbWV0YWRhdGEYAyADKAsyGi5jb2xsZWN0b3IuVHVubmVsTWV0YWRhdHVtIg4KDFR1bm5lbENhbmNlbCIuCg9UdW5uZWxNZXRhZGF0dW0SDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCWIGcHJvdG8z");
+  fileDesc("ChZjb2xsZWN0b3IvdHVubmVsLnByb3RvEgljb2xsZWN0b3IiNgoMVHVubmVsRnJhbWVzEiYKBmZyYW1lcxgBIAMoCzIWLmNvbGxlY3Rvci5UdW5uZWxGcmFtZSK8AgoLVHVubmVsRnJhbWUSDwoHY2FsbF9pZBgBIAEoBBIlCgRvcGVuGAIgASgLMhUuY29sbGVjdG9yLlR1bm5lbE9wZW5IABIRCgdtZXNzYWdlGAMgASgMSAASMAoKaGFsZl9jbG9zZRgEIAEoCzIaLmNvbGxlY3Rvci5UdW5uZWxIYWxmQ2xvc2VIABIrCgdoZWFkZXJzGAUgASgLMhguY29sbGVjdG9yLlR1bm5lbEhlYWRlcnNIABItCgh0cmFpbGVycxgGIAEoCzIZLmNvbGxlY3Rvci5UdW5uZWxUcmFpbGVyc0gAEikKBmNhbmNlbBgHIAEoCzIXLmNvbGxlY3Rvci5UdW5uZWxDYW5jZWxIABIQCgZ3aW5kb3cYCCABKA1IABIOCgRwYXJ0GAkgASgMSABCBwoFZnJhbWUiXAoKVHVubmVsT3BlbhIMCgRwYXRoGAEgASgJEiwKCG1ldGFkYXRhGAIgAygLMhouY29sbGVjdG9yLlR1bm5lbE1ldGFkYXR1bRISCgp0aW1lb3V0X21zGAMgASgDIhEKD1R1bm5lbEhhbGZDbG9zZSI9Cg1UdW5uZWxIZWFkZXJzEiwKCG1ldGFkYXRhGAEgAygLMhouY29sbGVjdG9yLlR1bm5lbE1ldGFkYXR1bSJuCg5UdW5uZWxUcmFpbGVycxIMCgRjb2RlGAEgASgFEg8KB21lc3NhZ2UYAiABKAkSLAoIbWV0YWRhdGEYAyADKAsyGi5jb2xsZWN0b3IuVHVubmVsTWV0YWRhdHVtEg8KB25vdF9ydW4YBCABKAgiDgoMVHVubmVsQ2FuY2VsIi4KD1R1bm5lbE1ldGFkYXR1bRIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJYgZwcm90bzM");
+
+/**
+ * Frames of any calls, in order. As many as are there go together, up to 128 and about 64 KiB.
+ *
+ * @generated from message collector.TunnelFrames
+ */
+export type TunnelFrames = Message<"collector.TunnelFrames"> & {
+  /**
+   * In order.
+   *
+   * @generated from field: repeated collector.TunnelFrame frames = 1;
+   */
+  frames: TunnelFrame[];
+};
+
+/**
+ * Describes the message collector.TunnelFrames.
+ * Use `create(TunnelFramesSchema)` to create a new message.
+ */
+export const TunnelFramesSchema: GenMessage<TunnelFrames> = /*@__PURE__*/
+  messageDesc(file_collector_tunnel, 0);
 
 /**
  * One step of one call, in either direction. The side that opened the stream serves the calls; the
  * other side makes them. Messages are the bytes of the method's types, uncompressed.
  *
- * The caller sends `open`, then messages, then `half_close`; the server sends `headers` at most once
- * before its first message, then messages, then `trailers`, which ends the call. Either side may send
- * `cancel` instead. Frames of a call that is over, or is not known, are ignored.
+ * The caller sends `open`, then messages, then `half_close`, and maybe `cancel` at any time after
+ * `open`. The server sends `headers` at most once, before its first message, then messages, then
+ * `trailers`, which end the call. Every call is answered by trailers, also one that was cancelled:
+ * until they come, it counts as running. What the caller still sends then is ignored.
  *
- * Flow control: each side may have 262,144 bytes of messages of a call under way, and a message
- * more once it may send at all; `window` gives back what the other side has taken.
+ * A message of more than 65,536 bytes goes in several frames: `part` for all but its last bytes, and
+ * `message` for those.
+ *
+ * Flow control: each side may have 262,144 bytes of a call under way, where each `message` and `part`
+ * counts 64 bytes more than it has. `window` gives back what the other side has taken, at the latest
+ * when that is half of it.
+ *
+ * A frame that breaks these rules ends the stream.
  *
  * @generated from message collector.TunnelFrame
  */
 export type TunnelFrame = Message<"collector.TunnelFrame"> & {
   /**
-   * Names the call. Chosen by the caller, unique for the life of the stream, from 1 up.
+   * Names the call. Chosen by the caller: from 1 up, each larger than the one before.
    *
    * @generated from field: uint64 call_id = 1;
    */
@@ -50,7 +78,7 @@ export type TunnelFrame = Message<"collector.TunnelFrame"> & {
     case: "open";
   } | {
     /**
-     * A message.
+     * A message, or the last bytes of one.
      *
      * @generated from field: bytes message = 3;
      */
@@ -82,7 +110,7 @@ export type TunnelFrame = Message<"collector.TunnelFrame"> & {
     case: "trailers";
   } | {
     /**
-     * The call is given up: nothing more of it matters.
+     * The caller gives the call up. Nothing more of it comes from there but this.
      *
      * @generated from field: collector.TunnelCancel cancel = 7;
      */
@@ -90,12 +118,20 @@ export type TunnelFrame = Message<"collector.TunnelFrame"> & {
     case: "cancel";
   } | {
     /**
-     * Bytes of messages that were taken, and that may be sent in addition.
+     * Bytes that were taken, as they count, and that may be sent in addition.
      *
      * @generated from field: uint32 window = 8;
      */
     value: number;
     case: "window";
+  } | {
+    /**
+     * Bytes of a message that goes on in the next frame of the call.
+     *
+     * @generated from field: bytes part = 9;
+     */
+    value: Uint8Array;
+    case: "part";
   } | { case: undefined; value?: undefined };
 };
 
@@ -104,7 +140,7 @@ export type TunnelFrame = Message<"collector.TunnelFrame"> & {
  * Use `create(TunnelFrameSchema)` to create a new message.
  */
 export const TunnelFrameSchema: GenMessage<TunnelFrame> = /*@__PURE__*/
-  messageDesc(file_collector_tunnel, 0);
+  messageDesc(file_collector_tunnel, 1);
 
 /**
  * A new call.
@@ -139,7 +175,7 @@ export type TunnelOpen = Message<"collector.TunnelOpen"> & {
  * Use `create(TunnelOpenSchema)` to create a new message.
  */
 export const TunnelOpenSchema: GenMessage<TunnelOpen> = /*@__PURE__*/
-  messageDesc(file_collector_tunnel, 1);
+  messageDesc(file_collector_tunnel, 2);
 
 /**
  * The caller has no more messages.
@@ -154,7 +190,7 @@ export type TunnelHalfClose = Message<"collector.TunnelHalfClose"> & {
  * Use `create(TunnelHalfCloseSchema)` to create a new message.
  */
 export const TunnelHalfCloseSchema: GenMessage<TunnelHalfClose> = /*@__PURE__*/
-  messageDesc(file_collector_tunnel, 2);
+  messageDesc(file_collector_tunnel, 3);
 
 /**
  * Metadata that comes before the answer.
@@ -175,7 +211,7 @@ export type TunnelHeaders = Message<"collector.TunnelHeaders"> & {
  * Use `create(TunnelHeadersSchema)` to create a new message.
  */
 export const TunnelHeadersSchema: GenMessage<TunnelHeaders> = /*@__PURE__*/
-  messageDesc(file_collector_tunnel, 3);
+  messageDesc(file_collector_tunnel, 4);
 
 /**
  * How a call ended.
@@ -203,6 +239,13 @@ export type TunnelTrailers = Message<"collector.TunnelTrailers"> & {
    * @generated from field: repeated collector.TunnelMetadatum metadata = 3;
    */
   metadata: TunnelMetadatum[];
+
+  /**
+   * True if the call was refused before anything was done for it, so that it may be made elsewhere.
+   *
+   * @generated from field: bool not_run = 4;
+   */
+  notRun: boolean;
 };
 
 /**
@@ -210,7 +253,7 @@ export type TunnelTrailers = Message<"collector.TunnelTrailers"> & {
  * Use `create(TunnelTrailersSchema)` to create a new message.
  */
 export const TunnelTrailersSchema: GenMessage<TunnelTrailers> = /*@__PURE__*/
-  messageDesc(file_collector_tunnel, 4);
+  messageDesc(file_collector_tunnel, 5);
 
 /**
  * A call is given up.
@@ -225,7 +268,7 @@ export type TunnelCancel = Message<"collector.TunnelCancel"> & {
  * Use `create(TunnelCancelSchema)` to create a new message.
  */
 export const TunnelCancelSchema: GenMessage<TunnelCancel> = /*@__PURE__*/
-  messageDesc(file_collector_tunnel, 5);
+  messageDesc(file_collector_tunnel, 6);
 
 /**
  * A pair of metadata.
@@ -253,5 +296,5 @@ export type TunnelMetadatum = Message<"collector.TunnelMetadatum"> & {
  * Use `create(TunnelMetadatumSchema)` to create a new message.
  */
 export const TunnelMetadatumSchema: GenMessage<TunnelMetadatum> = /*@__PURE__*/
-  messageDesc(file_collector_tunnel, 6);
+  messageDesc(file_collector_tunnel, 7);
 
