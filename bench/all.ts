@@ -1,3 +1,4 @@
+import { copiesBenchmark } from "./copies.bench.ts";
 import { createBenchmark } from "./create.bench.ts";
 import { getBenchmark } from "./get.bench.ts";
 import { type Benchmark, runBenchmark } from "./harness.ts";
@@ -19,6 +20,7 @@ export const benchmarks: readonly Benchmark[] = [
   vectorsBenchmark,
   watchBenchmark,
   scaleBenchmark,
+  copiesBenchmark,
 ];
 
 if (import.meta.main) {

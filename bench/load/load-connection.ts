@@ -10,9 +10,12 @@ const flag = { endStream: 1, ack: 1, endHeaders: 4 } as const;
 const windowMax = 2 ** 31 - 1;
 /** The window of a connection before the other end raises it. */
 const windowDefault = 65_535;
+/** Streams at a time until the server says how many it takes. */
+const streamsDefault = 100;
+const maxConcurrentStreams = 3;
 
-/** Told of every call that ends. `ok` is true if a message was answered. */
-export type OnEnd = (tag: number, ok: boolean, beganMs: number) => void;
+/** Told of every call that ends. `failure` is absent if a message was answered. */
+export type OnEnd = (tag: number, beganMs: number, failure?: string) => void;
 
 interface WaitingCall {
   readonly path: string;
@@ -30,7 +33,8 @@ interface OpenCall {
 /**
  * One HTTP/2 connection that makes gRPC calls at far less cost than a server can answer them: header
  * blocks are made once, answers' headers are not decoded, and all that one read of the socket brings
- * is answered by one write.
+ * is answered by one write. A call for which the server takes no further stream waits here, as it does
+ * in any client, and that is part of its time.
  */
 export class LoadConnection {
   readonly #socket: Socket;
@@ -43,6 +47,7 @@ export class LoadConnection {
   #rest: Buffer = Buffer.alloc(0);
   #nextStream = 1;
   #sendWindow = windowDefault;
+  #streamsMax = streamsDefault;
   #received = 0;
   readonly #waiting: WaitingCall[] = [];
   #reading = false;
@@ -86,7 +91,7 @@ export class LoadConnection {
   call(path: string, message: Buffer, tag: number): void {
     if (this.#failure !== undefined) return;
     const beganMs = performance.now();
-    if (this.#waiting.length > 0 || message.length > this.#sendWindow) {
+    if (this.#waiting.length > 0 || !this.#hasRoomFor(message)) {
       this.#waiting.push({ path, message: Buffer.from(message), tag, beganMs });
     } else this.#begin({ path, message, tag, beganMs });
   }
@@ -146,14 +151,14 @@ export class LoadConnection {
       case type.headers:
         if ((flags & flag.endStream) !== 0) this.#end(stream);
         break;
-      case type.reset: {
-        const call = this.#calls.get(stream);
-        if (call !== undefined) call.answered = false;
-        this.#end(stream);
+      case type.reset:
+        this.#end(stream, `reset with code ${bytes.readUInt32BE(at + frameHead)}`);
         break;
-      }
       case type.settings:
-        if ((flags & flag.ack) === 0) this.#frame(type.settings, flag.ack, 0, Buffer.alloc(0));
+        if ((flags & flag.ack) === 0) {
+          this.#readSettings(bytes.subarray(at + frameHead, end));
+          this.#frame(type.settings, flag.ack, 0, Buffer.alloc(0));
+        }
         break;
       case type.ping:
         if ((flags & flag.ack) === 0) {
@@ -170,18 +175,36 @@ export class LoadConnection {
     }
   }
 
-  #end(stream: number): void {
+  #end(stream: number, failure?: string): void {
     const call = this.#calls.get(stream);
     if (call === undefined) return;
     this.#calls.delete(stream);
-    this.#onEnd(call.tag, call.answered, call.beganMs);
+    const { tag, beganMs, answered } = call;
+    this.#onEnd(tag, beganMs, failure ?? (answered ? undefined : "a status without a message"));
+    this.#beginWaiting();
+  }
+
+  #readSettings(payload: Buffer): void {
+    for (let at = 0; at + 6 <= payload.length; at += 6) {
+      const isStreams = payload.readUInt16BE(at) === maxConcurrentStreams;
+      if (isStreams) this.#streamsMax = payload.readUInt32BE(at + 2);
+    }
+    this.#beginWaiting();
   }
 
   #widen(bytes: number): void {
     this.#sendWindow += bytes;
+    this.#beginWaiting();
+  }
+
+  #hasRoomFor(message: Buffer): boolean {
+    return this.#calls.size < this.#streamsMax && message.length <= this.#sendWindow;
+  }
+
+  #beginWaiting(): void {
     for (;;) {
       const [next] = this.#waiting;
-      if (next === undefined || next.message.length > this.#sendWindow) return;
+      if (next === undefined || !this.#hasRoomFor(next.message)) return;
       this.#waiting.shift();
       this.#begin(next);
     }
@@ -221,7 +244,7 @@ export class LoadConnection {
 
   #fail(error: Error): void {
     this.#failure ??= error;
-    for (const { tag, beganMs } of this.#calls.values()) this.#onEnd(tag, false, beganMs);
+    for (const { tag, beganMs } of this.#calls.values()) this.#onEnd(tag, beganMs, error.message);
     this.#calls.clear();
     this.#waiting.length = 0;
   }

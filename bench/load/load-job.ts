@@ -20,8 +20,8 @@ export interface LoadFlow {
 
 export interface FlowResult {
   readonly done: number;
-  /** Calls that were answered without a message. */
-  readonly failed: number;
+  /** How often calls ended in which other way than with a message. */
+  readonly failures: Readonly<Record<string, number>>;
   readonly perSecond: number;
   readonly latencyMs: {
     readonly mean: number;

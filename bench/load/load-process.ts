@@ -10,7 +10,8 @@ interface Flow {
   readonly perSecond: number | undefined;
   latency: RecordableHistogram;
   done: number;
-  failed: number;
+  /** How often calls ended in which other way than with a message. */
+  failures: Record<string, number>;
   begun: number;
 }
 
@@ -28,20 +29,23 @@ async function run(job: LoadJob): Promise<void> {
     perSecond,
     latency: createHistogram(),
     done: 0,
-    failed: 0,
+    failures: {},
     begun: 0,
   }));
   let running = true;
   const connections: LoadConnection[] = [];
   for (let index = 0; index < job.connections; index += 1) {
-    const connection: LoadConnection = await LoadConnection.open(job.url, (tag, ok, beganMs) => {
-      const flow = flows[tag];
-      if (flow === undefined) return;
-      flow.done += 1;
-      if (!ok) flow.failed += 1;
-      flow.latency.record(Math.max(1, Math.round((performance.now() - beganMs) * 1e6)));
-      if (flow.perSecond === undefined && running) begin(connection, flow, tag);
-    });
+    const connection: LoadConnection = await LoadConnection.open(
+      job.url,
+      (tag, beganMs, failure) => {
+        const flow = flows[tag];
+        if (flow === undefined) return;
+        flow.done += 1;
+        if (failure !== undefined) flow.failures[failure] = (flow.failures[failure] ?? 0) + 1;
+        flow.latency.record(Math.max(1, Math.round((performance.now() - beganMs) * 1e6)));
+        if (flow.perSecond === undefined && running) begin(connection, flow, tag);
+      },
+    );
     connections.push(connection);
   }
 
@@ -57,13 +61,16 @@ async function run(job: LoadJob): Promise<void> {
   }
   const ticking = sendAtRate(flows, connections);
   await sleep(job.warmUpMs);
-  for (const flow of flows) Object.assign(flow, { latency: createHistogram(), done: 0, failed: 0 });
+  for (const flow of flows) {
+    Object.assign(flow, { latency: createHistogram(), done: 0, failures: {} });
+  }
   const cpu = process.cpuUsage();
   const beganMs = performance.now();
   tell({ kind: "begun" });
   await sleep(job.runMs);
   const tookMs = performance.now() - beganMs;
   const { user, system } = process.cpuUsage(cpu);
+  for (const { failure } of connections) if (failure !== undefined) throw failure;
   const results = flows.map((flow) => resultOf(flow, tookMs));
   tell({ kind: "ended", results, cpuUs: user + system, tookMs });
 
@@ -109,7 +116,7 @@ function resultOf(flow: Flow, tookMs: number): FlowResult {
   const ms = (ns: number) => Math.round(ns / 1e3) / 1e3;
   return {
     done: flow.done,
-    failed: flow.failed,
+    failures: flow.failures,
     perSecond: flow.done / (tookMs / 1000),
     latencyMs: {
       mean: ms(latency.mean),

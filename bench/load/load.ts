@@ -44,9 +44,12 @@ export async function load(
         hooks.onEnd?.();
         const { results, tookMs, cpuUs } = message;
         const calls = results.reduce((sum, { done }) => sum + done, 0);
-        const failed = results.reduce((sum, flow) => sum + flow.failed, 0);
+        const failures = results.flatMap((flow) => Object.entries(flow.failures));
         if (calls === 0) reject(new Error("not one call was answered"));
-        if (failed > 0) reject(new Error(`${failed} of ${calls} calls failed`));
+        if (failures.length > 0) {
+          const ways = failures.map(([how, count]) => `${count} with ${how}`).join(", ");
+          reject(new Error(`of ${calls} calls did not end with a message: ${ways}`));
+        }
         Promise.all([cpuAtBegin ?? 0, cpuOf(serverPid)]).then(([begin, end]) => {
           resolve({
             flows: results,
