@@ -105,6 +105,9 @@ const unlimited: ReadonlySet<DescMethod> = new Set<DescMethod>([
   CollectionRepo.method.verifyBackup,
   CollectionRepo.method.clone,
   CollectionRepo.method.fetch,
+  Backups.method.backupServer,
+  Backups.method.restoreServer,
+  Backups.method.importBackups,
 ]);
 const isUnlimited = (method: DescMethod): boolean => unlimited.has(method);
 
@@ -232,7 +235,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     CollectionRepo,
     collectionRepo({ catalog, copies, operations: operationStore, limits }),
   );
-  routes.add(Backups, backupService(copies.backups));
+  routes.add(Backups, backupService({ copies, operations: operationStore, limits }));
   routes.add(CollectionAdmin, collectionAdmin(catalog));
   routes.add(FileService, fileService(new FileCatalog({ collections: catalog, limits })));
   routes.add(CollectorRegistry, collectorRegistry(registry));

@@ -1,4 +1,4 @@
-import { lstat, mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
+import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, sep } from "node:path";
 import { CollectorError, invalidField } from "../errors.ts";
 
@@ -113,6 +113,22 @@ export async function putInPlace(unfinished: string, path: string): Promise<void
 /** A new name beside `path` for an archive that is not whole yet. */
 export function unfinishedName(path: string, id: string): string {
   return join(dirname(path), `${unfinishedPrefix}${id}`);
+}
+
+/** The text of a path in a folder that a caller names; without one, in the server's own. */
+export function inFolder(folder: string, name: string): string {
+  return folder === "" ? name : `${folder.replace(/\/$/, "")}/${name}`;
+}
+
+/** Removes a folder if it was made for a set and nothing is in it. */
+export async function removeSetFolder(folder: string, setId: string): Promise<void> {
+  if (setId === "" || basename(folder) !== setId) return;
+  try {
+    await rmdir(folder);
+    await syncFolder(dirname(folder));
+  } catch (error) {
+    if (!hasCode(error, "ENOENT", "ENOTEMPTY", "EEXIST")) throw error;
+  }
 }
 
 /** Makes the folder that an archive is put in, durably. */

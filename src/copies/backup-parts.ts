@@ -6,11 +6,20 @@ import type {
 } from "../gen/collector/collection_repo_pb.ts";
 import type { ArchiveProblem, CopyRun, InstalledCollection } from "./copy-parts.ts";
 
-export interface CreateBackup {
+/** Where a caller wants an archive; see BackupCollectionRequest and BackupServerRequest. */
+export interface BackupDestination {
+  /** Empty: the server chooses the name. */
+  readonly destPath: string;
+  /** The folder that it is chosen in; absent or empty: the server's own. */
+  readonly destFolder?: string | undefined;
+}
+
+/** What is known of an archive once it is written. */
+export type Made = Pick<BackupMetadata, "sizeBytes" | "sha256"> & Partial<BackupMetadata>;
+
+export interface CreateBackup extends BackupDestination {
   readonly namespace: string;
   readonly name: string;
-  /** As a caller gives it; see BackupCollectionRequest. */
-  readonly destPath: string;
   readonly includeFiles: boolean;
   readonly metadata: Readonly<Record<string, string>>;
   /** The base it must have; empty: none is asked for. */
@@ -39,8 +48,8 @@ export interface BackupCatalog {
    */
   add(
     backup: BackupMetadata,
-    destPath: string,
-    write: (path: string, backupId: string) => Promise<{ sizeBytes: bigint; sha256: string }>,
+    destination: BackupDestination,
+    write: (path: string, backupId: string) => Promise<Made>,
   ): Promise<BackupMetadata>;
 
   /** Takes up an archive that lies in a backup folder already. @throws {CollectorError} BACKUP_EXISTS */

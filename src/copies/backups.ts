@@ -1,5 +1,6 @@
 import { randomUUIDv7 } from "node:crypto";
 import { rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import type { Archives } from "../archive/archive.ts";
 import type { CollectionCatalog } from "../collections/catalog.ts";
@@ -20,14 +21,17 @@ import type { Log } from "../lib/log.ts";
 import {
   type BackupFolders,
   existing,
+  inFolder,
   isThere,
   makeFolderOf,
   putInPlace,
+  removeSetFolder,
   syncFolder,
   unfinishedName,
 } from "./backup-folders.ts";
 import { type BackupsQuery, listBackups } from "./backup-listing.ts";
-import type { BackupCatalog, CreateBackup } from "./backup-parts.ts";
+import { checkNotes } from "./backup-notes.ts";
+import type { BackupCatalog, BackupDestination, CreateBackup, Made } from "./backup-parts.ts";
 import type {
   ArchiveInstaller,
   ArchiveKeys,
@@ -47,6 +51,8 @@ export interface BackupsOptions {
   readonly installer: ArchiveInstaller;
   readonly archives: Archives;
   readonly keys: ArchiveKeys;
+  /** What is wrong with an archive of a registry. */
+  readonly verifyRegistry: (path: string, run: CopyRun) => Promise<readonly ArchiveProblem[]>;
   /** What COMPRESSION_UNSPECIFIED means. */
   readonly compression: Compression;
   readonly clock: Clock;
@@ -55,16 +61,14 @@ export interface BackupsOptions {
 
 /** Incremental backups in a row: a restore reads all of them. */
 const chainMax = 32;
-const notesMax = 64;
-const notesBytesMax = 64 * 1024;
-
-type Made = Pick<BackupMetadata, "sizeBytes" | "sha256"> & Partial<BackupMetadata>;
 
 /** The backups of a server, in memory and as records of `system`; see {@link BackupCatalog}. */
 export class Backups implements BackupCatalog {
   readonly #options: BackupsOptions;
   readonly #backups = new Map<string, BackupMetadata>();
   readonly #holds = new Map<string, number>();
+  /** Those that are being written. */
+  readonly #making = new Set<string>();
   /** By collection: its backups are made one after the other. */
   readonly #turns = new KeyedLock();
 
@@ -123,14 +127,16 @@ export class Backups implements BackupCatalog {
 
   async add(
     backup: BackupMetadata,
-    destPath: string,
-    write: (path: string, backupId: string) => Promise<{ sizeBytes: bigint; sha256: string }>,
+    destination: BackupDestination,
+    write: (path: string, backupId: string) => Promise<Made>,
   ): Promise<BackupMetadata> {
-    return this.#keep(backup, destPath, write);
+    checkNotes(backup.metadata);
+    return this.#keep(backup, destination, write);
   }
 
   async adopt(backup: BackupMetadata): Promise<void> {
-    if (this.#backups.has(backup.backupId)) {
+    const { backupId } = backup;
+    if (this.#backups.has(backupId) || this.#making.has(backupId)) {
       throw new CollectorError("BACKUP_EXISTS", "a backup of this id is known already");
     }
     await this.#save({ ...backup, complete: true });
@@ -272,9 +278,9 @@ export class Backups implements BackupCatalog {
     run: CopyRun,
   ): Promise<BackupMetadata> {
     const { archiver, keys } = this.#options;
-    const { namespace, name, includeFiles, destPath } = request;
+    const { namespace, name, includeFiles } = request;
     const { metadata, setId, policy, compression } = backup;
-    return this.#keep(backup, destPath, async (path, backupId) => {
+    return this.#keep(backup, request, async (path, backupId) => {
       const { manifest, sizeBytes, sha256 } = await archiver.write(
         {
           namespace,
@@ -305,19 +311,22 @@ export class Backups implements BackupCatalog {
   /** Whatever happens, either the archive is there, whole and durable, and known, or nothing is. */
   async #keep(
     given: BackupMetadata,
-    destPath: string,
+    { destPath, destFolder = "" }: BackupDestination,
     write: (path: string, backupId: string) => Promise<Made>,
   ): Promise<BackupMetadata> {
     const { folders, records } = this.#options;
     const backupId = randomUUIDv7();
-    const wanted = destPath === "" ? `${backupId}.collector` : destPath;
-    const place = await folders.locate(wanted, "dest_path");
+    const place = await folders.locate(
+      destPath === "" ? inFolder(destFolder, `${backupId}.collector`) : destPath,
+      "dest_path",
+    );
     if (await isThere(place.path)) throw existing();
     const { storagePath, path } = place;
     const begun: BackupMetadata = { ...given, backupId, storagePath, storageType: "file" };
     const unfinished = unfinishedName(path, backupId);
     await records.write([{ kind: "put", id: backupId, value: { ...begun, complete: false } }]);
     let isInPlace = false;
+    this.#making.add(backupId);
     try {
       await makeFolderOf(place);
       const made = await write(unfinished, backupId);
@@ -330,6 +339,8 @@ export class Backups implements BackupCatalog {
       await rm(unfinished, { force: true });
       await this.#forget(begun, isInPlace);
       throw error;
+    } finally {
+      this.#making.delete(backupId);
     }
   }
 
@@ -361,10 +372,12 @@ export class Backups implements BackupCatalog {
       );
       if (isFile && (isOurs || size === 0n)) {
         await rm(path, { force: true });
-        await syncFolder(path.slice(0, path.lastIndexOf("/")));
+        await syncFolder(dirname(path));
         bytes = size;
       }
     }
+    // Nobody is about to write into it.
+    if (this.#making.size === 0) await removeSetFolder(dirname(path), backup.setId);
     await records.write([{ kind: "delete", id: backupId }]);
     return bytes;
   }
@@ -413,7 +426,7 @@ export class Backups implements BackupCatalog {
   }
 
   async #problemsOf(
-    chain: readonly { readonly path: string }[],
+    chain: ReturnType<BackupCatalog["chainOf"]>,
     run: CopyRun,
   ): Promise<readonly ArchiveProblem[]> {
     const missing: ArchiveProblem[] = [];
@@ -424,8 +437,12 @@ export class Backups implements BackupCatalog {
     }
     if (missing.length > 0) return missing;
     try {
+      const [{ backup, path } = {}] = chain.slice(-1);
+      if (backup?.content === BackupMetadata_Content.REGISTRY && path !== undefined) {
+        return await this.#options.verifyRegistry(path, run);
+      }
       return await this.#options.installer.verify(
-        chain.map(({ path }) => path),
+        chain.map((link) => link.path),
         run,
       );
     } catch (error) {
@@ -441,16 +458,4 @@ export class Backups implements BackupCatalog {
     await this.#options.records.write([{ kind: "put", id: backup.backupId, value: backup }]);
     this.#backups.set(backup.backupId, backup);
   }
-}
-
-/** @throws {CollectorError} ARGUMENT_INVALID */
-function checkNotes(metadata: Readonly<Record<string, string>>): void {
-  const entries = Object.entries(metadata);
-  const bytes = entries.reduce((sum, [key, value]) => sum + Buffer.byteLength(key + value), 0);
-  if (entries.length <= notesMax && bytes <= notesBytesMax) return;
-  throw invalidField(
-    "ARGUMENT_INVALID",
-    "metadata",
-    `has ${entries.length} notes of ${bytes} bytes; send at most ${notesMax} of ${notesBytesMax} bytes together`,
-  );
 }

@@ -6,7 +6,6 @@ import { checkCollectionName, refuseSystemWrite } from "../collections/names.ts"
 import { typeNameOf } from "../collections/record-collection.ts";
 import { CollectorError } from "../errors.ts";
 import type { Collection, Origin } from "../gen/collector/collection_pb.ts";
-import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
 import type { Clock } from "../lib/clock.ts";
 import { checkNamespaceName } from "../registry/names.ts";
 import type { Registry } from "../registry/registry.ts";
@@ -110,9 +109,8 @@ class Installer implements ArchiveInstaller {
   async verify(paths: readonly string[], run: CopyRun): Promise<readonly ArchiveProblem[]> {
     const { archives, keys, engine } = this.#options;
     const problems: ArchiveProblem[] = [];
-    const contents: (BackupMetadata_Content | undefined)[] = [];
     for (const [index, path] of paths.entries()) {
-      const { manifest, faults } = await archives.unpack({
+      const { faults } = await archives.unpack({
         path,
         identities: keys.identities,
         targets: new Map(),
@@ -120,10 +118,8 @@ class Installer implements ArchiveInstaller {
         onProgress: (progress) => run.report({ ...progress, phase: "reading" }),
       });
       problems.push(...faults.map((fault) => ({ archive: index, ...fault })));
-      contents.push(manifest?.content);
     }
     if (problems.length > 0) return problems;
-    if (contents.every((content) => content === BackupMetadata_Content.REGISTRY)) return [];
     const location = newLocation(undefined);
     try {
       const chain = await this.#readChain(paths, false);

@@ -16,6 +16,9 @@ import type { BackupCatalog } from "./backup-parts.ts";
 import { Backups } from "./backups.ts";
 import type { ArchiveInstaller } from "./copy-parts.ts";
 import { openInstaller } from "./installer.ts";
+import { RegistryCopies } from "./sets/registry-copies.ts";
+import { ServerBackup } from "./sets/server-backup.ts";
+import { ServerRestore } from "./sets/server-restore.ts";
 
 export interface CopiesOptions {
   /** Absolute. */
@@ -42,6 +45,8 @@ export interface CopiesOptions {
 export interface Copies extends AsyncDisposable {
   readonly backups: BackupCatalog;
   readonly installer: ArchiveInstaller;
+  /** Backups of all of a server. */
+  readonly sets: { readonly backup: ServerBackup; readonly restore: ServerRestore };
 }
 
 /**
@@ -80,6 +85,15 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     serverVersion,
     scratchFolder,
   });
+  const compression = settings.backupCompression === "none" ? Compression.NONE : Compression.ZSTD;
+  const registryCopies = new RegistryCopies({
+    registry,
+    archives,
+    identities: keys.identities,
+    collectorId,
+    serverVersion,
+    scratchFolder,
+  });
   const backups = await Backups.open({
     records,
     folders,
@@ -88,9 +102,25 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     installer,
     archives,
     keys,
-    compression: settings.backupCompression === "none" ? Compression.NONE : Compression.ZSTD,
+    verifyRegistry: (path, run) => registryCopies.verify(path, run),
+    compression,
     clock,
     log,
   });
-  return { backups, installer, [Symbol.asyncDispose]: () => archives[Symbol.asyncDispose]() };
+  const sets = {
+    backup: new ServerBackup({
+      backups,
+      folders,
+      catalog,
+      registry,
+      registryCopies,
+      keys,
+      compression,
+      limits,
+      clock,
+      log,
+    }),
+    restore: new ServerRestore({ backups, registryCopies, limits, log }),
+  };
+  return { backups, installer, sets, [Symbol.asyncDispose]: () => archives[Symbol.asyncDispose]() };
 }

@@ -1,3 +1,4 @@
+import type { SystemRecords } from "../collections/system-records.ts";
 import { CollectorError } from "../errors.ts";
 import type { RegisteredProto, RegisteredService } from "../gen/collector/registry_pb.ts";
 import type { BuiltIns } from "./built-ins.ts";
@@ -88,4 +89,13 @@ function getOrInsert<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   const made = make();
   map.set(key, made);
   return made;
+}
+
+/** Everything that records hold. */
+export async function valuesOf<M extends RegisteredProto | RegisteredService>(
+  records: SystemRecords<M>,
+): Promise<M[]> {
+  const values: M[] = [];
+  for await (const { value } of records.all()) values.push(value);
+  return values;
 }

@@ -9,7 +9,7 @@ import {
 } from "../gen/collector/namespaces_pb.ts";
 import { didYouMean } from "../lib/suggest.ts";
 import { checkNamespaceName, quote, refuseEmpty, systemNamespace } from "./names.ts";
-import { writtenAt } from "./records.ts";
+import { isSound, writtenAt } from "./records.ts";
 
 export interface NamespaceTableOptions {
   readonly records: SystemRecords<Namespace>;
@@ -136,6 +136,43 @@ export class NamespaceTable {
   }
 
   /**
+   * Takes over settings that were archived. A namespace that is there is left as it is, unless it is empty and
+   * was never set up, or `overwrite` is set.
+   *
+   * @throws {CollectorError} NAMESPACE_EXISTS if it is there with other settings; NAME_INVALID,
+   * SYSTEM_READ_ONLY, ARGUMENT_INVALID
+   */
+  async restore(
+    archived: Namespace,
+    { overwrite, isEmpty }: { readonly overwrite: boolean; readonly isEmpty: boolean },
+  ): Promise<void> {
+    const { name } = archived;
+    checkNamespaceName(name, "namespace.name");
+    this.checkWritable(name);
+    const metadata = this.#written(isSound(archived) ? archived : undefined);
+    metadata.labels = { ...archived.metadata?.labels };
+    const value = create(NamespaceSchema, {
+      name,
+      compatibilityMode: this.#checkMode(archived.compatibilityMode),
+      disabledServices: this.#checkDisabled(archived.disabledServices),
+      metadata,
+    });
+    const current = this.#byName.get(name);
+    if (current !== undefined) {
+      if (isSameSettings(current, value)) return;
+      const isUntouched = isEmpty && isSameSettings(current, create(NamespaceSchema));
+      if (!isUntouched && !overwrite) {
+        throw new CollectorError(
+          "NAMESPACE_EXISTS",
+          `namespace ${name} is there with other settings, which stay; overwrite replaces them`,
+          { subject: { namespace: name } },
+        );
+      }
+    }
+    await this.#put(value);
+  }
+
+  /**
    * The owner has made sure that nothing is left in it.
    *
    * @throws {CollectorError} NAMESPACE_NOT_FOUND, VERSION_MISMATCH, SYSTEM_READ_ONLY,
@@ -225,6 +262,21 @@ function checkEtag(current: Namespace, etag: string): void {
     `namespace ${current.name} has changed since it had etag ${quote(etag)}; read it again`,
     { subject: { namespace: current.name } },
   );
+}
+
+function isSameSettings(one: Namespace, other: Namespace): boolean {
+  const settings = ({ compatibilityMode, disabledServices, metadata }: Namespace): string => {
+    const labels = metadata?.labels ?? {};
+    const pairs = Object.keys(labels)
+      .sort()
+      .map((key) => [key, labels[key]]);
+    return JSON.stringify([
+      compatibilityMode === CompatibilityMode.NONE,
+      [...disabledServices].sort(),
+      pairs,
+    ]);
+  };
+  return settings(one) === settings(other);
 }
 
 function answer(value: Namespace): Namespace {

@@ -20,6 +20,9 @@ import { indexFile, messageNames } from "./schema/file-index.ts";
 import { builtInVersion, type LinkedFile } from "./schema/linked-file.ts";
 import { canonicalBytes, canonicalCopy } from "./schema/normalize.ts";
 
+/** Latest moment that a record can tell, in milliseconds since 1970: the end of the year 9999. */
+const momentMsMax = Date.UTC(10_000, 0) - 1;
+
 /** The record of one version of a file. */
 export function toRegisteredProto(namespace: string, version: FileVersion): RegisteredProto {
   const file = fromBinary(FileDescriptorProtoSchema, version.source);
@@ -99,4 +102,12 @@ export function writtenAt(createdMs: number, updatedMs: number): Metadata {
     createdAt: timestampFromMs(createdMs),
     updatedAt: timestampFromMs(updatedMs),
   });
+}
+
+/** Whether it says when it was created, and a record can tell that. */
+export function isSound({ metadata }: { readonly metadata?: Metadata | undefined }): boolean {
+  const createdAt = metadata?.createdAt;
+  if (createdAt === undefined) return false;
+  const ms = timestampMs(createdAt);
+  return ms >= 0 && ms <= momentMsMax;
 }

@@ -81,6 +81,14 @@ export async function planRegistration(
     incoming.map(({ file }) => file),
     options.limits,
   );
+  return planMeasured(incoming, options);
+}
+
+/** As {@link planRegistration}, for files each of which was measured by itself. */
+export function planMeasured(
+  incoming: readonly IncomingFile[],
+  options: RegistrationOptions,
+): Promise<RegistrationPlan> {
   return new Registration(options).plan(incoming);
 }
 

@@ -1,5 +1,5 @@
 import type { FileDescriptorSet } from "@bufbuild/protobuf/wkt";
-import type { SystemChange, SystemRecords } from "../collections/system-records.ts";
+import type { SystemChange } from "../collections/system-records.ts";
 import { CollectorError, invalidField } from "../errors.ts";
 import type { Namespace } from "../gen/collector/namespaces_pb.ts";
 import type { RegisteredProto, RegisteredService } from "../gen/collector/registry_pb.ts";
@@ -7,8 +7,9 @@ import type { PageRequest } from "../lib/page-token.ts";
 import { BuiltIns } from "./built-ins.ts";
 import { closureOf } from "./closure.ts";
 import type { IncomingFile } from "./intake.ts";
-import { loadStates } from "./load-state.ts";
-import { checkNamespaceName, quote, refuseEmpty } from "./names.ts";
+import { loadStates, valuesOf } from "./load-state.ts";
+import type { NamespaceMoment } from "./moment.ts";
+import { checkNamespaceName, quote, refuseEmpty, systemNamespace } from "./names.ts";
 import {
   emptyState,
   NamespaceDraft,
@@ -38,6 +39,13 @@ import type {
   RegisterServiceResult,
   RegistryOptions,
 } from "./requests.ts";
+import {
+  type ArchivedNamespace,
+  collectFailures,
+  planRestoration,
+  type RestorationOptions,
+  storeHistories,
+} from "./restoration.ts";
 import {
   chooseService,
   listServices,
@@ -365,20 +373,76 @@ export class Registry implements TypeSource {
     });
   }
 
+  /**
+   * What is registered now, by namespace; `system` is left out. It stays as it is while the registry changes.
+   *
+   * @param namespace only this one; empty: all
+   * @throws {CollectorError} NAMESPACE_NOT_FOUND
+   */
+  moment(namespace: string): readonly NamespaceMoment[] {
+    const names = namespace === "" ? this.#namespaces.names() : [namespace];
+    return names
+      .filter((name) => name !== systemNamespace)
+      .map((name) => ({ namespace: this.#namespaces.get(name), state: this.#stateOf(name) }));
+  }
+
+  /**
+   * Gives a namespace what was archived of one: its settings, then files and services. What fails leaves the
+   * rest to be done.
+   *
+   * @returns what failed, and nothing of which was done
+   */
+  restoreNamespace(archived: ArchivedNamespace, overwrite: boolean): Promise<CollectorError[]> {
+    return this.#queue.run(async () => {
+      const { name } = archived.namespace;
+      const isEmpty =
+        this.#stateOf(name).files.size === 0 && !this.#options.usage.hasCollections(name);
+      return collectFailures([
+        async () => {
+          await this.#namespaces.restore(archived.namespace, { overwrite, isEmpty });
+          // Which built-in services are on is part of the snapshot.
+          this.#commit(this.#draft(name));
+        },
+        async () => {
+          this.#checkWritable(name);
+          await this.#namespaces.ensure(name);
+          const { files, services, draft } = await planRestoration(archived, {
+            ...this.#planOptions(name),
+            compatible: this.#namespaces.isCompatible(name),
+          });
+          await storeHistories(this.#options.protos, name, files);
+          if (files.length > 0) this.#commit(draft);
+          await this.#putServices(name, [
+            ...services,
+            ...outdatedServices(draft, this.#options.nowMs()),
+          ]);
+        },
+      ]);
+    });
+  }
+
+  /** Whether an empty namespace could be given that. @throws {CollectorError} what speaks against it */
+  async checkArchived(archived: ArchivedNamespace): Promise<void> {
+    const { name } = archived.namespace;
+    this.#checkWritable(name);
+    const state = emptyState(name);
+    await planRestoration(archived, { ...this.#planOptions(name), state, compatible: false });
+  }
+
+  #planOptions(namespace: string): Omit<RestorationOptions, "compatible"> {
+    const { limits, usage, nowMs } = this.#options;
+    const state = this.#stateOf(namespace);
+    return { state, builtIns: this.#builtIns, limits, usage, nowMs: nowMs() };
+  }
+
   #plan(
     namespace: string,
     incoming: readonly IncomingFile[],
     reuseVersions = true,
   ): Promise<RegistrationPlan> {
-    return planRegistration(incoming, {
-      state: this.#stateOf(namespace),
-      builtIns: this.#builtIns,
-      limits: this.#options.limits,
-      compatible: this.#namespaces.isCompatible(namespace),
-      reuseVersions,
-      usage: this.#options.usage,
-      nowMs: this.#options.nowMs(),
-    });
+    const compatible = this.#namespaces.isCompatible(namespace);
+    const options = this.#planOptions(namespace);
+    return planRegistration(incoming, { ...options, compatible, reuseVersions });
   }
 
   async #carryOut({ draft, added }: RegistrationPlan): Promise<void> {
@@ -433,12 +497,4 @@ export class Registry implements TypeSource {
     checkNamespaceName(namespace);
     this.#namespaces.checkWritable(namespace);
   }
-}
-
-async function valuesOf<M extends RegisteredProto | RegisteredService>(
-  records: SystemRecords<M>,
-): Promise<M[]> {
-  const values: M[] = [];
-  for await (const { value } of records.all()) values.push(value);
-  return values;
 }

@@ -11,6 +11,8 @@ import type { Collection } from "./collection_pb.ts";
 import { file_collector_collection } from "./collection_pb.ts";
 import type { BackupMetadata_Content, Compression } from "./collection_repo_pb.ts";
 import { file_collector_collection_repo } from "./collection_repo_pb.ts";
+import type { NamespacedName } from "./common_pb.ts";
+import { file_collector_common } from "./common_pb.ts";
 import type { Namespace } from "./namespaces_pb.ts";
 import { file_collector_namespaces } from "./namespaces_pb.ts";
 import type { RegisteredProto, RegisteredService } from "./registry_pb.ts";
@@ -23,7 +25,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file collector/archive.proto.
  */
 export const file_collector_archive: GenFile = /*@__PURE__*/
-  fileDesc("Chdjb2xsZWN0b3IvYXJjaGl2ZS5wcm90bxIJY29sbGVjdG9yIsIFCg9BcmNoaXZlTWFuaWZlc3QSFgoOZm9ybWF0X3ZlcnNpb24YASABKAUSMgoHY29udGVudBgCIAEoDjIhLmNvbGxlY3Rvci5CYWNrdXBNZXRhZGF0YS5Db250ZW50EikKCmNvbGxlY3Rpb24YAyABKAsyFS5jb2xsZWN0b3IuQ29sbGVjdGlvbhIyCgZzY2hlbWEYBCABKAsyIi5nb29nbGUucHJvdG9idWYuRmlsZURlc2NyaXB0b3JTZXQSKgoGbW9tZW50GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXZpc2lvbhgGIAEoAxITCgtpbmNhcm5hdGlvbhgHIAEoCRIUCgxyZWNvcmRfY291bnQYCCABKAMSEgoKZmlsZV9jb3VudBgJIAEoAxISCgpmaWxlX2J5dGVzGAogASgDEhUKDWluY2x1ZGVfZmlsZXMYCyABKAgSFAoMc3RvcmVfZm9ybWF0GAwgASgJEiQKBGJhc2UYDSABKAsyFi5jb2xsZWN0b3IuQXJjaGl2ZUJhc2USJQoFcGFydHMYDiADKAsyFi5jb2xsZWN0b3IuQXJjaGl2ZVBhcnQSFAoMY29sbGVjdG9yX2lkGA8gASgJEhYKDnNlcnZlcl92ZXJzaW9uGBAgASgJEhEKCWJhY2t1cF9pZBgRIAEoCRI6CghtZXRhZGF0YRgSIAMoCzIoLmNvbGxlY3Rvci5BcmNoaXZlTWFuaWZlc3QuTWV0YWRhdGFFbnRyeRIrCgtjb21wcmVzc2lvbhgTIAEoDjIWLmNvbGxlY3Rvci5Db21wcmVzc2lvbhIOCgZzZXRfaWQYFCABKAkSDgoGcG9saWN5GBUgASgJGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJHCgtBcmNoaXZlQmFzZRIRCgliYWNrdXBfaWQYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAkSEAoIcmV2aXNpb24YAyABKAMiPwoLQXJjaGl2ZVBhcnQSDAoEbmFtZRgBIAEoCRISCgpzaXplX2J5dGVzGAIgASgGEg4KBnNoYTI1NhgDIAEoDCKDBgoNQXJjaGl2ZUNoYW5nZRIzCgd3cml0dGVuGAEgASgLMiAuY29sbGVjdG9yLkFyY2hpdmVDaGFuZ2UuV3JpdHRlbkgAEjMKB2RlbGV0ZWQYAiABKAsyIC5jb2xsZWN0b3IuQXJjaGl2ZUNoYW5nZS5EZWxldGVkSAASLQoEZmlsZRgDIAEoCzIdLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLkZpbGVIABr1AgoHV3JpdHRlbhIKCgJpZBgBIAEoCRIQCghyZXZpc2lvbhgCIAEoAxIYChBjcmVhdGVkX3JldmlzaW9uGAMgASgDEhIKCmNyZWF0ZWRfdXMYBCABKAMSEgoKdXBkYXRlZF91cxgFIAEoAxI8CgZsYWJlbHMYBiADKAsyLC5jb2xsZWN0b3IuQXJjaGl2ZUNoYW5nZS5Xcml0dGVuLkxhYmVsc0VudHJ5EgwKBGRhdGEYByABKAwSPgoHdmVjdG9ycxgIIAMoCzItLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLldyaXR0ZW4uVmVjdG9yc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaTwoMVmVjdG9yc0VudHJ5EgsKA2tleRgBIAEoCRIuCgV2YWx1ZRgCIAEoCzIfLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLlZlY3RvcjoCOAEaGAoGVmVjdG9yEg4KBnZhbHVlcxgBIAMoAho2CgdEZWxldGVkEgoKAmlkGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEg0KBWF0X3VzGAMgASgDGoUBCgRGaWxlEg0KBW93bmVyGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGc2hhMjU2GAMgASgMEhIKCnNpemVfYnl0ZXMYBCABKAMSFAoMY29udGVudF90eXBlGAUgASgJEhIKCmNyZWF0ZWRfdXMYBiABKAMSEgoKdXBkYXRlZF91cxgHIAEoA0IHCgVlbnRyeSKYAQoQQXJjaGl2ZWRSZWdpc3RyeRIoCgpuYW1lc3BhY2VzGAEgAygLMhQuY29sbGVjdG9yLk5hbWVzcGFjZRIqCgZwcm90b3MYAiADKAsyGi5jb2xsZWN0b3IuUmVnaXN0ZXJlZFByb3RvEi4KCHNlcnZpY2VzGAMgAygLMhwuY29sbGVjdG9yLlJlZ2lzdGVyZWRTZXJ2aWNlYgZwcm90bzM", [file_collector_collection, file_collector_collection_repo, file_collector_namespaces, file_collector_registry, file_google_protobuf_descriptor, file_google_protobuf_timestamp]);
+  fileDesc("Chdjb2xsZWN0b3IvYXJjaGl2ZS5wcm90bxIJY29sbGVjdG9yIsIFCg9BcmNoaXZlTWFuaWZlc3QSFgoOZm9ybWF0X3ZlcnNpb24YASABKAUSMgoHY29udGVudBgCIAEoDjIhLmNvbGxlY3Rvci5CYWNrdXBNZXRhZGF0YS5Db250ZW50EikKCmNvbGxlY3Rpb24YAyABKAsyFS5jb2xsZWN0b3IuQ29sbGVjdGlvbhIyCgZzY2hlbWEYBCABKAsyIi5nb29nbGUucHJvdG9idWYuRmlsZURlc2NyaXB0b3JTZXQSKgoGbW9tZW50GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXZpc2lvbhgGIAEoAxITCgtpbmNhcm5hdGlvbhgHIAEoCRIUCgxyZWNvcmRfY291bnQYCCABKAMSEgoKZmlsZV9jb3VudBgJIAEoAxISCgpmaWxlX2J5dGVzGAogASgDEhUKDWluY2x1ZGVfZmlsZXMYCyABKAgSFAoMc3RvcmVfZm9ybWF0GAwgASgJEiQKBGJhc2UYDSABKAsyFi5jb2xsZWN0b3IuQXJjaGl2ZUJhc2USJQoFcGFydHMYDiADKAsyFi5jb2xsZWN0b3IuQXJjaGl2ZVBhcnQSFAoMY29sbGVjdG9yX2lkGA8gASgJEhYKDnNlcnZlcl92ZXJzaW9uGBAgASgJEhEKCWJhY2t1cF9pZBgRIAEoCRI6CghtZXRhZGF0YRgSIAMoCzIoLmNvbGxlY3Rvci5BcmNoaXZlTWFuaWZlc3QuTWV0YWRhdGFFbnRyeRIrCgtjb21wcmVzc2lvbhgTIAEoDjIWLmNvbGxlY3Rvci5Db21wcmVzc2lvbhIOCgZzZXRfaWQYFCABKAkSDgoGcG9saWN5GBUgASgJGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJHCgtBcmNoaXZlQmFzZRIRCgliYWNrdXBfaWQYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAkSEAoIcmV2aXNpb24YAyABKAMiPwoLQXJjaGl2ZVBhcnQSDAoEbmFtZRgBIAEoCRISCgpzaXplX2J5dGVzGAIgASgGEg4KBnNoYTI1NhgDIAEoDCKDBgoNQXJjaGl2ZUNoYW5nZRIzCgd3cml0dGVuGAEgASgLMiAuY29sbGVjdG9yLkFyY2hpdmVDaGFuZ2UuV3JpdHRlbkgAEjMKB2RlbGV0ZWQYAiABKAsyIC5jb2xsZWN0b3IuQXJjaGl2ZUNoYW5nZS5EZWxldGVkSAASLQoEZmlsZRgDIAEoCzIdLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLkZpbGVIABr1AgoHV3JpdHRlbhIKCgJpZBgBIAEoCRIQCghyZXZpc2lvbhgCIAEoAxIYChBjcmVhdGVkX3JldmlzaW9uGAMgASgDEhIKCmNyZWF0ZWRfdXMYBCABKAMSEgoKdXBkYXRlZF91cxgFIAEoAxI8CgZsYWJlbHMYBiADKAsyLC5jb2xsZWN0b3IuQXJjaGl2ZUNoYW5nZS5Xcml0dGVuLkxhYmVsc0VudHJ5EgwKBGRhdGEYByABKAwSPgoHdmVjdG9ycxgIIAMoCzItLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLldyaXR0ZW4uVmVjdG9yc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaTwoMVmVjdG9yc0VudHJ5EgsKA2tleRgBIAEoCRIuCgV2YWx1ZRgCIAEoCzIfLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLlZlY3RvcjoCOAEaGAoGVmVjdG9yEg4KBnZhbHVlcxgBIAMoAho2CgdEZWxldGVkEgoKAmlkGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEg0KBWF0X3VzGAMgASgDGoUBCgRGaWxlEg0KBW93bmVyGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGc2hhMjU2GAMgASgMEhIKCnNpemVfYnl0ZXMYBCABKAMSFAoMY29udGVudF90eXBlGAUgASgJEhIKCmNyZWF0ZWRfdXMYBiABKAMSEgoKdXBkYXRlZF91cxgHIAEoA0IHCgVlbnRyeSLIAQoQQXJjaGl2ZWRSZWdpc3RyeRIoCgpuYW1lc3BhY2VzGAEgAygLMhQuY29sbGVjdG9yLk5hbWVzcGFjZRIqCgZwcm90b3MYAiADKAsyGi5jb2xsZWN0b3IuUmVnaXN0ZXJlZFByb3RvEi4KCHNlcnZpY2VzGAMgAygLMhwuY29sbGVjdG9yLlJlZ2lzdGVyZWRTZXJ2aWNlEi4KC2NvbGxlY3Rpb25zGAQgAygLMhkuY29sbGVjdG9yLk5hbWVzcGFjZWROYW1lYgZwcm90bzM", [file_collector_collection, file_collector_collection_repo, file_collector_common, file_collector_namespaces, file_collector_registry, file_google_protobuf_descriptor, file_google_protobuf_timestamp]);
 
 /**
  * Comes first in an archive and says what follows.
@@ -81,7 +83,8 @@ export type ArchiveManifest = Message<"collector.ArchiveManifest"> & {
   incarnation: string;
 
   /**
-   * Records in the collection then; also of an incremental archive, that of the whole collection.
+   * Records in the collection then; also of an incremental archive, that of the whole collection. In a
+   * registry: namespaces, versions of files and services.
    *
    * @generated from field: int64 record_count = 8;
    */
@@ -492,7 +495,7 @@ export const ArchiveChange_FileSchema: GenMessage<ArchiveChange_File> = /*@__PUR
   messageDesc(file_collector_archive, 3, 3);
 
 /**
- * Part `registry`.
+ * Part `registry`. The entries of a namespace follow each other: the namespace, its files, its services.
  *
  * @generated from message collector.ArchivedRegistry
  */
@@ -505,7 +508,8 @@ export type ArchivedRegistry = Message<"collector.ArchivedRegistry"> & {
   namespaces: Namespace[];
 
   /**
-   * Registered files in their newest version, imports before those that import them.
+   * Registered files in all their versions, each file's from the oldest on. In their newest versions, imports
+   * come before those that import them.
    *
    * @generated from field: repeated collector.RegisteredProto protos = 2;
    */
@@ -517,6 +521,13 @@ export type ArchivedRegistry = Message<"collector.ArchivedRegistry"> & {
    * @generated from field: repeated collector.RegisteredService services = 3;
    */
   services: RegisteredService[];
+
+  /**
+   * The collections of the set that the archive belongs to.
+   *
+   * @generated from field: repeated collector.NamespacedName collections = 4;
+   */
+  collections: NamespacedName[];
 };
 
 /**

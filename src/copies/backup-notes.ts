@@ -1,0 +1,16 @@
+import { invalidField } from "../errors.ts";
+
+const notesMax = 64;
+const notesBytesMax = 64 * 1024;
+
+/** @throws {CollectorError} ARGUMENT_INVALID */
+export function checkNotes(metadata: Readonly<Record<string, string>>): void {
+  const entries = Object.entries(metadata);
+  const bytes = entries.reduce((sum, [key, value]) => sum + Buffer.byteLength(key + value), 0);
+  if (entries.length <= notesMax && bytes <= notesBytesMax) return;
+  throw invalidField(
+    "ARGUMENT_INVALID",
+    "metadata",
+    `has ${entries.length} notes of ${bytes} bytes; send at most ${notesMax} of ${notesBytesMax} bytes together`,
+  );
+}
