@@ -30,26 +30,12 @@ export interface SchemaReport {
  * @throws {ClientError} earlier files may be registered; to add them again changes nothing
  */
 export async function addSchema(request: AddSchemaRequest): Promise<SchemaReport> {
-  const { client, sources, namespace, dryRun, signal } = request;
-  const fetched = new Set<string>();
-  const compiled = await compileProtos({
-    files: sources.files,
-    find: async (name) => {
-      const source = await sources.find(name);
-      if (source !== undefined) return source;
-      const registered = await fetchFile(request, name);
-      if (registered !== undefined) fetched.add(name);
-      return registered;
-    },
-    known: () => sources.known(),
-  });
-  const own = compiled.filter(
-    ({ proto, origin }) => origin !== "well-known" && !fetched.has(proto.name),
-  );
-  const protos = own.map(({ proto }) => proto);
+  const { client, namespace, dryRun, signal } = request;
+  const { own, ownFiles } = await compileWith(request);
+  const protos = own;
   const options = { namespace, validateOnly: dryRun, signal };
   const files = await registerFiles(client.services.registry, protos, options);
-  if (!dryRun) await registerServices(request, own);
+  if (!dryRun) await registerServices(request, ownFiles);
   const report = { files, messages: 0, enums: 0, services: 0 };
   for (const { name, version, unchanged } of files) {
     const proto = protos.find((candidate) => candidate.name === name);
@@ -62,6 +48,38 @@ export async function addSchema(request: AddSchemaRequest): Promise<SchemaReport
   return report;
 }
 
+/** What was compiled: everything, imports first, and what of it is to be registered. */
+export interface Compiled {
+  readonly all: readonly FileDescriptorProto[];
+  readonly own: readonly FileDescriptorProto[];
+  readonly ownFiles: readonly CompiledFile[];
+}
+
+/** Compiles files with their imports, which the namespace may have. @throws {ProtoCompileError} */
+export async function compileWith(request: Omit<AddSchemaRequest, "dryRun">): Promise<Compiled> {
+  const { sources } = request;
+  const fetched = new Set<string>();
+  const compiled = await compileProtos({
+    files: sources.files,
+    find: async (name) => {
+      const source = await sources.find(name);
+      if (source !== undefined) return source;
+      const registered = await fetchFile(request, name);
+      if (registered !== undefined) fetched.add(name);
+      return registered;
+    },
+    known: () => sources.known(),
+  });
+  const ownFiles = compiled.filter(
+    ({ proto, origin }) => origin !== "well-known" && !fetched.has(proto.name),
+  );
+  return {
+    all: compiled.map(({ proto }) => proto),
+    own: ownFiles.map(({ proto }) => proto),
+    ownFiles,
+  };
+}
+
 async function fetchVersion(
   { client, namespace, signal }: AddSchemaRequest,
   name: string,
@@ -72,7 +90,7 @@ async function fetchVersion(
 }
 
 async function fetchFile(
-  { client, namespace, signal }: AddSchemaRequest,
+  { client, namespace, signal }: Omit<AddSchemaRequest, "dryRun">,
   name: string,
 ): Promise<ProtoSource | undefined> {
   try {

@@ -61,6 +61,12 @@ export class JsonRecords {
     }
   }
 
+  /** The paths of an update mask for keys of a document that was packed, which are names of fields. */
+  async pathsOf(keys: readonly string[]): Promise<string[]> {
+    const { fields } = await this.#messageType();
+    return keys.map((key) => fields.find(({ jsonName }) => jsonName === key)?.name ?? key);
+  }
+
   /** A record for showing. */
   async show(item: Any | undefined, meta: Meta | undefined, score?: number): Promise<ShownRecord> {
     const json = item === undefined ? {} : withoutType(await this.#client.toJson(item));

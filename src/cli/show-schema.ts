@@ -1,7 +1,7 @@
 import type { DescEnum, DescField, DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
-import { ScalarType } from "@bufbuild/protobuf";
 import type { Client } from "../client/client.ts";
 import type { Output } from "./output.ts";
+import { typeOf } from "./schema-diff.ts";
 
 export interface ShowRequest {
   readonly client: Client;
@@ -90,25 +90,6 @@ async function showFile({ client, name, namespace, output, signal }: ShowRequest
     ],
     {},
   );
-}
-
-/** The type of a field as a `.proto` file writes it. */
-function typeOf(field: DescField): string {
-  if (field.fieldKind === "map") {
-    const value =
-      field.mapKind === "scalar"
-        ? scalarName(field.scalar)
-        : (field.message ?? field.enum).typeName;
-    return `map<${scalarName(field.mapKey)}, ${value}>`;
-  }
-  const repeated = field.fieldKind === "list" ? "repeated " : "";
-  if (field.message !== undefined) return repeated + field.message.typeName;
-  if (field.enum !== undefined) return repeated + field.enum.typeName;
-  return repeated + scalarName(field.scalar);
-}
-
-function scalarName(type: ScalarType): string {
-  return ScalarType[type].toLowerCase();
 }
 
 function stream(streams: boolean): string {

@@ -6,6 +6,7 @@ import { addFindOptions, type FindOptions, limitDefault } from "../find-options.
 import { defineImport } from "../import-records.ts";
 import { readJsonFile, readJsonInput } from "../json-input.ts";
 import { count } from "../output.ts";
+import { definePatch } from "../patch-record.ts";
 import { type PutOptions, putRecords } from "../put.ts";
 import { notePlan } from "../query-plan.ts";
 import { defineSearch } from "../record-search.ts";
@@ -83,6 +84,8 @@ Examples:
         throw new CliError("RECORD_NOT_FOUND", message, { exitCode: exitCodes.notFound });
       }
     });
+
+  definePatch(command, context, environment);
 
   const list = command
     .command("list <collection>")

@@ -3,10 +3,12 @@ import type { Client } from "../../client/client.ts";
 import { ClientError } from "../../client/client-error.ts";
 import { RegisteredType_Kind } from "../../gen/collector/type_registry_pb.ts";
 import { addSchema, type SchemaReport } from "../add-schema.ts";
+import { compareSchema } from "../compare-schema.ts";
 import type { DefineCommands } from "../define-commands.ts";
-import { count } from "../output.ts";
+import { count, type Output } from "../output.ts";
 import { allPages } from "../paging.ts";
 import { removeSchema } from "../remove-schema.ts";
+import type { SchemaChange } from "../schema-diff.ts";
 import { findSchemaSources } from "../schema-sources.ts";
 import { showSymbol } from "../show-schema.ts";
 
@@ -45,6 +47,38 @@ export const define: DefineCommands = (command, context) => {
       // Namespaces are made by their first use, so a misspelt one has to show.
       if (isNew) output.note(`created namespace ${client.namespace}`);
       output.result(sentenceOf(report, dryRun), toJson(report, dryRun));
+    });
+
+  command
+    .command("check <path...>")
+    .description(
+      "compile files and say what registering them would change or break; sends nothing new",
+    )
+    .option("-I, --import <folder>", "folder that imports start from; may be repeated", collect)
+    .action(async (paths: string[], options: Pick<AddOptions, "import">, self) => {
+      const { output, connect, signal, namespace = "" } = context(self);
+      const sources = await findSchemaSources(paths, options.import ?? []);
+      await using client = await connect();
+      const { changes } = await compareSchema({ client, sources, namespace, signal });
+      printChanges(output, changes);
+      const report = await addSchema({ client, sources, namespace, dryRun: true, signal });
+      output.note(`ok: ${sentenceOf(report, false)}`);
+    });
+
+  command
+    .command("diff <path...>")
+    .description("show how files differ from what is registered under their names")
+    .option("-I, --import <folder>", "folder that imports start from; may be repeated", collect)
+    .action(async (paths: string[], options: Pick<AddOptions, "import">, self) => {
+      const { output, connect, signal, namespace = "" } = context(self);
+      const sources = await findSchemaSources(paths, options.import ?? []);
+      await using client = await connect();
+      const { files, changes } = await compareSchema({ client, sources, namespace, signal });
+      printChanges(output, changes);
+      for (const { name, isRegistered } of files) {
+        if (!isRegistered) output.note(`${name} is not registered`);
+      }
+      if (changes.length === 0) output.note("no differences");
     });
 
   command
@@ -147,6 +181,23 @@ async function isNewNamespace(
     if (error instanceof ClientError && error.status === "NotFound") return true;
     throw error;
   }
+}
+
+function printChanges(output: Output, changes: readonly SchemaChange[]): void {
+  if (output.format === "table") {
+    for (const { sign, name, what } of changes) {
+      const line = `${sign} ${name}  ${what}`;
+      output.line(
+        sign === "-"
+          ? output.style("red", line)
+          : sign === "+"
+            ? output.style("green", line)
+            : line,
+      );
+    }
+    return;
+  }
+  output.list(changes, [], (change) => ({ ...change }));
 }
 
 /** As in `+1 message, +1 service, version 1`. */
