@@ -63,14 +63,49 @@ const groups: readonly CommandGroup[] = [
     summary: "create, list and delete namespaces",
     load: () => import("./commands/namespace.ts"),
   },
+  {
+    name: "config",
+    summary: "show settings; give servers names",
+    load: () => import("./commands/config.ts"),
+  },
   { name: "ops", summary: "follow long operations", load: () => import("./commands/ops.ts") },
+  {
+    name: "doctor",
+    summary: "check what usually goes wrong, and say how to mend it",
+    load: () => import("./commands/doctor.ts"),
+  },
+  {
+    name: "describe",
+    summary: "say what a collection, a type, a service or a method is",
+    load: () => import("./commands/describe.ts"),
+  },
+  {
+    name: "completion",
+    summary: "print what makes a shell complete these commands",
+    load: () => import("./commands/completion.ts"),
+  },
+  {
+    name: "commands",
+    summary: "list all commands with their options",
+    load: () => import("./commands/commands.ts"),
+  },
 ];
+
+/** Commands that are about all others. */
+const aboutAll: ReadonlySet<string> = new Set(["commands", "completion"]);
 
 /** Runs one command line. Never throws: what goes wrong is told on stderr. */
 export async function runCli(environment: CliEnvironment): Promise<ExitCode> {
   const { argv } = environment;
   try {
     const program = await buildProgram(environment);
+    const [name, marker, ...words] = argv;
+    if (name === "completion" && marker === "--words") {
+      // Words of a line that is not whole yet: nothing that could be parsed.
+      const { completeLine } = await import("./completion/complete-line.ts");
+      await completeLine(program, words, environment);
+      return exitCodes.ok;
+    }
     await program.parseAsync([...argv], { from: "user" });
     return exitCodes.ok;
   } catch (error) {
@@ -99,9 +134,10 @@ async function buildProgram(environment: CliEnvironment): Promise<Command> {
     .exitOverride();
   addGlobalOptions(program);
   const context = (command: Command): CommandContext => createContext(command, environment);
+  const wantsAll = argv.some((argument) => aboutAll.has(argument));
   for (const { name, summary, load } of groups) {
     const command = program.command(name).description(summary);
-    if (!argv.includes(name)) continue;
+    if (!wantsAll && !argv.includes(name)) continue;
     const { define } = await load();
     define(command, context, environment);
   }

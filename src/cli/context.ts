@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { Client } from "../client/client.ts";
 import { usageError } from "./failure.ts";
 import { Output, type OutputFormat, outputFormats } from "./output.ts";
+import { findTarget, type Target } from "./target.ts";
 
 /** What every command has at hand. */
 export interface CommandContext {
@@ -10,6 +11,8 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** As given by -n; undefined leaves it to the environment, then to the server. */
   readonly namespace: string | undefined;
+  /** Which server the options, the environment, `./collector.yaml` and the contexts name. */
+  readonly target: () => Promise<Target>;
   /** Opens a client of the server that the options or the environment name. */
   readonly connect: () => Promise<Client>;
 }
@@ -26,6 +29,7 @@ export interface CliEnvironment {
 
 interface GlobalOptions {
   readonly url?: string;
+  readonly context?: string;
   readonly namespace?: string;
   readonly output?: string;
   readonly color: boolean;
@@ -36,6 +40,7 @@ interface GlobalOptions {
 export function addGlobalOptions(program: Command): void {
   program
     .option("--url <url>", "server to talk to (COLLECTOR_URL; default http://127.0.0.1:50051)")
+    .option("--context <name>", "server of `collector config set` to talk to (COLLECTOR_CONTEXT)")
     .option("-n, --namespace <name>", "namespace to work in (COLLECTOR_NAMESPACE)")
     .option("-o, --output <format>", "table, json, jsonl, yaml or name", "table")
     .option("--timeout <time>", "how long a call may take, as in 500ms, 5s or 2m")
@@ -46,15 +51,19 @@ export function addGlobalOptions(program: Command): void {
 export function createContext(command: Command, environment: CliEnvironment): CommandContext {
   const options = command.optsWithGlobals<GlobalOptions>();
   const timeoutMs = options.timeout === undefined ? undefined : parseTime(options.timeout);
+  const { env } = environment;
+  const target = (): Promise<Target> => findTarget(options, env, process.cwd());
   return {
     output: createOutput(environment, options.output, options.color),
     signal: environment.signal,
     namespace: options.namespace,
+    target,
     async connect() {
-      const { connect } = await import("../client/client.ts");
-      const { url, namespace } = options;
+      const [{ connect }, found] = await Promise.all([import("../client/client.ts"), target()]);
+      const url = found.url.value;
+      const namespace = found.namespace.value;
       try {
-        return await connect({ url, namespace, timeoutMs, env: environment.env });
+        return await connect({ url, namespace, timeoutMs, env });
       } catch (error) {
         // Nothing is sent yet: only the options can be at fault.
         throw error instanceof Error ? usageError(error.message) : error;

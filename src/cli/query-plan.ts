@@ -10,6 +10,6 @@ export function notePlan(output: Output, plan: QueryPlan | undefined): void {
   output.note(`  ${count(rowsVisited, "row")} visited in ${ms.toFixed(1)} ms`);
   if (suggestedIndexes.length > 0) {
     const fields = suggestedIndexes.join(",");
-    output.note(`  an index would help: collector collection modify NAME --index ${fields}`);
+    output.note(`  an index would help: collector collection alter NAME --index ${fields}`);
   }
 }

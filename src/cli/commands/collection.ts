@@ -10,8 +10,9 @@ import { confirmOrRefuse } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { usageError } from "../failure.ts";
 import { parseLabels } from "../labels.ts";
-import { type Column, count, formatBytes } from "../output.ts";
+import { type Column, count } from "../output.ts";
 import { allPages } from "../paging.ts";
+import { showCollection } from "../show-collection.ts";
 
 interface CreateOptions extends SearchSetup {
   readonly type: string;
@@ -65,7 +66,8 @@ export const define: DefineCommands = (command, context, environment) => {
     });
 
   const modify = command
-    .command("modify <name>")
+    .command("alter <name>")
+    .alias("modify")
     .description("change what is indexed and searched, while the collection is in use");
   addSearchSetup(modify)
     .option("--no-expiry", "records stay")
@@ -148,40 +150,7 @@ export const define: DefineCommands = (command, context, environment) => {
     .action(async (collectionName: string, _options, self) => {
       const { output, connect, signal, namespace = "" } = context(self);
       await using client = await connect();
-      const described = await client.services.records.describe(
-        { namespace, collectionName },
-        { signal },
-      );
-      const { collectionDefinition: definition, recordCount, storageSizeBytes } = described;
-      if (output.format !== "table") {
-        output.json(await client.toJson(described));
-        return;
-      }
-      output.facts(
-        [
-          ["Collection", `${definition?.namespace ?? ""}/${definition?.name ?? collectionName}`],
-          [
-            "Type",
-            `${definition?.messageType?.messageName ?? ""} (version ${described.typeVersion})`,
-          ],
-          ["Records", recordCount.toLocaleString("en")],
-          ["Size", formatBytes(storageSizeBytes)],
-          ["Revision", String(described.revision)],
-          ["Durability", definition?.durability === Durability.RELAXED ? "relaxed" : "full"],
-        ],
-        {},
-      );
-      output.line("");
-      output.list(
-        described.fields,
-        [
-          { header: "FIELD", text: ({ path }) => path },
-          { header: "TYPE", text: (field) => `${field.repeated ? "repeated " : ""}${field.type}` },
-          { header: "INDEXED", text: ({ indexed }) => (indexed ? "yes" : "") },
-          { header: "SEARCHED", text: ({ fullText }) => (fullText ? "yes" : "") },
-        ],
-        ({ path }) => path,
-      );
+      await showCollection({ client, name: collectionName, namespace, output, signal });
     });
 
   command

@@ -155,7 +155,8 @@ Examples:
     });
 
   command
-    .command("delete <collection> <name>")
+    .command("rm <collection> <name>")
+    .alias("delete")
     .description("remove a file")
     .option("--record <id>", "record that it is attached to")
     .option("--if-match <sha256>", "fail unless the file has this SHA-256")

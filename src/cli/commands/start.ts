@@ -4,6 +4,7 @@ import type { Collector } from "../../server.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { CliError, usageError } from "../failure.ts";
+import { configFileIn } from "../target.ts";
 
 interface StartOptions {
   readonly port?: number;
@@ -26,7 +27,10 @@ export const define: DefineCommands = (command, context, environment) => {
     .option("--port <number>", "port to listen on; 0 picks a free one (default 50051)", parsePort)
     .option("--host <address>", "address to listen on (default 127.0.0.1)")
     .option("--data <folder>", "folder for everything that lasts (default ./collector-data)")
-    .option("--config <file>", "YAML or JSON file (COLLECTOR_CONFIG)")
+    .option(
+      "--config <file>",
+      "YAML or JSON file (COLLECTOR_CONFIG; default ./collector.yaml if there is one)",
+    )
     .option("--tls-cert <file>", "certificate in PEM; needs --tls-key")
     .option("--tls-key <file>", "key in PEM; needs --tls-cert")
     .option("--insecure", "allow an address that other machines can reach")
@@ -45,10 +49,11 @@ environment, that over the file, and -n names the namespace of calls that name n
       const { output, namespace } = context(command);
       const { loadConfig } = await import("../../config.ts");
       const { config: file, ...flags } = options;
+      const { env } = environment;
       const { config } = loadConfig({
         flags: { ...flags, namespace } as Partial<Config>,
-        env: environment.env,
-        file,
+        env,
+        file: file ?? (env["COLLECTOR_CONFIG"] || configFileIn(process.cwd())),
       });
       await using collector = await startServer(config);
       if (output.format === "table") {
