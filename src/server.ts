@@ -10,7 +10,7 @@ import { type Config, defaultConfig } from "./config.ts";
 import { openCopies } from "./copies/open-copies.ts";
 import { CollectorError } from "./errors.ts";
 import { FileCatalog } from "./files/file-catalog.ts";
-import { Backups } from "./gen/collector/backups_pb.ts";
+import { Backups, Transfers } from "./gen/collector/backups_pb.ts";
 import { CollectionAdmin } from "./gen/collector/collection_admin_pb.ts";
 import { CollectionSchema } from "./gen/collector/collection_pb.ts";
 import { BackupMetadataSchema, CollectionRepo } from "./gen/collector/collection_repo_pb.ts";
@@ -51,6 +51,7 @@ import { fileService } from "./rpc/services/file-service.ts";
 import { namespaces } from "./rpc/services/namespaces.ts";
 import { operations } from "./rpc/services/operations.ts";
 import { recordStreams } from "./rpc/services/record-streams.ts";
+import { transferService } from "./rpc/services/transfer-handlers.ts";
 import { typeRegistry } from "./rpc/services/type-registry.ts";
 import { toStatus } from "./rpc/status.ts";
 import { openDataFolder } from "./storage/sqlite/data-folder.ts";
@@ -95,6 +96,7 @@ const servedServices: readonly DescService[] = [
   Operations,
   RecordStreams,
   Backups,
+  Transfers,
 ];
 
 /** Unary methods that wait for work whose length nobody knows: no deadline is set for their callers. */
@@ -200,6 +202,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       catalog,
       registry,
       records: await openSystemRecords(engine, BackupMetadataSchema, "backups", limits),
+      operations: operationStore,
       collectorId: folder.collectorId,
       serverVersion: version,
       limits,
@@ -236,6 +239,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     collectionRepo({ catalog, copies, operations: operationStore, limits }),
   );
   routes.add(Backups, backupService({ copies, operations: operationStore, limits }));
+  routes.add(Transfers, transferService(copies.transfers));
   routes.add(CollectionAdmin, collectionAdmin(catalog));
   routes.add(FileService, fileService(new FileCatalog({ collections: catalog, limits })));
   routes.add(CollectorRegistry, collectorRegistry(registry));

@@ -29,6 +29,8 @@ export class DamagedInput extends Error {
 
 interface AgePayload {
   readonly key: Buffer;
+  /** Of the file, as far as it was opened. */
+  readonly fileHash: Hash;
   /** Where it starts in the file. */
   readonly start: number;
   nextChunk: number;
@@ -76,6 +78,11 @@ export class ArchiveInput implements Disposable {
     return this.#hash.copy().digest();
   }
 
+  /** SHA-256 of the file, once all of it was taken. */
+  fileDigest(): Buffer {
+    return this.#age === undefined ? this.digest() : this.#age.fileHash.copy().digest();
+  }
+
   /** Where a byte of the plain archive is in the file; of an encrypted one, where its chunk starts. */
   fileOffset(offset: number): bigint {
     if (this.#age === undefined) return BigInt(offset);
@@ -119,7 +126,8 @@ export class ArchiveInput implements Disposable {
     const nonce = this.#readAt(end, ageNonceBytes);
     if (nonce.length < ageNonceBytes) throw damaged("it ends after its age header");
     const key = await openAge(bytes.subarray(0, end), nonce, identities);
-    this.#age = { key, start: end + ageNonceBytes, nextChunk: 0 };
+    const fileHash = createHash("sha256").update(bytes.subarray(0, end)).update(nonce);
+    this.#age = { key, fileHash, start: end + ageNonceBytes, nextChunk: 0 };
     this.#filePosition = this.#age.start;
   }
 
@@ -163,6 +171,7 @@ export class ArchiveInput implements Disposable {
         if (added > 0) break;
         throw new DamagedInput(offset, "the encrypted data was changed or cut");
       }
+      age.fileHash.update(chunk);
       this.#ready.set(plain, this.#readyTo + added);
       added += plain.length;
       age.nextChunk += 1;

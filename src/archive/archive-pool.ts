@@ -51,8 +51,8 @@ class ArchivePool implements Archives {
   async unpack(request: UnpackRequest): Promise<UnpackedArchive> {
     const { path, identities, targets } = request;
     const answer = await this.#long.run({ kind: "unpack", path, identities, targets }, request);
-    const { manifest, faults } = answer;
-    return { manifest: manifest === undefined ? undefined : decode(manifest), faults };
+    const { manifest, faults, sha256 } = answer;
+    return { manifest: manifest === undefined ? undefined : decode(manifest), faults, sha256 };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

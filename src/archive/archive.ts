@@ -54,6 +54,8 @@ export interface UnpackedArchive {
   readonly manifest: ArchiveManifest | undefined;
   /** Empty: the archive is whole. Otherwise what was written must not be used. */
   readonly faults: readonly ArchiveFault[];
+  /** Of the whole file, lower-case hex; undefined if there are faults. */
+  readonly sha256: string | undefined;
 }
 
 /**

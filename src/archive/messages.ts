@@ -27,6 +27,7 @@ export interface PackAnswer {
 export interface UnpackAnswer {
   readonly manifest: Uint8Array | undefined;
   readonly faults: readonly ArchiveFault[];
+  readonly sha256: string | undefined;
 }
 
 export interface ArchiveAnswers {

@@ -48,12 +48,15 @@ export async function unpackArchive(job: UnpackJob, progress: JobProgress): Prom
   try {
     using input = await ArchiveInput.open(job.path, job.identities);
     const { bytes, manifest } = readHeader(input);
-    return { manifest: bytes, faults: new Unpacking(input, manifest, job, progress).run() };
+    const faults = new Unpacking(input, manifest, job, progress).run();
+    const sha256 = faults.length > 0 ? undefined : input.fileDigest().toString("hex");
+    return { manifest: bytes, faults, sha256 };
   } catch (error) {
     if (!(error instanceof CollectorError) || error.reason !== "ARCHIVE_DAMAGED") throw error;
     return {
       manifest: undefined,
       faults: [{ part: "header", offset: -1n, description: error.message }],
+      sha256: undefined,
     };
   }
 }

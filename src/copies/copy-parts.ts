@@ -58,6 +58,8 @@ export interface InstallRequest {
    * `onto`, only the latter.
    */
   readonly chain: readonly string[];
+  /** Of the last archive's file, in hex, as it was announced. Undefined or empty: not checked. */
+  readonly sha256?: string | undefined;
   readonly namespace: string;
   readonly name: string;
   /**

@@ -13,6 +13,8 @@ export interface ChainLink {
   readonly collection: Collection;
   /** Sizes of the contents in it, by hash in hex. */
   readonly contents: ReadonlyMap<string, bigint>;
+  /** That its file has to have, in hex; empty: any. */
+  readonly sha256: string;
 }
 
 /**
@@ -22,12 +24,10 @@ export interface ChainLink {
  * @throws {CollectorError} ARCHIVE_INVALID
  */
 export function checkChain(
-  archives: readonly { readonly path: string; readonly manifest: ArchiveManifest }[],
+  archives: readonly Pick<ChainLink, "path" | "manifest" | "sha256">[],
   onto: boolean,
 ): [ChainLink, ...ChainLink[]] {
-  const [first, ...rest] = archives.map(({ path, manifest }, index) =>
-    checkManifest(path, manifest, index),
-  );
+  const [first, ...rest] = archives.map(checkManifest);
   if (first === undefined) throw invalidArchive("there is none");
   if (onto !== (first.manifest.base !== undefined)) {
     throw invalidArchive(
@@ -51,7 +51,10 @@ export function checkChain(
   return [first, ...rest];
 }
 
-function checkManifest(path: string, manifest: ArchiveManifest, index: number): ChainLink {
+function checkManifest(
+  { path, manifest, sha256 }: Pick<ChainLink, "path" | "manifest" | "sha256">,
+  index: number,
+): ChainLink {
   const { collection, content, base, revision } = manifest;
   if (content === BackupMetadata_Content.REGISTRY || collection === undefined) {
     throw invalidArchive("it is not of a collection");
@@ -73,7 +76,7 @@ function checkManifest(path: string, manifest: ArchiveManifest, index: number): 
   if (!manifest.parts.some(({ name }) => name === data)) {
     throw invalidArchive(`it has no part ${data}`);
   }
-  return { index, path, manifest, collection, contents };
+  return { index, path, manifest, collection, contents, sha256 };
 }
 
 function contentsOf(parts: readonly ArchivePart[]): Map<string, bigint> {

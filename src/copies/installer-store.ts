@@ -32,6 +32,8 @@ export interface ChainWork {
   readonly run: CopyRun;
 }
 
+const otherDigest = { field: "sha256", description: "is not that of the archive that came" };
+
 /** Makes stores from archives and snapshots, at locations that no definition names yet. */
 export class StoreMaker {
   readonly #options: StoreMakerOptions;
@@ -147,14 +149,21 @@ export class StoreMaker {
     const { archives, identities } = this.#options;
     run.report({ phase: "unpacking" });
     run.signal.throwIfAborted();
-    const { faults } = await archives.unpack({
+    const { faults, sha256 } = await archives.unpack({
       path: archive.path,
       identities,
       targets,
       signal: run.signal,
       onProgress: (progress) => run.report({ ...progress, phase: "unpacking" }),
     });
-    if (faults.length === 0) return;
+    if (faults.length === 0) {
+      if (archive.sha256 === "" || archive.sha256 === sha256) return;
+      throw new CollectorError(
+        "ARCHIVE_DAMAGED",
+        "sha256: the archive that came is not the one that was announced: it has another SHA-256",
+        { subject: { part: "trailer" }, violations: [otherDigest] },
+      );
+    }
     throw new ProblemsFound(
       faults.map((fault) => ({ archive: archive.index, ...fault })),
       true,

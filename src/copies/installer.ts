@@ -67,7 +67,7 @@ class Installer implements ArchiveInstaller {
   async install(request: InstallRequest, run: CopyRun): Promise<InstalledCollection> {
     return this.#alone(request, async () => {
       const onto = request.onto ?? false;
-      const chain = await this.#readChain(request.chain, onto);
+      const chain = await this.#readChain(request.chain, onto, request.sha256);
       const last = chain.at(-1) ?? chain[0];
       const replaces = this.#destination(request, last.collection.collectionId);
       const { work, checked } = this.#work(last, request, request.withoutFiles ?? false, run);
@@ -261,11 +261,16 @@ class Installer implements ArchiveInstaller {
     await linkContents(intake, snapshot, run);
   }
 
-  async #readChain(paths: readonly string[], onto: boolean): Promise<[ChainLink, ...ChainLink[]]> {
+  async #readChain(
+    paths: readonly string[],
+    onto: boolean,
+    lastSha256 = "",
+  ): Promise<[ChainLink, ...ChainLink[]]> {
     const { archives, keys } = this.#options;
-    const read: { path: string; manifest: Awaited<ReturnType<typeof archives.manifest>> }[] = [];
-    for (const path of paths) {
-      read.push({ path, manifest: await archives.manifest(path, keys.identities) });
+    const read: Pick<ChainLink, "path" | "manifest" | "sha256">[] = [];
+    for (const [index, path] of paths.entries()) {
+      const sha256 = index === paths.length - 1 ? lastSha256 : "";
+      read.push({ path, manifest: await archives.manifest(path, keys.identities), sha256 });
     }
     return checkChain(read, onto);
   }

@@ -7,6 +7,7 @@ import { type BackupMetadata, Compression } from "../gen/collector/collection_re
 import { systemClock } from "../lib/clock.ts";
 import type { Limits } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
+import type { OperationStore } from "../operations/operation-store.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { StorageEngine } from "../storage/record-store.ts";
 import { loadArchiveKeys } from "./archive-keys.ts";
@@ -19,6 +20,7 @@ import { openInstaller } from "./installer.ts";
 import { RegistryCopies } from "./sets/registry-copies.ts";
 import { ServerBackup } from "./sets/server-backup.ts";
 import { ServerRestore } from "./sets/server-restore.ts";
+import { Transfers } from "./transfers/open-transfers.ts";
 
 export interface CopiesOptions {
   /** Absolute. */
@@ -35,6 +37,7 @@ export interface CopiesOptions {
   readonly registry: Registry;
   /** Collection `backups` of namespace `system`. */
   readonly records: SystemRecords<BackupMetadata>;
+  readonly operations: OperationStore;
   readonly collectorId: string;
   readonly serverVersion: string;
   readonly limits: Limits;
@@ -47,6 +50,7 @@ export interface Copies extends AsyncDisposable {
   readonly installer: ArchiveInstaller;
   /** Backups of all of a server. */
   readonly sets: { readonly backup: ServerBackup; readonly restore: ServerRestore };
+  readonly transfers: Transfers;
 }
 
 /**
@@ -56,7 +60,7 @@ export interface Copies extends AsyncDisposable {
  */
 export async function openCopies(options: CopiesOptions): Promise<Copies> {
   const { dataFolder, settings, engine, catalog, registry, records, limits, log } = options;
-  const { collectorId, serverVersion } = options;
+  const { collectorId, serverVersion, operations } = options;
   const keys = await loadArchiveKeys(settings);
   const own = resolve(settings.backupFolder ?? join(dataFolder, "backups"));
   const folders = await BackupFolders.open(own, settings.backupRoots);
@@ -122,5 +126,27 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     }),
     restore: new ServerRestore({ backups, registryCopies, limits, log }),
   };
-  return { backups, installer, sets, [Symbol.asyncDispose]: () => archives[Symbol.asyncDispose]() };
+  const transfers = await Transfers.open({
+    folder: join(dataFolder, "transfers"),
+    catalog,
+    archiver,
+    archives,
+    installer,
+    backups,
+    keys,
+    operations,
+    compression,
+    limits,
+    log,
+  });
+  return {
+    backups,
+    installer,
+    sets,
+    transfers,
+    [Symbol.asyncDispose]: async () => {
+      await transfers[Symbol.asyncDispose]();
+      await archives[Symbol.asyncDispose]();
+    },
+  };
 }

@@ -1,5 +1,6 @@
 import { invalidField } from "../errors.ts";
 import type { UploadFileRequest, UploadFileRequest_Header } from "../gen/collector/files_pb.ts";
+import { untilAborted } from "../lib/until-aborted.ts";
 
 /** An upload whose header has come and whose content follows. Disposing it gives up what was not read. */
 export interface UploadParts extends AsyncDisposable {
@@ -42,46 +43,4 @@ async function* chunksOf(messages: AsyncIterable<UploadFileRequest>): AsyncItera
     }
     yield part.value;
   }
-}
-
-/** Gives up waiting when `signal` fires: what feeds the stream may never hear of it. */
-async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
-  const iterator = items[Symbol.asyncIterator]();
-  let isDone = false;
-  try {
-    for (;;) {
-      const result = await nextUntilAborted(iterator, signal);
-      if (result.done === true) {
-        isDone = true;
-        return;
-      }
-      yield result.value;
-    }
-  } finally {
-    // Not awaited: it would wait for the message that does not come.
-    if (!isDone) iterator.return?.().catch(() => undefined);
-  }
-}
-
-/** A promise of its own for each item: one that outlives them, in a race, would keep them all. */
-function nextUntilAborted<T>(
-  iterator: AsyncIterator<T>,
-  signal: AbortSignal,
-): Promise<IteratorResult<T>> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => {
-      reject(signal.reason);
-    };
-    if (signal.aborted) {
-      abort();
-      return;
-    }
-    signal.addEventListener("abort", abort, { once: true });
-    iterator
-      .next()
-      .then(resolve, reject)
-      .finally(() => {
-        signal.removeEventListener("abort", abort);
-      });
-  });
 }

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { type Collector, createCollector } from "../../src/server.ts";
+import { CuttingProxy } from "../support/cutting-proxy.ts";
 import { encodeNote, noteOf, noteTypeName } from "../support/notes.ts";
 import { type CliResult, runCli } from "../support/run-cli.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
@@ -163,5 +164,75 @@ describe("collector backup", () => {
     const refused = await run(`backup restore ${backupId} --as never -o json`);
     assert.equal(JSON.parse(refused.stderr).code, "ARCHIVE_DAMAGED");
     assert.match(await fail("collection show never", 3), /never/);
+  });
+
+  it("carries a collection in a file to a server that never saw it", async () => {
+    const sentence = await done("backup create notes -f notes.collector");
+    assert.match(
+      sentence,
+      /^wrote notes\.collector: default\/notes, 50 records, 1 file, [\d.]+ MB\n/,
+    );
+    const restored = await done("backup restore -f notes.collector", other.url);
+    assert.equal(restored, "restored 50 records, 1 file\n");
+    assert.equal(
+      await done("record list notes --limit 0 --meta -o jsonl", other.url),
+      await done("record list notes --limit 0 --meta -o jsonl"),
+    );
+    await done("file get notes photo.jpg far.jpg", other.url);
+    assert.deepEqual(await readFile(join(folder.path, "far.jpg")), attachment);
+
+    const taken = await run("backup restore -f notes.collector -o json", other.url);
+    assert.equal(taken.exitCode, 5);
+    assert.equal(JSON.parse(taken.stderr).code, "COLLECTION_EXISTS");
+    await done("backup restore -f notes.collector --overwrite --yes", other.url);
+    await done("backup restore -f notes.collector --as far/away", other.url);
+    assert.equal(await countOf("away -n far", other.url), "50");
+  });
+
+  it("writes a backup of the server to a file", async () => {
+    const id = await backUp();
+    const { sha256 } = await json(`backup show ${id}`);
+    const answer = await json(`backup download ${id} -f downloaded.collector`);
+    assert.equal(answer.sha256, sha256);
+    await done("backup restore -f downloaded.collector --as downloaded", other.url);
+    assert.equal(await countOf("downloaded", other.url), "50");
+  });
+
+  it("goes on after a cut connection, in both directions", async () => {
+    const cutAfter = [2_500_000, 2_500_000];
+    {
+      await using proxy = await CuttingProxy.start({
+        url: server.url,
+        direction: "down",
+        cutAfter,
+      });
+      const answer = await json("backup create notes -f resumed.collector", proxy.url);
+      assert.ok(proxy.cuts > 0);
+      assert.equal(answer.resumed, proxy.cuts);
+    }
+    await using proxy = await CuttingProxy.start({ url: other.url, direction: "up", cutAfter });
+    const { stdout, stderr, exitCode } = await run(
+      "backup restore -f resumed.collector --as resumed",
+      proxy.url,
+    );
+    assert.equal(exitCode, 0, stderr);
+    assert.equal(stdout, "restored 50 records, 1 file into resumed\n");
+    assert.ok(proxy.cuts > 0);
+    assert.match(stderr, /the connection broke/);
+    assert.equal(await countOf("resumed", other.url), "50");
+  });
+
+  it("leaves no file behind when it fails", async () => {
+    const before = await readdir(folder.path);
+    assert.match(await fail("backup create nothing -f nothing.collector", 3), /nothing/);
+    assert.match(await fail("backup create notes -f no/folder/x", 1), /no such folder/);
+    assert.match(await fail("backup create notes -f x --meta a=b", 2), /exclude each other/);
+    assert.match(await fail("backup restore", 2), /id of a backup, or -f/);
+    assert.match(await fail("backup restore -f missing.collector", 3), /cannot read missing/);
+    await writeFile(join(folder.path, "photo.txt"), "no archive at all");
+    const refused = await run("backup restore -f photo.txt -o json");
+    assert.equal(JSON.parse(refused.stderr).code, "ARCHIVE_INVALID");
+    assert.match(await fail("backup verify 0198c0de", 3), /error: /);
+    assert.deepEqual(await readdir(folder.path), [...before, "photo.txt"].sort());
   });
 });

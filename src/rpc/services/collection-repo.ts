@@ -13,11 +13,12 @@ import type { ServiceHandlers } from "../call.ts";
 import { contractStatus } from "../contract-status.ts";
 import { backupHandlers } from "./backup-handlers.ts";
 import { cloneHandler } from "./clone-handler.ts";
+import { transferHandlers } from "./transfer-handlers.ts";
 import { unserved } from "./unserved.ts";
 
 export interface CollectionRepoOptions {
   readonly catalog: CollectionCatalog;
-  readonly copies: Pick<Copies, "backups" | "installer">;
+  readonly copies: Pick<Copies, "backups" | "installer" | "transfers">;
   readonly operations: OperationStore;
   readonly limits: Limits;
 }
@@ -59,10 +60,7 @@ export function collectionRepo({
     ...cloneHandler(copies.installer, operations),
     ...backupHandlers(copies.backups, operations),
     fetch: unserved("CollectionRepo/Fetch"),
-    pushCollection: unserved("CollectionRepo/PushCollection"),
-    async *pullCollection() {
-      yield await unserved("CollectionRepo/PullCollection")();
-    },
+    ...transferHandlers(copies.transfers),
   };
 }
 

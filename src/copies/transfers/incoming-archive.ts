@@ -1,0 +1,175 @@
+import { type FileHandle, open, rm, statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import { translateFileError } from "../../archive/file-failure.ts";
+import { CollectorError, invalidField } from "../../errors.ts";
+import { untilAborted } from "../../lib/until-aborted.ts";
+import { type ArchiveChunk, checkChunk } from "./archive-chunks.ts";
+
+/** After how many bytes the free space of the disk is looked at again. */
+const spaceCheckBytes = 64 * 1024 * 1024;
+
+/** When a full disk may have room again, in ms. */
+const diskRetryMs = 5000;
+
+/** A sender has to bring at least so much within the idle limit, whatever the size of its chunks. */
+const progressBytesMin = 16 * 1024;
+
+export interface IncomingArchiveOptions {
+  /** Absolute; nothing is there yet. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Free space that is to be left on its disk. */
+  readonly diskReserveBytes: number;
+}
+
+export interface ReceiveOptions {
+  readonly signal: AbortSignal;
+  /** How long the sender may bring next to nothing. */
+  readonly idleMs: number;
+  readonly onProgress: (progress: { done: bigint; total: bigint }) => void;
+}
+
+/**
+ * An archive on its way in, in a file of its own that goes when this is disposed. What has arrived is in the
+ * file, in order and without gaps, and not yet durable.
+ */
+export class IncomingArchive implements AsyncDisposable {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly #file: FileHandle;
+  readonly #reserveBytes: number;
+  #receivedBytes = 0;
+  #checkedAtBytes = 0;
+  /** The write under way; it never rejects. */
+  #writing: Promise<void> = Promise.resolve();
+  #failure: unknown;
+
+  private constructor(file: FileHandle, options: IncomingArchiveOptions) {
+    this.#file = file;
+    this.path = options.path;
+    this.sizeBytes = options.sizeBytes;
+    this.#reserveBytes = options.diskReserveBytes;
+  }
+
+  /** @throws {CollectorError} DISK_FULL if there is no room for all of it, STORAGE_UNAVAILABLE */
+  static async create(options: IncomingArchiveOptions): Promise<IncomingArchive> {
+    try {
+      await checkSpace(options.path, options.diskReserveBytes + options.sizeBytes);
+      return new IncomingArchive(await open(options.path, "wx", 0o600), options);
+    } catch (error) {
+      throw translateFileError(error);
+    }
+  }
+
+  /** Bytes that are in the file. */
+  get receivedBytes(): number {
+    return this.#receivedBytes;
+  }
+
+  get isComplete(): boolean {
+    return this.#receivedBytes === this.sizeBytes;
+  }
+
+  /**
+   * Takes chunks from an offset on until they end, which is where all of it is there.
+   *
+   * One caller at a time. What came before a failure stays, to be gone on from.
+   *
+   * @throws {CollectorError} ARGUMENT_INVALID for an offset behind what has arrived, or what does not fit;
+   * CONTENT_MISMATCH if a chunk was changed or the chunks end too early; DISK_FULL, STORAGE_UNAVAILABLE;
+   * DEADLINE_EXCEEDED; the reason of the signal
+   */
+  async receive(
+    offset: bigint,
+    chunks: AsyncIterable<ArchiveChunk>,
+    { signal, idleMs, onProgress }: ReceiveOptions,
+  ): Promise<void> {
+    this.#rewind(offset);
+    const total = BigInt(this.sizeBytes);
+    const idle = new AbortController();
+    let marked = this.#receivedBytes;
+    const watch = setInterval(() => {
+      if (this.#receivedBytes - marked < progressBytesMin) idle.abort(tooSlow(idleMs));
+      marked = this.#receivedBytes;
+    }, idleMs).unref();
+    try {
+      const stop = AbortSignal.any([signal, idle.signal]);
+      for await (const chunk of untilAborted(chunks, stop)) {
+        await this.#add(chunk);
+        onProgress({ done: BigInt(this.#receivedBytes), total });
+      }
+    } finally {
+      clearInterval(watch);
+      await this.#writing;
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.isComplete) return;
+    throw new CollectorError(
+      "CONTENT_MISMATCH",
+      `total_size: ${this.#receivedBytes} bytes came instead of ${this.sizeBytes}; send the rest`,
+      { violations: [{ field: "total_size", description: "is more than what came" }] },
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writing;
+    await this.#file.close();
+    await rm(this.path, { force: true });
+  }
+
+  /** Resolves when the chunk before this one is written: so one is written while the next one comes. */
+  async #add(chunk: ArchiveChunk): Promise<void> {
+    checkChunk(chunk);
+    await this.#writing;
+    if (this.#failure !== undefined) throw this.#failure;
+    const { bytes } = chunk;
+    const position = this.#receivedBytes;
+    if (position + bytes.length > this.sizeBytes) {
+      const description = `is ${this.sizeBytes}, and more was sent`;
+      throw invalidField("ARGUMENT_INVALID", "total_size", description);
+    }
+    this.#writing = this.#write(bytes, position).catch((error: unknown) => {
+      this.#failure = translateFileError(error);
+    });
+  }
+
+  async #write(bytes: Uint8Array, position: number): Promise<void> {
+    if (position - this.#checkedAtBytes >= spaceCheckBytes) {
+      this.#checkedAtBytes = position;
+      await checkSpace(this.path, this.#reserveBytes);
+    }
+    for (let done = 0; done < bytes.length; ) {
+      const left = bytes.length - done;
+      const { bytesWritten } = await this.#file.write(bytes, done, left, position + done);
+      done += bytesWritten;
+    }
+    this.#receivedBytes = position + bytes.length;
+  }
+
+  #rewind(offset: bigint): void {
+    if (offset > BigInt(this.#receivedBytes)) {
+      const description = `is ${offset}, and ${this.#receivedBytes} bytes have arrived`;
+      throw invalidField("ARGUMENT_INVALID", "offset", description);
+    }
+    this.#receivedBytes = Number(offset);
+    this.#checkedAtBytes = Math.min(this.#checkedAtBytes, this.#receivedBytes);
+  }
+}
+
+/** @throws {CollectorError} DISK_FULL */
+async function checkSpace(path: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(dirname(path));
+  if (bavail * bsize >= bytes) return;
+  throw new CollectorError(
+    "DISK_FULL",
+    "there is no room on the disk for this archive; free some, or send a smaller one",
+    { retryAfterMs: diskRetryMs },
+  );
+}
+
+function tooSlow(idleMs: number): CollectorError {
+  return new CollectorError(
+    "DEADLINE_EXCEEDED",
+    `the sender brought less than ${progressBytesMin} bytes in ${idleMs} ms, the limit (streamIdleMs)`,
+  );
+}

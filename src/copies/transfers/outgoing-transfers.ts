@@ -1,0 +1,199 @@
+import { randomUUID } from "node:crypto";
+import { formatVersion } from "../../archive/format.ts";
+import { CollectorError, invalidField } from "../../errors.ts";
+import type { PullCollectionRequest } from "../../gen/collector/collection_repo_pb.ts";
+import type { Limits } from "../../lib/limits.ts";
+import type { Log } from "../../lib/log.ts";
+import type { ArchiveChunk } from "./archive-chunks.ts";
+import type { ArchiveStager } from "./archive-stager.ts";
+import type { ArchiveFacts, OutgoingArchive } from "./outgoing-archive.ts";
+import { checkFormat, transferNotFound } from "./transfer-requests.ts";
+import type { TransferSlots } from "./transfer-slots.ts";
+
+export interface OutgoingTransfersOptions {
+  readonly stager: ArchiveStager;
+  readonly slots: TransferSlots;
+  readonly limits: Pick<Limits, "transferIdleMs">;
+  readonly log: Log;
+}
+
+export type PullRequest = Pick<
+  PullCollectionRequest,
+  | "sourceCollection"
+  | "includeFiles"
+  | "transferId"
+  | "offset"
+  | "formatVersion"
+  | "have"
+  | "backupId"
+>;
+
+/** An archive that is being sent. Disposing it leaves the transfer to be gone on with. */
+export interface OutgoingStream extends Disposable {
+  readonly transferId: string;
+  readonly offset: bigint;
+  readonly facts: ArchiveFacts;
+  readonly chunks: AsyncIterable<ArchiveChunk>;
+}
+
+interface OutgoingTransfer {
+  readonly id: string;
+  readonly archive: OutgoingArchive;
+  readonly slot: Disposable;
+  /** Ends the stream that is under way. */
+  stream: AbortController | undefined;
+  /** All of it was sent once. */
+  isSent: boolean;
+  idle: NodeJS.Timeout | undefined;
+}
+
+/** The archives that others are fetching from here, each until it is given up or nobody asks for it. */
+export class OutgoingTransfers implements AsyncDisposable {
+  readonly #options: OutgoingTransfersOptions;
+  /** By id, in the order in which they were begun. */
+  readonly #transfers = new Map<string, OutgoingTransfer>();
+  #isClosed = false;
+
+  constructor(options: OutgoingTransfersOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Begins to send an archive of this moment, or goes on with one.
+   *
+   * @throws {CollectorError} ARGUMENT_MISSING, ARGUMENT_INVALID, TRANSFER_NOT_FOUND, ARCHIVE_TOO_NEW,
+   * OVERLOADED, and what {@link ArchiveStager} throws
+   */
+  async open(request: PullRequest, signal: AbortSignal): Promise<OutgoingStream> {
+    const { transferId, offset } = request;
+    checkFormat(request.formatVersion, formatVersion);
+    const isNew = transferId === "";
+    if (offset < 0n || (isNew && offset > 0n)) {
+      const description = isNew ? "needs the transfer_id that it is of" : "is negative";
+      throw invalidField("ARGUMENT_INVALID", "offset", description);
+    }
+    const transfer = isNew ? await this.#begin(request, signal) : this.#transfers.get(transferId);
+    if (transfer === undefined) throw transferNotFound(transferId);
+    const { sizeBytes } = transfer.archive.facts;
+    if (offset > sizeBytes) {
+      const description = `is ${offset}, and the archive has ${sizeBytes} bytes`;
+      throw invalidField("ARGUMENT_INVALID", "offset", description);
+    }
+    return this.#send(transfer, offset, signal);
+  }
+
+  /** @returns false if there is none of this id */
+  async abandon(transferId: string): Promise<boolean> {
+    const transfer = this.#transfers.get(transferId);
+    if (transfer === undefined) return false;
+    await this.#remove(transfer, new CollectorError("CANCELLED", "the transfer was given up"));
+    return true;
+  }
+
+  /** Gives up the oldest transfer that was sent to its end, if there is one. */
+  reclaim(): void {
+    for (const transfer of this.#transfers.values()) {
+      if (!transfer.isSent || transfer.stream !== undefined) continue;
+      this.#forget(transfer, "made room for another one");
+      return;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    const reason = shuttingDown();
+    await Promise.all([...this.#transfers.values()].map((t) => this.#remove(t, reason)));
+  }
+
+  async #begin(request: PullRequest, signal: AbortSignal): Promise<OutgoingTransfer> {
+    const { stager, slots } = this.#options;
+    const { backupId, sourceCollection: source, includeFiles, have } = request;
+    if (backupId === "" && (source === undefined || source.name === "")) {
+      throw invalidField("ARGUMENT_MISSING", "source_collection", "names no collection");
+    }
+    if (this.#isClosed) throw shuttingDown();
+    const slot = slots.take();
+    try {
+      const { namespace = "", name = "" } = source ?? {};
+      const archive =
+        backupId === ""
+          ? await stager.collection(
+              { namespace, name, includeFiles, have },
+              { signal, report: () => undefined },
+            )
+          : await stager.backup(backupId);
+      const id = randomUUID();
+      const transfer = { id, archive, slot, stream: undefined, isSent: false, idle: undefined };
+      if (this.#isClosed || signal.aborted) {
+        await archive[Symbol.asyncDispose]();
+        throw signal.aborted ? signal.reason : shuttingDown();
+      }
+      this.#transfers.set(id, transfer);
+      return transfer;
+    } catch (error) {
+      slot[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #send(transfer: OutgoingTransfer, offset: bigint, signal: AbortSignal): OutgoingStream {
+    const { id: transferId, archive } = transfer;
+    // The receiver comes back before the end of its connection is noticed here.
+    transfer.stream?.abort(
+      new CollectorError("OPERATION_RUNNING", "another call goes on with this transfer"),
+    );
+    clearTimeout(transfer.idle);
+    const stream = new AbortController();
+    transfer.stream = stream;
+    return {
+      transferId,
+      offset,
+      facts: archive.facts,
+      chunks: this.#chunks(transfer, offset, AbortSignal.any([signal, stream.signal])),
+      [Symbol.dispose]: () => {
+        if (transfer.stream !== stream) return;
+        transfer.stream = undefined;
+        this.#rest(transfer);
+      },
+    };
+  }
+
+  async *#chunks(
+    transfer: OutgoingTransfer,
+    offset: bigint,
+    signal: AbortSignal,
+  ): AsyncGenerator<ArchiveChunk, undefined> {
+    yield* transfer.archive.chunks(offset, signal);
+    transfer.isSent = true;
+  }
+
+  /** Waits for somebody to go on with a transfer. */
+  #rest(transfer: OutgoingTransfer): void {
+    if (!this.#transfers.has(transfer.id)) return;
+    const { transferIdleMs } = this.#options.limits;
+    transfer.idle = setTimeout(() => {
+      this.#forget(transfer, "nobody has gone on with it");
+    }, transferIdleMs).unref();
+  }
+
+  #forget(transfer: OutgoingTransfer, why: string): void {
+    const { log } = this.#options;
+    const { id } = transfer;
+    log.debug({ transfer: id, why }, "transfer forgotten");
+    this.#remove(transfer, transferNotFound(id)).catch((error: unknown) => {
+      log.warn({ transfer: id, err: error }, "an archive that was sent could not be removed");
+    });
+  }
+
+  async #remove(transfer: OutgoingTransfer, reason: CollectorError): Promise<void> {
+    this.#transfers.delete(transfer.id);
+    clearTimeout(transfer.idle);
+    transfer.stream?.abort(reason);
+    transfer.slot[Symbol.dispose]();
+    await transfer.archive[Symbol.asyncDispose]();
+  }
+}
+
+function shuttingDown(): CollectorError {
+  return new CollectorError("SHUTTING_DOWN", "the server is stopping");
+}
