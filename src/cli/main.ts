@@ -1,9 +1,19 @@
 #!/usr/bin/env node
-import { enableCompileCache } from "node:module";
+import * as nodeModule from "node:module";
 import { exitCodes } from "./exit-codes.ts";
 
+const nodeMajorMin = 24;
+
+// Nothing before this may be newer than the oldest Node that somebody may have.
+if (Number(process.versions.node.split(".")[0]) < nodeMajorMin) {
+  process.stderr.write(
+    `collector needs Node ${nodeMajorMin} or later; this is Node ${process.versions.node}\n`,
+  );
+  process.exit(exitCodes.failed);
+}
+
 // The second start and all after it compile nothing.
-enableCompileCache();
+nodeModule.enableCompileCache();
 
 const interrupt = new AbortController();
 

@@ -32,6 +32,24 @@ describe("collector start", () => {
     assert.deepEqual(await second.exited, { code: 0, signal: null });
   });
 
+  it("says in a line which Node it needs, if it has an older one", async () => {
+    const older = `Object.defineProperty(process, "versions", { value: { node: "20.11.1" } })`;
+    const options = `--import data:text/javascript,${encodeURIComponent(older)}`;
+    const result = await runCli(["--version"], { env: { NODE_OPTIONS: options } });
+    assert.deepEqual(
+      [result.exitCode, result.stdout, result.stderr],
+      [1, "", "collector needs Node 24 or later; this is Node 20.11.1\n"],
+    );
+  });
+
+  it("reads ./collector.yaml if there is one", async () => {
+    await using folder = await tempFolder("start");
+    await writeFile(join(folder.path, "collector.yaml"), "port: -1\n");
+    const result = await runCli(["start"], { cwd: folder.path });
+    assert.equal(result.exitCode, 2);
+    assert.match(result.stderr, /port: .*from file/);
+  });
+
   it("suggests --port 0 if the port is taken", async () => {
     await using folder = await tempFolder("start");
     await using server = await ServerProcess.start({ dataFolder: join(folder.path, "a") });
