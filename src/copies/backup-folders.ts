@@ -7,6 +7,7 @@ export const unfinishedPrefix = ".new-";
 
 const segmentPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/;
 const pathBytesMax = 1024;
+const pathRule = `up to ${pathBytesMax} bytes, names of A-Z a-z 0-9 . _ - apart by /, each beginning with a letter or digit`;
 
 /** A place for an archive. */
 export interface BackupPlace {
@@ -68,17 +69,43 @@ export class BackupFolders {
    */
   async locate(given: string, field: string): Promise<BackupPlace> {
     const { root, inside } = this.#split(given, field);
-    const segments = inside.split("/");
-    if (Buffer.byteLength(given) > pathBytesMax || !segments.every((s) => segmentPattern.test(s))) {
-      throw invalidField(
-        "ARGUMENT_INVALID",
-        field,
-        `is no path in the backup folder: up to ${pathBytesMax} bytes, names of A-Z a-z 0-9 . _ - apart by /, each beginning with a letter or digit`,
-      );
+    if (Buffer.byteLength(given) > pathBytesMax || !isPath(inside)) {
+      throw invalidField("ARGUMENT_INVALID", field, `is no path in the backup folder: ${pathRule}`);
     }
-    const path = join(root, ...segments);
+    const path = join(root, inside);
     await checkParents(root, path, field);
+    return this.placeOf(root, path);
+  }
+
+  /**
+   * The file or folder that a caller's path stands for; a backup folder itself too.
+   *
+   * @param given empty: the server's own folder
+   * @throws {CollectorError} ARGUMENT_INVALID naming the field
+   */
+  async locateExisting(given: string, field: string): Promise<BackupPlace> {
+    const root = given === "" ? this.#own : this.#rootOf(given);
+    if (root !== undefined) return { root, path: root, storagePath: "" };
+    const place = await this.locate(given.replace(/\/$/, ""), field);
+    if (await isThere(place.path)) return place;
+    throw invalidField("ARGUMENT_INVALID", field, "names nothing that is in the backup folder");
+  }
+
+  /** The place of what was found in a backup folder. */
+  placeOf(root: string, path: string): BackupPlace {
     return { root, path, storagePath: root === this.#own ? relative(root, path) : path };
+  }
+
+  /** @throws {CollectorError} ARCHIVE_INVALID if no backup can be at that place because of its name */
+  checkName({ root, path }: BackupPlace): void {
+    if (isPath(relative(root, path))) return;
+    const problem = `its name or a folder's is none for a backup; rename it: ${pathRule}`;
+    throw new CollectorError("ARCHIVE_INVALID", problem);
+  }
+
+  #rootOf(given: string): string | undefined {
+    const path = given.replace(/\/+$/, "");
+    return [...this.#roots, this.#own].find((root) => root === path);
   }
 
   #split(given: string, field: string): { readonly root: string; readonly inside: string } {
@@ -166,6 +193,12 @@ async function checkParents(root: string, path: string, field: string): Promise<
     const description = `goes through ${basename(at)}, which is no folder`;
     throw invalidField("ARGUMENT_INVALID", field, description);
   }
+}
+
+/** Whether a text is a path inside of a folder, made of names that are allowed. */
+function isPath(inside: string): boolean {
+  const segments = inside.split("/");
+  return Buffer.byteLength(inside) <= pathBytesMax && segments.every((s) => segmentPattern.test(s));
 }
 
 async function removeUnfinished(root: string): Promise<void> {

@@ -29,6 +29,7 @@ import {
   syncFolder,
   unfinishedName,
 } from "./backup-folders.ts";
+import { checkIdentity } from "./backup-identity.ts";
 import { type BackupsQuery, listBackups } from "./backup-listing.ts";
 import { checkNotes } from "./backup-notes.ts";
 import type { BackupCatalog, BackupDestination, CreateBackup, Made } from "./backup-parts.ts";
@@ -52,7 +53,11 @@ export interface BackupsOptions {
   readonly archives: Archives;
   readonly keys: ArchiveKeys;
   /** What is wrong with an archive of a registry. */
-  readonly verifyRegistry: (path: string, run: CopyRun) => Promise<readonly ArchiveProblem[]>;
+  readonly verifyRegistry: (
+    path: string,
+    backupId: string,
+    run: CopyRun,
+  ) => Promise<readonly ArchiveProblem[]>;
   /** What COMPRESSION_UNSPECIFIED means. */
   readonly compression: Compression;
   readonly clock: Clock;
@@ -203,16 +208,14 @@ export class Backups implements BackupCatalog {
       throw invalidField("ARGUMENT_INVALID", "backup_id", description);
     }
     using _held = this.hold(backupId);
-    const chain = this.chainOf(backupId).map(({ path }) => path);
+    const chain = this.chainOf(backupId);
     const namespace = request.namespace === "" ? collection.namespace : request.namespace;
     const name = request.name === "" ? collection.name : request.name;
-    const { collectorId } = await this.#options.archives.manifest(
-      chain.at(-1) ?? "",
-      this.#options.keys.identities,
-    );
+    const { archives, keys } = this.#options;
+    const { collectorId } = await checkIdentity(chain, archives, keys.identities);
     return await this.#options.installer.install(
       {
-        chain,
+        chain: chain.map(({ path }) => path),
         namespace,
         name,
         mode: request.overwrite ? "replace" : "create",
@@ -429,6 +432,7 @@ export class Backups implements BackupCatalog {
     chain: ReturnType<BackupCatalog["chainOf"]>,
     run: CopyRun,
   ): Promise<readonly ArchiveProblem[]> {
+    const { installer, verifyRegistry, archives, keys } = this.#options;
     const missing: ArchiveProblem[] = [];
     for (const [archive, { path }] of chain.entries()) {
       if (await isThere(path)) continue;
@@ -439,12 +443,13 @@ export class Backups implements BackupCatalog {
     try {
       const [{ backup, path } = {}] = chain.slice(-1);
       if (backup?.content === BackupMetadata_Content.REGISTRY && path !== undefined) {
-        return await this.#options.verifyRegistry(path, run);
+        return await verifyRegistry(path, backup.backupId, run);
       }
-      return await this.#options.installer.verify(
-        chain.map((link) => link.path),
-        run,
-      );
+      const paths = chain.map((link) => link.path);
+      const problems = await installer.verify(paths, run);
+      if (problems.length > 0) return problems;
+      await checkIdentity(chain, archives, keys.identities);
+      return [];
     } catch (error) {
       const reasons = ["ARCHIVE_INVALID", "ARCHIVE_DAMAGED", "BASE_UNUSABLE"];
       if (!(error instanceof CollectorError) || !reasons.includes(error.reason)) throw error;

@@ -17,6 +17,7 @@ import type { BackupCatalog } from "./backup-parts.ts";
 import { Backups } from "./backups.ts";
 import type { ArchiveInstaller } from "./copy-parts.ts";
 import { openInstaller } from "./installer.ts";
+import { BackupImport } from "./sets/backup-import.ts";
 import { RegistryCopies } from "./sets/registry-copies.ts";
 import { ServerBackup } from "./sets/server-backup.ts";
 import { ServerRestore } from "./sets/server-restore.ts";
@@ -49,7 +50,11 @@ export interface Copies extends AsyncDisposable {
   readonly backups: BackupCatalog;
   readonly installer: ArchiveInstaller;
   /** Backups of all of a server. */
-  readonly sets: { readonly backup: ServerBackup; readonly restore: ServerRestore };
+  readonly sets: {
+    readonly backup: ServerBackup;
+    readonly restore: ServerRestore;
+    readonly imports: BackupImport;
+  };
   readonly transfers: Transfers;
 }
 
@@ -106,7 +111,7 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     installer,
     archives,
     keys,
-    verifyRegistry: (path, run) => registryCopies.verify(path, run),
+    verifyRegistry: (...args) => registryCopies.verify(...args),
     compression,
     clock,
     log,
@@ -125,6 +130,7 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
       log,
     }),
     restore: new ServerRestore({ backups, registryCopies, limits, log }),
+    imports: new BackupImport({ backups, folders, archives, keys }),
   };
   const transfers = await Transfers.open({
     folder: join(dataFolder, "transfers"),

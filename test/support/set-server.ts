@@ -14,6 +14,7 @@ import type {
   BackupServerResponse,
   RestoreServerResponse_Restored,
 } from "../../src/gen/collector/backups_pb.ts";
+import { RequestOpSchema } from "../../src/gen/collector/collection_server_pb.ts";
 import { CompatibilityMode } from "../../src/gen/collector/namespaces_pb.ts";
 import { type Collector, createCollector } from "../../src/server.ts";
 import { noteItem } from "./notes.ts";
@@ -106,7 +107,11 @@ export class SetServer implements AsyncDisposable {
     await this.client.registerNotes();
     for (const name of ["notes", "drafts"]) {
       await this.client.createNotes(name, { indexedFields: ["price_cents"] });
-      for (let number = 0; number < 20; number += 1) await this.put(number, name);
+      const operations = Array.from({ length: 20 }, (_, number) => {
+        const value = { id: `n${number}`, item: noteItem(number) };
+        return create(RequestOpSchema, { operation: { case: "create", value } });
+      });
+      await this.client.records.batch({ collectionName: name, operations });
     }
     await repo.createCollection({
       collection: {

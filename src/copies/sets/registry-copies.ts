@@ -16,6 +16,7 @@ import { checkNamespaceName, systemNamespace } from "../../registry/names.ts";
 import type { Registry } from "../../registry/registry.ts";
 import type { ArchivedNamespace } from "../../registry/restoration.ts";
 import { invalidArchive, ProblemsFound } from "../archive-failures.ts";
+import { ofAnother } from "../backup-identity.ts";
 import type { ArchiveProblem, CopyRun } from "../copy-parts.ts";
 import { type PartEntry, readRegistryPart, writeRegistryPart } from "./registry-part.ts";
 
@@ -102,14 +103,14 @@ export class RegistryCopies {
   }
 
   /** Reads all of an archive: it parses, and the types of each namespace link. Empty: nothing is wrong. */
-  async verify(path: string, run: CopyRun): Promise<readonly ArchiveProblem[]> {
+  async verify(path: string, backupId: string, run: CopyRun): Promise<readonly ArchiveProblem[]> {
     const problems: ArchiveProblem[] = [];
     const note = (description: string): void => {
       const problem = { archive: 0, part: "registry", offset: -1n, description };
       if (problems.length < problemsMax) problems.push(problem);
     };
     try {
-      await this.#unpacked(path, run, (entries, count) =>
+      await this.#unpacked({ path, backupId }, run, (entries, count) =>
         readNamespaces(entries(), count, async (archived) => {
           try {
             await this.#options.registry.checkArchived(archived);
@@ -133,10 +134,15 @@ export class RegistryCopies {
    * @throws {CollectorError} ARCHIVE_INVALID, ARCHIVE_DAMAGED, ARCHIVE_TOO_NEW, KEY_UNAVAILABLE; then
    * nothing has changed. What of it could not be taken over is answered.
    */
-  async restore(path: string, overwrite: boolean, run: CopyRun): Promise<RestoredRegistry> {
+  async restore(
+    path: string,
+    backupId: string,
+    { overwrite }: { readonly overwrite: boolean },
+    run: CopyRun,
+  ): Promise<RestoredRegistry> {
     const failures: CollectorError[] = [];
     try {
-      const read = await this.#unpacked(path, run, async (entries, count) => {
+      const read = await this.#unpacked({ path, backupId }, run, async (entries, count) => {
         await readNamespaces(entries(), count, () => Promise.resolve());
         return readNamespaces(entries(), count, async (archived) => {
           run.signal.throwIfAborted();
@@ -151,7 +157,7 @@ export class RegistryCopies {
 
   /** @throws {ProblemsFound} for bytes that were changed */
   async #unpacked(
-    path: string,
+    { path, backupId }: { readonly path: string; readonly backupId: string },
     run: CopyRun,
     read: (entries: () => AsyncIterable<PartEntry>, count: bigint) => Promise<ReadRegistry>,
   ): Promise<ReadRegistry> {
@@ -175,6 +181,7 @@ export class RegistryCopies {
       if (!isRegistry || part?.name !== "registry" || others.length > 0) {
         throw invalidArchive("it is not of a registry");
       }
+      if (manifest.backupId !== backupId) throw ofAnother(backupId);
       return await read(() => readRegistryPart(scratch, run.signal), manifest.recordCount);
     } finally {
       await rm(scratch, { force: true });

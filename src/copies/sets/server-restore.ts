@@ -148,7 +148,7 @@ export class ServerRestore {
     const { backupId } = backup;
     const outcome = await attempt(run, log, async () => {
       const [link] = backups.chainOf(backupId);
-      return registryCopies.restore(link?.path ?? "", overwrite, run);
+      return registryCopies.restore(link?.path ?? "", backupId, { overwrite }, run);
     });
     if (outcome instanceof CollectorError) return [{ ...nothing, backupId, error: outcome }];
     const { entryCount: recordCount, collections } = outcome;

@@ -1293,7 +1293,7 @@ export type BackupMetadata = Message<"collector.BackupMetadata"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * SHA-256 of the archive file, 64 digits of hex.
+   * SHA-256 of the archive file, 64 digits of hex; empty for a backup that was imported.
    *
    * @generated from field: string sha256 = 58;
    */

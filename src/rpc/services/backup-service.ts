@@ -24,7 +24,6 @@ export function backupService({
     },
 
     ...backupSetHandlers({ sets, operations, limits }),
-    importBackups: unserved("Backups/ImportBackups"),
     putBackupPolicy: unserved("Backups/PutBackupPolicy"),
     getBackupPolicy: unserved("Backups/GetBackupPolicy"),
     listBackupPolicies: unserved("Backups/ListBackupPolicies"),

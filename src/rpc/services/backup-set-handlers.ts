@@ -25,7 +25,10 @@ export function backupSetHandlers({
   sets,
   operations,
   limits,
-}: BackupSetOptions): Pick<ServiceHandlers<typeof Backups>, "backupServer" | "restoreServer"> {
+}: BackupSetOptions): Pick<
+  ServiceHandlers<typeof Backups>,
+  "backupServer" | "restoreServer" | "importBackups"
+> {
   // An operation keeps its response, and answers it beside what else it has.
   const answerBytesMax = limits.messageBytesMax / 4;
   return {
@@ -75,6 +78,11 @@ export function backupSetHandlers({
         },
       });
       return { ...response, operation };
+    },
+
+    async importBackups({ path }, { signal }) {
+      const { backups, refused } = await sets.imports.run(path, signal);
+      return { backups: [...backups], refused: [...refused] };
     },
   };
 }
