@@ -40,6 +40,7 @@ import { ReceiveBudget } from "./rpc/http/receive-budget.ts";
 import type { AccessControl } from "./rpc/interceptors/access.ts";
 import { createLocalCaller, type LocalCaller } from "./rpc/local.ts";
 import { Metrics } from "./rpc/metrics.ts";
+import { PeerDialer } from "./rpc/outbound/dialer.ts";
 import { reflectionHandlers, reflectionV1alphaHandlers } from "./rpc/reflection.ts";
 import { RouteTable } from "./rpc/route-table.ts";
 import { backupService } from "./rpc/services/backup-service.ts";
@@ -175,6 +176,9 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       toStatus,
       log,
     }),
+  );
+  parts.use(
+    new PeerDialer({ peers: config.peers, allowsLoopback: isLoopback(config.host), limits }),
   );
   const listening: { port?: Port } = {};
   const watches = new Watches(limits, log);

@@ -91,6 +91,16 @@ export interface Limits {
   readonly transferIdleMs: number;
   /** Largest archive that is taken in. */
   readonly archiveBytesMax: number;
+  /** Connections to one endpoint that is dialled; more are opened as streams run out. */
+  readonly peerConnectionsMax: number;
+  /** Calls to one endpoint that may wait for a connection or a stream. */
+  readonly peerQueueMax: number;
+  /** How long it may take to connect to another server. */
+  readonly peerConnectMs: number;
+  /** After so long without calls, a connection to another server is closed. */
+  readonly peerIdleMs: number;
+  /** After so long without a sign of life during a call, the other server is asked for one. */
+  readonly peerKeepAliveMs: number;
 }
 
 /** The default of each limit; the configuration may set them under `limits`. */
@@ -149,4 +159,9 @@ export const defaultLimits: Limits = {
   transfersMax: 16,
   transferIdleMs: 600_000,
   archiveBytesMax: 1024 * 1024 * 1024 * 1024,
+  peerConnectionsMax: 4,
+  peerQueueMax: 1000,
+  peerConnectMs: 10_000,
+  peerIdleMs: 300_000,
+  peerKeepAliveMs: 30_000,
 };

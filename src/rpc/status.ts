@@ -10,6 +10,8 @@ import {
   RetryInfoSchema,
 } from "../gen/google/rpc/error_details_pb.ts";
 import { type Status, StatusSchema } from "../gen/google/rpc/status_pb.ts";
+import { CallFailure } from "../mesh/channel.ts";
+import { detailedStatus, detailsName } from "./outbound/answer-headers.ts";
 
 /** The `domain` of every ErrorInfo this server sends. */
 export const errorDomain = "collector";
@@ -137,6 +139,7 @@ const resourceKeys = ["id", "operation", "collection", "service", "type", "file"
 export function toConnectError(error: unknown, requestId?: string): ConnectError {
   if (error instanceof ConnectError) return error;
   if (error instanceof CollectorError) return fromCollectorError(error);
+  if (error instanceof CallFailure) return fromCallFailure(error);
   if (error instanceof DOMException && error.name === "AbortError") {
     return fromCollectorError(new CollectorError("CANCELLED", "the call was cancelled"));
   }
@@ -150,6 +153,25 @@ export function toConnectError(error: unknown, requestId?: string): ConnectError
     });
   }
   return result;
+}
+
+/** Another server's status passes as it came: code, message, details and metadata. */
+function fromCallFailure(failure: CallFailure): ConnectError {
+  const { reason, message, code, trailers } = failure;
+  if (reason !== undefined) {
+    return fromCollectorError(new CollectorError(reason, message, { cause: failure }));
+  }
+  const metadata = trailers.filter(([name]) => name !== detailsName);
+  const result = new ConnectError(message, code, metadata.map(copyOf), undefined, failure);
+  const details = detailedStatus(trailers)?.details ?? [];
+  for (const { typeUrl, value } of details) {
+    result.details.push({ type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1), value });
+  }
+  return result;
+}
+
+function copyOf([name, value]: readonly [string, string]): [string, string] {
+  return [name, value];
 }
 
 function fromCollectorError(error: CollectorError): ConnectError {

@@ -35,7 +35,11 @@ export const define: DefineCommands = (command, context, environment) => {
     .option("--tls-key <file>", "key in PEM; needs --tls-cert")
     .option("--insecure", "allow an address that other machines can reach")
     .option("--advertise <host:port>", "address that others are told to dial")
-    .option("--peers <host:port,…>", "servers that may be dialled; host:* allows any port", list)
+    .option(
+      "--peers <host:port,…>",
+      "servers that may be dialled; a host alone allows any port",
+      list,
+    )
     .option("--backup-folder <folder>", "folder of backups (default: backups in that of --data)")
     .option("--backup-roots <folder,…>", "further folders that backups may be in", list)
     .option("--log-level <level>", "trace, debug, info, warn, error, fatal or silent")

@@ -97,6 +97,7 @@ export class StreamInbound<T> implements Inbound, AsyncIterableIterator<T, undef
   #isDecoding = false;
   #isPaused = false;
   #isEnded = false;
+  #endFailure: Error | undefined;
   #failure: unknown;
   #isDone = false;
 
@@ -126,8 +127,10 @@ export class StreamInbound<T> implements Inbound, AsyncIterableIterator<T, undef
     }
   }
 
-  end(): void {
+  /** @param failure what comes after the messages that have arrived, instead of the end */
+  end(failure?: Error): void {
     this.#isEnded = true;
+    this.#endFailure = failure;
     if (this.#waiter !== undefined) this.#advance();
   }
 
@@ -176,6 +179,7 @@ export class StreamInbound<T> implements Inbound, AsyncIterableIterator<T, undef
     try {
       frame = this.#reader.next();
       if (frame === undefined && this.#isEnded) {
+        if (this.#endFailure !== undefined) throw this.#endFailure;
         if (this.#reader.bufferedBytes > 0) throw truncated();
         this.#isDone = true;
         this.#settle({ done: true, value: undefined });
@@ -241,7 +245,7 @@ export class StreamInbound<T> implements Inbound, AsyncIterableIterator<T, undef
 }
 
 function truncated(): CollectorError {
-  return new CollectorError("ARGUMENT_INVALID", "the request ended in the middle of a message");
+  return new CollectorError("ARGUMENT_INVALID", "the stream ended in the middle of a message");
 }
 
 /** gRPC's own answer (its `statuscodes.md`) to a request with a wrong number of messages. */
