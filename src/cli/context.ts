@@ -63,7 +63,7 @@ export function createContext(command: Command, environment: CliEnvironment): Co
       const url = found.url.value;
       const namespace = found.namespace.value;
       try {
-        return await connect({ url, namespace, timeoutMs, env });
+        return await connect({ url, namespace, timeoutMs, env, retries: 0 });
       } catch (error) {
         // Nothing is sent yet: only the options can be at fault.
         throw error instanceof Error ? usageError(error.message) : error;

@@ -19,13 +19,16 @@ import { type CloneOptions, type CopyOptions, cloneCollection, fetchCollection }
 import { DynamicTypes } from "./dynamic-types.ts";
 import { CollectionFiles } from "./files.ts";
 import { type RegisteredFileResult, registerFiles } from "./register.ts";
+import { withRetries } from "./retries.ts";
 import { createServices, type Services } from "./services.ts";
-import { type OpenTransport, openTransport } from "./transport.ts";
+import { openTransport } from "./transport.ts";
+import type { OpenTransport } from "./transport-parts.ts";
 
 /** Where a collector listens unless it is told otherwise. */
 export const defaultUrl = "http://127.0.0.1:50051";
 
 const defaultTimeoutMs = 30_000;
+const defaultRetries = 2;
 const defaultMessageBytesMax = 4 * 1024 * 1024;
 
 export interface ConnectOptions {
@@ -37,6 +40,8 @@ export interface ConnectOptions {
   readonly token?: string | undefined;
   /** Deadline of calls that set none, in ms. */
   readonly timeoutMs?: number | undefined;
+  /** How often a call is tried again that failed for a while only, and that may be run twice. Default: 2. */
+  readonly retries?: number | undefined;
   /** Largest message to accept. */
   readonly messageBytesMax?: number | undefined;
   /** Authorities to trust instead of the system's, in PEM. */
@@ -65,11 +70,12 @@ export class Client implements AsyncDisposable {
   readonly #types: DynamicTypes;
 
   constructor(options: ConnectOptions = {}) {
-    const env = options.env ?? process.env;
+    // Browsers have no environment.
+    const env = options.env ?? globalThis.process?.env ?? {};
     this.url = parseUrl(options.url ?? (env["COLLECTOR_URL"] || defaultUrl));
     this.namespace = options.namespace ?? env["COLLECTOR_NAMESPACE"] ?? "";
     const token = options.token ?? env["COLLECTOR_TOKEN"];
-    this.#connection = openTransport({
+    const connection = openTransport({
       url: this.url,
       headers: {
         ...(this.namespace === "" ? {} : { "x-collector-namespace": this.namespace }),
@@ -79,6 +85,9 @@ export class Client implements AsyncDisposable {
       messageBytesMax: options.messageBytesMax ?? defaultMessageBytesMax,
       ca: options.ca,
     });
+    const retries = options.retries ?? defaultRetries;
+    const transport = withRetries(connection.transport, { retries });
+    this.#connection = { transport, close: () => connection.close() };
     this.services = createServices(this.transport);
     this.#types = new DynamicTypes(this.services.types, this.namespace);
   }

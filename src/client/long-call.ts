@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { anyUnpack, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Operation } from "../gen/collector/operations_pb.ts";
 import { ClientError, toClientError } from "./client-error.ts";
 import { limitsOf } from "./collection.ts";
+import { pause } from "./pause.ts";
 import type { Services } from "./services.ts";
 
 /** How far a piece of long work is. */
@@ -83,7 +83,7 @@ export async function longCall<Desc extends DescMessage>(
       const isLost = error instanceof ClientError && error.reason === "CONNECTION_FAILED";
       lost += 1;
       if (!isLost || lost > lostMax) throw error;
-      await sleep(lostPauseMs);
+      await pause(lostPauseMs);
     }
     const { phase, progressDone: done, progressTotal: total } = operation;
     if (!operation.done) onProgress?.({ operation: name, phase, done, total });

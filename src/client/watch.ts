@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { Code } from "@connectrpc/connect";
 import type { WatchResponse } from "../gen/collector/record_streams_pb.ts";
 import { ClientError } from "./client-error.ts";
+import { pause } from "./pause.ts";
 import type { Services } from "./services.ts";
 
 export interface WatchOptions {
@@ -72,7 +72,7 @@ export async function* watchCollection(
       const isOver = performance.now() - lastSeenMs > giveUpAfterMs;
       if (!hasBegun || isOver || !isPassing(error, isAnswered)) throw error;
     }
-    await pause(delayMs * (0.5 + Math.random()), signal);
+    await pauseQuietly(delayMs * (0.5 + Math.random()), signal);
     delayMs = Math.min(delayMs * 2, longestDelayMs);
   }
 }
@@ -84,9 +84,10 @@ function isPassing(error: unknown, isAnswered: boolean): boolean {
   return error.retryable || (error.reason === "UNRECOGNIZED" && brokenCodes.has(error.code));
 }
 
-async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+/** Resolves early, too, if the signal fires. */
+async function pauseQuietly(ms: number, signal: AbortSignal | undefined): Promise<void> {
   try {
-    await sleep(ms, undefined, signal === undefined ? {} : { signal });
+    await pause(ms, signal);
   } catch (error) {
     if (signal?.aborted !== true) throw error;
   }

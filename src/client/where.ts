@@ -1,4 +1,5 @@
 import { type DescField, type DescMessage, type Message, ScalarType } from "@bufbuild/protobuf";
+import { base64Encode } from "@bufbuild/protobuf/wire";
 import { type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { ClientError } from "./client-error.ts";
@@ -119,7 +120,7 @@ function literal(field: DescField, value: unknown): string {
   if (value instanceof Date) {
     return quote(value.toISOString());
   }
-  if (value instanceof Uint8Array) return quote(Buffer.from(value).toString("base64"));
+  if (value instanceof Uint8Array) return quote(base64Encode(value));
   if (typeof value === "string") return quote(value);
   if (typeof value === "number" && !Number.isFinite(value)) return quote(numberName(value));
   const isText = field.scalar === ScalarType.STRING || field.scalar === ScalarType.BYTES;

@@ -1,0 +1,75 @@
+import { type DescMethod, type DescMethodUnary } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { Code, type Transport } from "@connectrpc/connect";
+import { ClientError } from "./client-error.ts";
+import { pause } from "./pause.ts";
+
+/** How calls are tried again. */
+export interface RetryOptions {
+  /** Tries after the first one. */
+  readonly retries: number;
+  /** Longest pause before the second try, in ms; it doubles with each further one. */
+  readonly pauseMs?: number;
+  /** Between 0 and 1; for tests. */
+  readonly random?: () => number;
+}
+
+const pauseMsDefault = 100;
+const pauseMsMax = 5000;
+
+/** How methods begin that only read. */
+const readingPattern =
+  /^(?:Get|List|Search|Describe|Discover|Explain|Lookup|Meta$|Route$|Validate)/;
+
+/**
+ * Tries unary calls again that failed for a while only: those that read, those that the server refused
+ * before it did anything, and those whose `request_id` makes a second time do nothing more. Pauses are
+ * random up to a limit that doubles, or as long as the server asks for; a signal ends them.
+ *
+ * A stream is never begun again: who reads it knows what it has.
+ */
+export function withRetries(transport: Transport, options: RetryOptions): Transport {
+  const { retries, pauseMs = pauseMsDefault, random = Math.random } = options;
+  if (retries <= 0) return transport;
+  return {
+    stream: (...call) => transport.stream(...call),
+    async unary(method, signal, timeoutMs, header, request, values) {
+      const endMs = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
+      for (let tried = 0; ; tried += 1) {
+        const leftMs = endMs === undefined ? undefined : Math.max(1, endMs - performance.now());
+        try {
+          return await transport.unary(method, signal, leftMs, header, request, values);
+        } catch (error) {
+          if (tried === retries || signal?.aborted === true) throw error;
+          if (!(error instanceof ClientError) || !mayRetry(method, request, error)) throw error;
+          const longest = Math.min(pauseMs * 2 ** tried, pauseMsMax);
+          const waitMs = Math.max(error.retryAfterMs ?? 0, random() * longest);
+          if (endMs !== undefined && performance.now() + waitMs >= endMs) throw error;
+          await pause(waitMs, signal);
+        }
+      }
+    },
+  };
+}
+
+function mayRetry(method: DescMethodUnary, request: object, error: ClientError): boolean {
+  // What it waits for has been refused as a whole.
+  if (error.code === Code.ResourceExhausted) return error.retryAfterMs !== undefined;
+  if (error.code !== Code.Unavailable) return false;
+  if (error.reason === "SHUTTING_DOWN" || error.reason === "OVERLOADED") return true;
+  // The connection broke, and nobody can tell whether the call was run.
+  return isIdempotent(method) || hasRequestId(request);
+}
+
+/** Whether running a method twice does no more than running it once. */
+export function isIdempotent(method: DescMethod): boolean {
+  const { NO_SIDE_EFFECTS, IDEMPOTENT } = MethodOptions_IdempotencyLevel;
+  if (method.idempotency === NO_SIDE_EFFECTS || method.idempotency === IDEMPOTENT) return true;
+  return method.parent.typeName.startsWith("collector.") && readingPattern.test(method.name);
+}
+
+function hasRequestId(request: object): boolean {
+  return (
+    "requestId" in request && typeof request.requestId === "string" && request.requestId !== ""
+  );
+}
