@@ -133,7 +133,7 @@ describe("the documents", async () => {
     );
     const page = all.find(({ path }) => path.endsWith("0004-run-time-dependencies.md"))?.text ?? "";
     for (const name of Object.keys(manifest.dependencies)) {
-      const short = name.replace("@connectrpc/connect-node", "connect-node");
+      const short = name.replace(/^@connectrpc\/connect-/, "connect-");
       assert.ok(page.includes(`\`${short}\``), name);
     }
   });
