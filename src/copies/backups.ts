@@ -4,7 +4,6 @@ import { dirname } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import type { Archives } from "../archive/archive.ts";
 import type { CollectionCatalog } from "../collections/catalog.ts";
-import { KeyedLock } from "../collections/keyed-lock.ts";
 import { refuseSystemWrite } from "../collections/names.ts";
 import { timestampOfUs } from "../collections/record-answers.ts";
 import type { SystemRecords } from "../collections/system-records.ts";
@@ -42,6 +41,7 @@ import type {
   CopyRun,
   InstalledCollection,
 } from "./copy-parts.ts";
+import { CopyTurns } from "./copy-slots.ts";
 
 export interface BackupsOptions {
   /** Collection `backups` of namespace `system`. */
@@ -75,7 +75,7 @@ export class Backups implements BackupCatalog {
   /** Those that are being written. */
   readonly #making = new Set<string>();
   /** By collection: its backups are made one after the other. */
-  readonly #turns = new KeyedLock();
+  readonly #turns = new CopyTurns();
 
   private constructor(options: BackupsOptions) {
     this.#options = options;
@@ -99,9 +99,7 @@ export class Backups implements BackupCatalog {
     checkNotes(request.metadata);
     const { catalog, keys } = this.#options;
     const key = catalog.get({ namespace, name }).collectionId;
-    run.report({ phase: "waiting" });
-    return this.#turns.run([key], async () => {
-      run.signal.throwIfAborted();
+    return this.#turns.run(key, run, async () => {
       const compression =
         request.compression === Compression.UNSPECIFIED
           ? this.#options.compression

@@ -16,6 +16,7 @@ import { BackupFolders } from "./backup-folders.ts";
 import type { BackupCatalog } from "./backup-parts.ts";
 import { Backups } from "./backups.ts";
 import type { ArchiveInstaller } from "./copy-parts.ts";
+import { boundedArchiver, boundedInstaller, CopySlots } from "./copy-slots.ts";
 import { openInstaller } from "./installer.ts";
 import { BackupImport } from "./sets/backup-import.ts";
 import { RegistryCopies } from "./sets/registry-copies.ts";
@@ -74,7 +75,8 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
   await mkdir(scratchFolder, { recursive: true });
   const archives = createArchives({ threads: 2, log });
   const clock = systemClock;
-  const installer = await openInstaller({
+  const slots = new CopySlots(limits.copiesMax);
+  const unboundInstaller = await openInstaller({
     engine,
     archives,
     keys,
@@ -85,7 +87,7 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     limits,
     scratchFolder: join(dataFolder, "transfers", "installing"),
   });
-  const archiver = new Archiver({
+  const unboundArchiver = new Archiver({
     catalog,
     registry,
     archives,
@@ -94,6 +96,8 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     serverVersion,
     scratchFolder,
   });
+  const installer = boundedInstaller(unboundInstaller, slots);
+  const archiver = boundedArchiver(unboundArchiver, slots);
   const compression = settings.backupCompression === "none" ? Compression.NONE : Compression.ZSTD;
   const registryCopies = new RegistryCopies({
     registry,

@@ -164,6 +164,38 @@ describe("copies, over sockets", () => {
     assert.equal(reasonOf(await refusal(clone())), "COLLECTION_EXISTS");
   });
 
+  it("makes backups of several collections side by side, and of one in turn", async () => {
+    await using folder = await tempFolder("backup");
+    const limits = { copiesMax: 2 };
+    await using collector = await createCollector({
+      data: folder.path,
+      port: 0,
+      logLevel: "silent",
+      limits,
+    });
+    using client = new TestClient(collector.url);
+    await client.registerNotes();
+    const names = ["one", "two", "three"];
+    for (const name of names) {
+      await client.createNotes(name);
+      await client.records.create({ collectionName: name, id: "n1", item: noteItem(1) });
+    }
+    const all = await Promise.all(
+      [...names, ...names, ...names].map((name) =>
+        client.repo.backupCollection({ collection: { name }, incremental: true }),
+      ),
+    );
+    const ids = new Set(all.map(({ backup }) => backup?.backupId));
+    assert.equal(ids.size, 9);
+    // Each but the first of a collection found the one before it complete.
+    const bases = all.filter(({ backup }) => backup?.baseBackupId !== "");
+    assert.equal(bases.length, 6);
+    const verified = await Promise.all(
+      all.map(({ backup }) => client.repo.verifyBackup({ backupId: backup?.backupId ?? "" })),
+    );
+    assert.ok(verified.every(({ isValid }) => isValid));
+  });
+
   it("writes nowhere but in its backup folders", async () => {
     await using server = await Server.open();
     await server.fill(1);
