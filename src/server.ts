@@ -8,9 +8,10 @@ import { openSystemRecords } from "./collections/system-collections.ts";
 import { Watches } from "./collections/watch/watches.ts";
 import { type Config, defaultConfig } from "./config.ts";
 import { openCopies } from "./copies/open-copies.ts";
+import { BackupPolicies } from "./copies/policies/backup-policies.ts";
 import { CollectorError } from "./errors.ts";
 import { FileCatalog } from "./files/file-catalog.ts";
-import { Backups, Transfers } from "./gen/collector/backups_pb.ts";
+import { BackupPolicySchema, Backups, Transfers } from "./gen/collector/backups_pb.ts";
 import { CollectionAdmin } from "./gen/collector/collection_admin_pb.ts";
 import { CollectionSchema } from "./gen/collector/collection_pb.ts";
 import { BackupMetadataSchema, CollectionRepo } from "./gen/collector/collection_repo_pb.ts";
@@ -28,6 +29,7 @@ import { TypeRegistry } from "./gen/collector/type_registry_pb.ts";
 import { Health } from "./gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "./gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionV1alpha } from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { systemClock } from "./lib/clock.ts";
 import { defaultLimits, type Limits } from "./lib/limits.ts";
 import { OperationStore } from "./operations/operation-store.ts";
 import { Registry } from "./registry/registry.ts";
@@ -111,6 +113,7 @@ const unlimited: ReadonlySet<DescMethod> = new Set<DescMethod>([
   Backups.method.backupServer,
   Backups.method.restoreServer,
   Backups.method.importBackups,
+  Backups.method.runBackupPolicy,
 ]);
 const isUnlimited = (method: DescMethod): boolean => unlimited.has(method);
 
@@ -120,6 +123,7 @@ const systemCollections: Readonly<Record<string, DescMessage>> = {
   collections: CollectionSchema,
   namespaces: NamespaceSchema,
   operations: OperationSchema,
+  policies: BackupPolicySchema,
   protos: RegisteredProtoSchema,
   services: RegisteredServiceSchema,
 };
@@ -213,6 +217,17 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       log,
     }),
   );
+  const policies = parts.use(
+    await BackupPolicies.open({
+      records: await openSystemRecords(engine, BackupPolicySchema, "policies", limits),
+      backups: copies.backups,
+      catalog,
+      operations: operationStore,
+      limits,
+      clock: systemClock,
+      log,
+    }),
+  );
 
   const metrics = new Metrics({ version });
   const newRequestId = requestIds();
@@ -229,7 +244,9 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   const health = new HealthState({ services: () => servedServices.map((s) => s.typeName) });
   // A watch never ends by itself: a drain would wait for it in vain.
   health.subscribe(() => {
-    if (health.draining) watches.close();
+    if (!health.draining) return;
+    watches.close();
+    policies.pause();
   });
   const reflection = {
     types: registry,
@@ -242,7 +259,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     CollectionRepo,
     collectionRepo({ catalog, copies, operations: operationStore, limits }),
   );
-  routes.add(Backups, backupService({ copies, operations: operationStore, limits }));
+  routes.add(Backups, backupService({ copies, policies, operations: operationStore, limits }));
   routes.add(Transfers, transferService(copies.transfers));
   routes.add(CollectionAdmin, collectionAdmin(catalog));
   routes.add(FileService, fileService(new FileCatalog({ collections: catalog, limits })));
@@ -289,6 +306,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   });
   listening.port = port;
   parts.defer(() => port.close({ drainMs: limits.drainMs }));
+  policies.start();
 
   const startedInMs = performance.now() - startMs;
   log.info({ url: port.url, dataFolder: folder.path, version, startedInMs }, "ready");

@@ -1,8 +1,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Duration, durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Duration, durationMs, timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import type {
   BackupPolicy,
   BackupPolicy_Retention,
+  BackupPolicy_Run,
   BackupPolicySchema,
 } from "../gen/collector/backups_pb.ts";
 import { collect } from "./backup-options.ts";
@@ -10,7 +11,8 @@ import { confirmOrRefuse } from "./confirm.ts";
 import type { DefineCommands } from "./define-commands.ts";
 import { CliError, usageError } from "./failure.ts";
 import { parsePairs } from "./labels.ts";
-import { type Column, count } from "./output.ts";
+import { longWork } from "./long-work.ts";
+import { type Column, count, formatBytes } from "./output.ts";
 import { allPages } from "./paging.ts";
 import { parseCount, parsePeriod } from "./period.ts";
 
@@ -127,8 +129,10 @@ Example:
         policy.runs,
         [
           { header: "RUN", text: ({ startTime }) => timeOf(startTime) },
-          { header: "MADE", text: ({ backupIds }) => String(backupIds.length), right: true },
-          { header: "REMOVED", text: (run) => String(run.deletedBackupIds.length), right: true },
+          { header: "MADE", text: ({ madeCount }) => String(madeCount), right: true },
+          { header: "SIZE", text: (run) => formatBytes(run.bytesWritten), right: true },
+          { header: "REMOVED", text: ({ deletedCount }) => String(deletedCount), right: true },
+          { header: "TOOK", text: tookOf },
           { header: "WENT WRONG", text: ({ errors }) => errors.join("; "), whole: true },
         ],
         () => name,
@@ -145,13 +149,16 @@ Example:
       const { pruneOnly = false, dryRun: validateOnly = false } = options;
       await using client = await connect();
       const request = { name, pruneOnly, validateOnly };
-      // Runs as long as its backups take.
-      const limits = { signal, timeoutMs: 0 };
-      const answer = await client.services.backups.runBackupPolicy(request, limits);
-      const { backupIds = [], deletedBackupIds = [], errors = [] } = answer.run ?? {};
+      const answer = validateOnly
+        ? await client.services.backups.runBackupPolicy(request, { signal })
+        : await longWork(`running ${name}`, environment, (long) =>
+            client.backups.runPolicy(name, { ...long, pruneOnly }),
+          );
+      const { madeCount = 0, deletedBackupIds = [], errors = [] } = answer.run ?? {};
       const removes = validateOnly ? "would remove" : "removed";
+      const made = validateOnly || pruneOnly ? "" : `made ${count(madeCount, "backup")}, `;
       output.result(
-        `${name}: made ${count(backupIds.length, "backup")}, ${removes} ${deletedBackupIds.length}`,
+        `${name}: ${made}${removes} ${deletedBackupIds.length}`,
         await client.toJson(answer),
       );
       for (const id of deletedBackupIds) output.note(`${removes} ${id}`);
@@ -253,7 +260,19 @@ function nextOf({ nextRunTime }: BackupPolicy): string {
 function lastRunOf({ runs }: BackupPolicy): string {
   const [last] = runs;
   if (last === undefined) return "";
+  if (isUnderWay(last)) return "under way";
   return last.errors.length === 0 ? `ok ${timeOf(last.startTime)}` : "failed";
+}
+
+function isUnderWay({ endTime, errors }: BackupPolicy_Run): boolean {
+  return endTime === undefined && errors.length === 0;
+}
+
+function tookOf(run: BackupPolicy_Run): string {
+  const { startTime, endTime } = run;
+  if (isUnderWay(run)) return "under way";
+  if (startTime === undefined || endTime === undefined) return "was cut";
+  return `${((timestampMs(endTime) - timestampMs(startTime)) / 1000).toFixed(1)} s`;
 }
 
 function timeOf(time: Parameters<typeof timestampDate>[0] | undefined): string {

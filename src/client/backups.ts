@@ -4,6 +4,8 @@ import {
   BackupServerResponseSchema,
   type RestoreServerResponse,
   RestoreServerResponseSchema,
+  type RunBackupPolicyResponse,
+  RunBackupPolicyResponseSchema,
 } from "../gen/collector/backups_pb.ts";
 import {
   BackupCollectionResponseSchema,
@@ -79,6 +81,11 @@ export interface ServerRestoreOptions extends LongCallOptions {
   readonly collection?: string | undefined;
   /** Replaces collections that are there; otherwise they are told as failures. */
   readonly overwrite?: boolean;
+}
+
+export interface PolicyRunOptions extends LongCallOptions {
+  /** Makes no backups, only removes what the policy does not keep. */
+  readonly pruneOnly?: boolean;
 }
 
 export interface BackupsOptions {
@@ -257,6 +264,19 @@ export class Backups {
           : { collection: collectionNameOf(collection, this.#namespace) }),
       });
     return await longCall(this.#services.operations, RestoreServerResponseSchema, begin, options);
+  }
+
+  /**
+   * Runs a policy now: makes its backups, and removes those that it does not keep. What goes wrong with
+   * single collections is in the `errors` of the run.
+   *
+   * @throws {ClientError} POLICY_NOT_FOUND, OPERATION_RUNNING, CANCELLED
+   */
+  async runPolicy(name: string, options: PolicyRunOptions = {}): Promise<RunBackupPolicyResponse> {
+    const { pruneOnly = false } = options;
+    const request = { name, pruneOnly, returnImmediately: true };
+    const begin = () => this.#services.backups.runBackupPolicy(request);
+    return await longCall(this.#services.operations, RunBackupPolicyResponseSchema, begin, options);
   }
 }
 

@@ -6,6 +6,9 @@ import type {
 } from "../gen/collector/collection_repo_pb.ts";
 import type { ArchiveProblem, CopyRun, InstalledCollection } from "./copy-parts.ts";
 
+/** Backups in a chain, the one that holds everything included: a restore reads all of them. */
+export const chainMax = 32;
+
 /** Where a caller wants an archive; see BackupCollectionRequest and BackupServerRequest. */
 export interface BackupDestination {
   /** Empty: the server chooses the name. */
@@ -26,6 +29,8 @@ export interface CreateBackup extends BackupDestination {
   readonly baseBackupId: string;
   /** Based on the newest backup for which that is possible, if there is one. */
   readonly incremental: boolean;
+  /** With `incremental`: based on this one if that is possible, else it holds everything. */
+  readonly preferredBaseId?: string | undefined;
   readonly compression: Compression;
   readonly setId?: string | undefined;
   readonly policy?: string | undefined;
@@ -74,6 +79,9 @@ export interface BackupCatalog {
 
   /** The backups are not removed until the result is disposed. */
   hold(backupId: string): Disposable;
+
+  /** True while it, or one that is based on it, is read. */
+  isHeld(backupId: string): boolean;
 
   /** @throws {CollectorError} what ArchiveInstaller.install throws, BACKUP_NOT_FOUND, ARGUMENT_INVALID for a registry */
   restore(

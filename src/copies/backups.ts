@@ -31,7 +31,13 @@ import {
 import { checkIdentity } from "./backup-identity.ts";
 import { type BackupsQuery, listBackups } from "./backup-listing.ts";
 import { checkNotes } from "./backup-notes.ts";
-import type { BackupCatalog, BackupDestination, CreateBackup, Made } from "./backup-parts.ts";
+import {
+  type BackupCatalog,
+  type BackupDestination,
+  type CreateBackup,
+  chainMax,
+  type Made,
+} from "./backup-parts.ts";
 import type {
   ArchiveInstaller,
   ArchiveKeys,
@@ -64,8 +70,9 @@ export interface BackupsOptions {
   readonly log: Log;
 }
 
-/** Incremental backups in a row: a restore reads all of them. */
-const chainMax = 32;
+interface HeldBase extends Disposable {
+  readonly base: CopyBase;
+}
 
 /** The backups of a server, in memory and as records of `system`; see {@link BackupCatalog}. */
 export class Backups implements BackupCatalog {
@@ -104,7 +111,8 @@ export class Backups implements BackupCatalog {
         request.compression === Compression.UNSPECIFIED
           ? this.#options.compression
           : request.compression;
-      const base = await this.#baseFor(request);
+      using held = await this.#baseFor(request);
+      const base = held?.base;
       const backup = create(BackupMetadataSchema, {
         collection: { namespace, name },
         includesFiles: request.includeFiles,
@@ -117,7 +125,6 @@ export class Backups implements BackupCatalog {
         setId: request.setId ?? "",
         content: BackupMetadata_Content.COLLECTION,
       });
-      using _held = base === undefined ? undefined : this.hold(base.backupId);
       try {
         return await this.#make(backup, request, base, run);
       } catch (error) {
@@ -188,6 +195,10 @@ export class Backups implements BackupCatalog {
         }
       },
     };
+  }
+
+  isHeld(backupId: string): boolean {
+    return this.#holds.has(backupId);
   }
 
   async restore(
@@ -383,8 +394,8 @@ export class Backups implements BackupCatalog {
     return bytes;
   }
 
-  async #baseFor(request: CreateBackup): Promise<CopyBase | undefined> {
-    const { namespace, name, baseBackupId, incremental, includeFiles } = request;
+  async #baseFor(request: CreateBackup): Promise<HeldBase | undefined> {
+    const { namespace, name, baseBackupId, incremental, includeFiles, preferredBaseId } = request;
     if (baseBackupId !== "") {
       const backup = this.get(baseBackupId);
       const definition = this.#options.catalog.get({ namespace, name });
@@ -399,10 +410,12 @@ export class Backups implements BackupCatalog {
       (backup) =>
         backup.collectionId === collectionId &&
         backup.includesFiles === includeFiles &&
-        backup.verifyError === "",
+        backup.verifyError === "" &&
+        (preferredBaseId === undefined || backup.backupId === preferredBaseId),
     );
-    if (newest === undefined || this.chainOf(newest.backupId).length >= chainMax) return undefined;
+    if (newest === undefined) return undefined;
     try {
+      if (this.chainOf(newest.backupId).length >= chainMax) return undefined;
       return await this.#baseOf(newest);
     } catch (error) {
       // An archive that is gone or damaged is no base; everything is saved anew.
@@ -412,8 +425,11 @@ export class Backups implements BackupCatalog {
     }
   }
 
-  async #baseOf({ backupId }: BackupMetadata): Promise<CopyBase> {
+  /** Nobody removes it before the result is disposed. */
+  async #baseOf({ backupId }: BackupMetadata): Promise<HeldBase> {
     const { archives, keys } = this.#options;
+    using held = new DisposableStack();
+    held.use(this.hold(backupId));
     const contents = new Set<string>();
     let manifest: Awaited<ReturnType<Archives["manifest"]>> | undefined;
     for (const { path } of this.chainOf(backupId)) {
@@ -423,7 +439,9 @@ export class Backups implements BackupCatalog {
       }
     }
     const { incarnation = "", revision = 0n, collection } = manifest ?? {};
-    return { backupId, incarnation, revision, definition: collection, contents };
+    const base = { backupId, incarnation, revision, definition: collection, contents };
+    const kept = held.move();
+    return { base, [Symbol.dispose]: () => kept.dispose() };
   }
 
   async #problemsOf(

@@ -91,6 +91,9 @@ export interface Limits {
   readonly transferIdleMs: number;
   /** Largest archive that is taken in. */
   readonly archiveBytesMax: number;
+  readonly policiesMax: number;
+  /** Runs of backup policies that may work at a time; more wait. */
+  readonly policyRunsMax: number;
   /** Connections to one endpoint that is dialled; more are opened as streams run out. */
   readonly peerConnectionsMax: number;
   /** Calls to one endpoint that may wait for a connection or a stream. */
@@ -159,6 +162,8 @@ export const defaultLimits: Limits = {
   transfersMax: 16,
   transferIdleMs: 600_000,
   archiveBytesMax: 1024 * 1024 * 1024 * 1024,
+  policiesMax: 1000,
+  policyRunsMax: 2,
   peerConnectionsMax: 4,
   peerQueueMax: 1000,
   peerConnectMs: 10_000,

@@ -1,0 +1,72 @@
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { BackupPolicy, BackupPolicy_Retention } from "../../gen/collector/backups_pb.ts";
+import {
+  type BackupMetadata,
+  BackupMetadata_Content,
+} from "../../gen/collector/collection_repo_pb.ts";
+import type { KeepRules, RetainedBackup } from "./retention.ts";
+import { readRetention, retentionKey } from "./retention-period.ts";
+
+/** A backup as the rules see it, and what is known of it. */
+export interface KnownBackup extends RetainedBackup {
+  /** Undefined: it is only planned. */
+  readonly backup: BackupMetadata | undefined;
+  /** True if the rules of the policy that is asked about count it. */
+  readonly isCounted: boolean;
+}
+
+/** What the backups of a registry are of: there is one on a server, and no collection has an empty id. */
+const registryId = "";
+
+/** What a backup is of: a collection under whatever name, or the registry. */
+export function subjectOf({ content, collectionId, collection }: BackupMetadata): string {
+  if (content === BackupMetadata_Content.REGISTRY) return registryId;
+  return collectionId === "" ? `${collection?.namespace}/${collection?.name}` : collectionId;
+}
+
+/** The moment that a backup is of. */
+export function momentUsOf({ createTime, timestamp }: BackupMetadata): bigint {
+  return createTime === undefined ? timestamp * 1_000_000n : usOf(createTime);
+}
+
+export function usOf({ seconds, nanos }: Timestamp): bigint {
+  return seconds * 1_000_000n + BigInt(Math.floor(nanos / 1000));
+}
+
+/** True if the rules of a policy count the backup, and may remove it. */
+export function isCountedBy(policy: BackupPolicy, backup: BackupMetadata): boolean {
+  const { collection, content } = backup;
+  if (content === BackupMetadata_Content.REGISTRY || collection === undefined) return false;
+  if (policy.namespace !== "" && policy.namespace !== collection.namespace) return false;
+  if (policy.collectionName !== "" && policy.collectionName !== collection.name) return false;
+  if (hasOwnRetention(backup.metadata)) return false;
+  if (backup.policy === policy.name) return true;
+  // A set is restored as a whole, so it is removed as a whole: by its retention, or by hand.
+  return policy.includeManual && backup.policy === "" && backup.setId === "";
+}
+
+/** True if the metadata says how long to keep it, even in a way that nobody understands. */
+export function hasOwnRetention(metadata: Readonly<Record<string, string>>): boolean {
+  return metadata[retentionKey] !== undefined;
+}
+
+/** True if the metadata says how long to keep it, and that is over. */
+export function isOver(backup: BackupMetadata, nowUs: bigint): boolean {
+  const retentionUs = readRetention(backup.metadata[retentionKey] ?? "");
+  return retentionUs !== undefined && momentUsOf(backup) + retentionUs <= nowUs;
+}
+
+export function rulesOf(retention: BackupPolicy_Retention): KeepRules {
+  const { keepLast, keepWithin, keepDaily, keepWeekly, keepMonthly } = retention;
+  const withinUs =
+    keepWithin === undefined
+      ? 0n
+      : keepWithin.seconds * 1_000_000n + BigInt(Math.floor(keepWithin.nanos / 1000));
+  return {
+    last: keepLast,
+    withinUs: withinUs === 0n ? undefined : withinUs,
+    daily: keepDaily,
+    weekly: keepWeekly,
+    monthly: keepMonthly,
+  };
+}

@@ -1,0 +1,178 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { PoliciesFixture } from "../testing/policies-fixture.ts";
+
+const collection = { namespace: "shop", name: "products" };
+const policy = { name: "p", namespace: "shop", collectionName: "products" };
+const keepOne = { ...policy, retention: { keepLast: 1 } };
+const dayMs = 86_400_000;
+
+describe("what runs of policies remove", () => {
+  it("is what the rules do not keep, of its own backups", async () => {
+    await using fixture = await PoliciesFixture.open();
+    const { backups, clock } = fixture;
+    const manual = await backups.put({ collection });
+    const other = await backups.put({ collection, policy: "other" });
+    await fixture.put(keepOne);
+    const first = await fixture.run("p");
+    clock.passMs(dayMs);
+    const second = await fixture.run("p");
+    assert.deepEqual(second.deletedBackupIds, first.backupIds);
+    assert.deepEqual(fixture.ids, [...second.backupIds, other.backupId, manual.backupId]);
+    const { runs } = fixture.policies.get("p");
+    assert.deepEqual([runs[0]?.deletedCount, runs[1]?.deletedCount], [1, 0]);
+  });
+
+  it("counts what callers made if it is told so, but no set and nothing with a time of its own", async () => {
+    await using fixture = await PoliciesFixture.open();
+    const { backups } = fixture;
+    const manual = await backups.put({ collection });
+    const inSet = await backups.put({ collection, setId: "set" });
+    const forever = await backups.put({ collection, metadata: { retention: "forever" } });
+    const elsewhere = await backups.put({ collection: { namespace: "lab", name: "notes" } });
+    await fixture.put({ ...keepOne, includeManual: true });
+    fixture.clock.passMs(1);
+    const { deletedBackupIds, backupIds } = await fixture.run("p");
+    assert.deepEqual(deletedBackupIds, [manual.backupId]);
+    const rest = [elsewhere, forever, inSet].map(({ backupId }) => backupId);
+    assert.deepEqual(fixture.ids, [...backupIds, ...rest]);
+  });
+
+  it("makes no backups if it is told so", async () => {
+    await using fixture = await PoliciesFixture.open();
+    await fixture.put(policy);
+    await fixture.run("p");
+    fixture.clock.passMs(dayMs);
+    await fixture.run("p");
+    await fixture.put({ ...keepOne, schedule: { case: "cron", value: "0 3 * * *" } });
+    const run = await fixture.run("p", true);
+    assert.deepEqual([run.madeCount, run.deletedCount, run.pruneOnly], [0, 1, true]);
+    assert.equal(fixture.next("p"), "2026-11-29T03:00:00.000Z");
+  });
+
+  it("is said beforehand, with what the run would make", async () => {
+    await using fixture = await PoliciesFixture.open();
+    for (const incremental of [false, true]) {
+      await fixture.put({ ...keepOne, incremental, fullEvery: 2 });
+      for (let round = 0; round < 8; round += 1) {
+        for (const pruneOnly of [true, false]) {
+          const before = fixture.ids;
+          const foretold = await fixture.policies.rehearse("p", pruneOnly);
+          assert.deepEqual(fixture.ids, before);
+          const { deletedBackupIds } = await fixture.run("p", pruneOnly);
+          assert.deepEqual(foretold.deletedBackupIds, deletedBackupIds);
+          fixture.clock.passMs(dayMs);
+        }
+      }
+      await fixture.put({ ...policy, retention: { keepWithin: durationFromMs(dayMs * 3) } });
+      const foretold = await fixture.policies.rehearse("p", false);
+      const { deletedBackupIds } = await fixture.run("p");
+      assert.deepEqual(foretold.deletedBackupIds, deletedBackupIds);
+    }
+  });
+
+  it("is never the newest valid backup, whatever is newer, nor what is being read", async () => {
+    await using fixture = await PoliciesFixture.open();
+    const { backups, clock } = fixture;
+    const within = { ...policy, retention: { keepWithin: durationFromMs(1) } };
+    await fixture.put(within);
+    const made = [];
+    for (let round = 0; round < 4; round += 1) {
+      made.push((await backups.put({ collection, policy: "p" })).backupId);
+      clock.passMs(dayMs);
+    }
+    const [first = "", second = "", third = "", fourth = ""] = made;
+    backups.condemn(fourth);
+    backups.held.add(first);
+    const { deletedBackupIds, errors } = await fixture.run("p", true);
+    assert.deepEqual([deletedBackupIds, errors], [[fourth, second], []]);
+    assert.deepEqual(fixture.ids, [third, first]);
+  });
+
+  it("does not rely on an archive that is not there, or cut short", async () => {
+    await using fixture = await PoliciesFixture.open();
+    await fixture.put({ ...policy, retention: { keepWithin: durationFromMs(1) } });
+    const { backups, clock } = fixture;
+    const sound = await backups.put({ collection, policy: "p" });
+    clock.passMs(dayMs);
+    const cut = await backups.put({ collection, policy: "p" });
+    await backups.damage(cut.backupId);
+    clock.passMs(dayMs);
+    assert.deepEqual((await fixture.run("p", true)).deletedBackupIds, [cut.backupId]);
+    assert.deepEqual(fixture.ids, [sound.backupId]);
+    for (let round = 0; round < 12; round += 1) {
+      clock.passMs(dayMs);
+      await backups.damage((await backups.put({ collection, policy: "p" })).backupId);
+    }
+    const { deletedBackupIds, errors } = await fixture.run("p", true);
+    assert.deepEqual(deletedBackupIds, []);
+    assert.match(errors.join(), /so many archives are missing/);
+  });
+
+  it("is nothing of a policy that was removed meanwhile", async () => {
+    await using fixture = await PoliciesFixture.open();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    await fixture.put(keepOne);
+    await fixture.run("p");
+    fixture.clock.passMs(dayMs);
+    fixture.backups.gate = promise;
+    const run = fixture.run("p");
+    await fixture.policies.delete("p", false);
+    resolve();
+    assert.equal((await run).deletedCount, 0);
+    assert.equal(fixture.ids.length, 2);
+  });
+});
+
+describe("the retention in the metadata of a backup", () => {
+  it("removes it when it is over, whoever made it, but not the newest valid one", async () => {
+    await using fixture = await PoliciesFixture.open();
+    const { backups, clock } = fixture;
+    const notes = (retention: string) => ({ collection, metadata: { retention } });
+    const short = await backups.put(notes("12h"));
+    const long = await backups.put(notes("4w"));
+    const odd = await backups.put(notes("soon"));
+    const last = await backups.put(notes("1h"));
+    await fixture.look();
+    assert.equal(fixture.ids.length, 4);
+    clock.passMs(dayMs / 2 - 1);
+    await fixture.look();
+    assert.equal(fixture.ids.length, 4);
+    clock.passMs(1);
+    await fixture.look();
+    assert.deepEqual(
+      fixture.ids,
+      [last, odd, long].map(({ backupId }) => backupId),
+    );
+    const newer = await backups.put({ collection });
+    await fixture.look();
+    assert.deepEqual(
+      fixture.ids,
+      [newer, odd, long].map(({ backupId }) => backupId),
+    );
+    assert.equal(fixture.ids.includes(short.backupId), false);
+    clock.passMs(28 * dayMs);
+    await fixture.look();
+    assert.deepEqual(
+      fixture.ids,
+      [newer, odd].map(({ backupId }) => backupId),
+    );
+  });
+
+  it("spares the base of what stays", async () => {
+    await using fixture = await PoliciesFixture.open();
+    const { backups, clock } = fixture;
+    const base = await backups.put({ collection, metadata: { retention: "1d" } });
+    const { backupId: baseBackupId } = base;
+    const next = await backups.put({ collection, baseBackupId, metadata: { retention: "2d" } });
+    clock.passMs(dayMs);
+    const newest = await backups.put({ collection });
+    await fixture.look();
+    assert.equal(fixture.ids.length, 3);
+    clock.passMs(dayMs);
+    await fixture.look();
+    assert.deepEqual(fixture.ids, [newest.backupId]);
+    assert.ok(!fixture.ids.includes(next.backupId));
+  });
+});

@@ -1,0 +1,173 @@
+/** A backup, as far as it matters for what is removed. */
+export interface RetainedBackup {
+  readonly id: string;
+  /** What it is of: of each, the newest valid backup stays. */
+  readonly of: string;
+  /** The moment that it is of. */
+  readonly momentUs: bigint;
+  /** Empty: it holds everything. */
+  readonly baseId: string;
+  /** False if something is known to be wrong with its archive. What it is based on counts too. */
+  readonly isSound: boolean;
+  /** True while it is read. */
+  readonly isHeld: boolean;
+}
+
+/** How many to keep; a backup is kept if any of these keeps it. */
+export interface KeepRules {
+  readonly last: number;
+  /** Undefined: none by their age. */
+  readonly withinUs: bigint | undefined;
+  readonly daily: number;
+  readonly weekly: number;
+  readonly monthly: number;
+}
+
+const dayUs = 86_400_000_000n;
+
+/** What is known of all backups together: which are valid, and the order of their ages. */
+export class BackupChains<B extends RetainedBackup> {
+  /** The newest first. */
+  readonly backups: readonly B[];
+  readonly #byId: ReadonlyMap<string, B>;
+
+  constructor(backups: readonly B[]) {
+    this.backups = [...backups].sort(newestFirst);
+    this.#byId = new Map(backups.map((backup) => [backup.id, backup]));
+  }
+
+  /** The backup, what it is based on, what that is based on, and so on; as far as it is there. */
+  *chainOf(backup: B): Iterable<B> {
+    const seen = new Set<string>();
+    for (let at: B | undefined = backup; at !== undefined && !seen.has(at.id); ) {
+      seen.add(at.id);
+      yield at;
+      at = at.baseId === "" ? undefined : this.#byId.get(at.baseId);
+    }
+  }
+
+  /** True if it can be restored, as far as is known: all of its chain is there and sound. */
+  isValid(backup: B): boolean {
+    let last: B | undefined;
+    for (const link of this.chainOf(backup)) {
+      if (!link.isSound) return false;
+      last = link;
+    }
+    return last?.baseId === "";
+  }
+
+  /** The newest valid backup of each. */
+  newestValid(isCounted: (backup: B) => boolean = () => true): B[] {
+    const found = new Map<string, B>();
+    for (const backup of this.backups) {
+      if (!found.has(backup.of) && isCounted(backup) && this.isValid(backup)) {
+        found.set(backup.of, backup);
+      }
+    }
+    return [...found.values()];
+  }
+
+  /**
+   * What of the unwanted can go. The newest valid backup of each stays, and the newest valid one among the
+   * counted; all of what has no valid backup; what is being read; and what a backup that stays is based on.
+   *
+   * @returns in an order in which they can be removed: none before what is based on it
+   */
+  removable(unwanted: ReadonlySet<string>, isCounted: (backup: B) => boolean): B[] {
+    const newest = this.newestValid();
+    const hasValid = new Set(newest.map((backup) => backup.of));
+    const staying = new Set<string>();
+    const stay = (backup: B): void => {
+      for (const { id } of this.chainOf(backup)) staying.add(id);
+    };
+    for (const backup of newest) stay(backup);
+    for (const backup of this.newestValid(isCounted)) stay(backup);
+    for (const backup of this.backups) {
+      if (!unwanted.has(backup.id) || backup.isHeld || !hasValid.has(backup.of)) stay(backup);
+    }
+    const depthOf = (backup: B): number => [...this.chainOf(backup)].length;
+    return this.backups
+      .filter(({ id }) => !staying.has(id))
+      .map((backup) => ({ backup, depth: depthOf(backup) }))
+      .sort((one, other) => other.depth - one.depth)
+      .map(({ backup }) => backup);
+  }
+}
+
+/**
+ * The counted backups that no rule keeps. Rules count by what a backup is of. Those that are not valid
+ * are kept by their age alone: they take no other's place.
+ */
+export function unwantedBy<B extends RetainedBackup>(
+  rules: KeepRules,
+  chains: BackupChains<B>,
+  isCounted: (backup: B) => boolean,
+  nowUs: bigint,
+): ReadonlySet<string> {
+  const { last, withinUs, daily, weekly, monthly } = rules;
+  if (last === 0 && withinUs === undefined && daily + weekly + monthly === 0) return new Set();
+  const counters = new Map<string, readonly PeriodCounter[]>();
+  const countersOf = (of: string): readonly PeriodCounter[] => {
+    const known = counters.get(of);
+    if (known !== undefined) return known;
+    const fresh = [
+      new PeriodCounter(last, ({ id }) => id),
+      new PeriodCounter(daily, ({ momentUs }) => String(dayOf(momentUs))),
+      // Day 0 was a Thursday, so that weeks begin three days before those of the number.
+      new PeriodCounter(weekly, ({ momentUs }) => String(floorDiv(dayOf(momentUs) + 3n, 7n))),
+      new PeriodCounter(monthly, ({ momentUs }) => monthOf(momentUs)),
+    ];
+    counters.set(of, fresh);
+    return fresh;
+  };
+  const unwanted = new Set<string>();
+  for (const backup of chains.backups) {
+    if (!isCounted(backup)) continue;
+    const isYoung = withinUs !== undefined && nowUs - backup.momentUs < withinUs;
+    // Every counter has to see every valid backup.
+    const keeping = chains.isValid(backup)
+      ? countersOf(backup.of).filter((counter) => counter.keeps(backup))
+      : [];
+    if (!isYoung && keeping.length === 0) unwanted.add(backup.id);
+  }
+  return unwanted;
+}
+
+/** Keeps the first of each period, for so many periods, as they come. */
+class PeriodCounter {
+  readonly #max: number;
+  readonly #periodOf: (backup: RetainedBackup) => string;
+  readonly #seen = new Set<string>();
+
+  constructor(max: number, periodOf: (backup: RetainedBackup) => string) {
+    this.#max = max;
+    this.#periodOf = periodOf;
+  }
+
+  keeps(backup: RetainedBackup): boolean {
+    if (this.#seen.size >= this.#max) return false;
+    const period = this.#periodOf(backup);
+    if (this.#seen.has(period)) return false;
+    this.#seen.add(period);
+    return true;
+  }
+}
+
+function newestFirst(one: RetainedBackup, other: RetainedBackup): number {
+  if (one.momentUs !== other.momentUs) return one.momentUs > other.momentUs ? -1 : 1;
+  return one.id > other.id ? -1 : 1;
+}
+
+function dayOf(momentUs: bigint): bigint {
+  return floorDiv(momentUs, dayUs);
+}
+
+function monthOf(momentUs: bigint): string {
+  const date = new Date(Number(momentUs / 1000n));
+  return `${date.getUTCFullYear()}-${date.getUTCMonth()}`;
+}
+
+function floorDiv(value: bigint, by: bigint): bigint {
+  const quotient = value / by;
+  return value % by < 0n ? quotient - 1n : quotient;
+}
