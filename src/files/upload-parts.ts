@@ -20,17 +20,17 @@ export async function readUpload(
   messages: AsyncIterable<UploadFileRequest>,
   signal: AbortSignal,
 ): Promise<UploadParts> {
-  const iterator = untilAborted(messages, signal)[Symbol.asyncIterator]();
+  const iterator = untilAborted(messages, signal);
   const first = await iterator.next();
   if (first.done === true || first.value.part.case !== "header") {
-    await iterator.return(undefined);
+    await iterator.return();
     throw invalidField("ARGUMENT_MISSING", "header", "has to come in the first message");
   }
   return {
     header: first.value.part.value,
     chunks: chunksOf({ [Symbol.asyncIterator]: () => iterator }),
     [Symbol.asyncDispose]: async () => {
-      await iterator.return(undefined);
+      await iterator.return();
     },
   };
 }

@@ -1,23 +1,42 @@
-/** Gives up waiting when `signal` fires: what feeds the items may never hear of it. */
-export async function* untilAborted<T>(
-  items: AsyncIterable<T>,
-  signal: AbortSignal,
-): AsyncGenerator<T, undefined> {
+/** Items that can be given up while one is waited for; a generator could not. */
+export interface AbortableItems<T> extends AsyncIterableIterator<T, undefined> {
+  return(): Promise<IteratorReturnResult<undefined>>;
+}
+
+/**
+ * Gives up waiting when `signal` fires, or when nobody wants more: what feeds the items may never hear of
+ * it, and is not waited for. Iterated once.
+ */
+export function untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AbortableItems<T> {
   const iterator = items[Symbol.asyncIterator]();
+  const over = { done: true, value: undefined } as const;
   let isDone = false;
-  try {
-    for (;;) {
-      const result = await nextUntilAborted(iterator, signal);
-      if (result.done === true) {
+  const giveUp = (): void => {
+    if (isDone) return;
+    isDone = true;
+    iterator.return?.().catch(() => undefined);
+  };
+  const itself: AbortableItems<T> = {
+    [Symbol.asyncIterator]: () => itself,
+    next: async () => {
+      if (isDone) return over;
+      try {
+        signal.throwIfAborted();
+        const result = await orAborted(iterator.next(), signal);
+        if (result.done !== true) return result;
         isDone = true;
-        return;
+        return over;
+      } catch (error) {
+        giveUp();
+        throw error;
       }
-      yield result.value;
-    }
-  } finally {
-    // Not awaited: it would wait for the item that does not come.
-    if (!isDone) iterator.return?.().catch(() => undefined);
-  }
+    },
+    return: () => {
+      giveUp();
+      return Promise.resolve(over);
+    },
+  };
+  return itself;
 }
 
 /**
@@ -39,12 +58,4 @@ export function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> 
       signal.removeEventListener("abort", abort);
     });
   });
-}
-
-function nextUntilAborted<T>(
-  iterator: AsyncIterator<T>,
-  signal: AbortSignal,
-): Promise<IteratorResult<T>> {
-  if (signal.aborted) return Promise.reject(signal.reason);
-  return orAborted(iterator.next(), signal);
 }

@@ -10,17 +10,19 @@ export interface CuttingProxyOptions {
   readonly cutAfter: readonly number[];
 }
 
+interface ProxyState {
+  cuts: number;
+  passedBytes: number;
+  readonly sockets: Set<Socket>;
+}
+
 /** Stands between a client and a server and breaks their connections. */
 export class CuttingProxy implements AsyncDisposable {
   readonly url: string;
-  readonly #state: { cuts: number; readonly sockets: Set<Socket> };
+  readonly #state: ProxyState;
   readonly #close: () => Promise<void>;
 
-  private constructor(
-    url: string,
-    state: { cuts: number; readonly sockets: Set<Socket> },
-    close: () => Promise<void>,
-  ) {
+  private constructor(url: string, state: ProxyState, close: () => Promise<void>) {
     this.url = url;
     this.#state = state;
     this.#close = close;
@@ -28,7 +30,7 @@ export class CuttingProxy implements AsyncDisposable {
 
   static async start({ url, direction, cutAfter }: CuttingProxyOptions): Promise<CuttingProxy> {
     const { hostname, port } = new URL(url);
-    const state = { cuts: 0, sockets: new Set<Socket>() };
+    const state: ProxyState = { cuts: 0, passedBytes: 0, sockets: new Set<Socket>() };
     const left = [...cutAfter];
     const proxy = createServer((near) => {
       const far = connect(Number(port), hostname);
@@ -41,7 +43,10 @@ export class CuttingProxy implements AsyncDisposable {
         state.sockets.add(from);
         const counts = direction === "up" ? from === near : from === far;
         from.on("data", (bytes: Buffer) => {
-          if (counts) passed += bytes.byteLength;
+          if (counts) {
+            passed += bytes.byteLength;
+            state.passedBytes += bytes.byteLength;
+          }
           if (passed > budget) {
             if (!from.destroyed) state.cuts += 1;
             near.destroy();
@@ -71,6 +76,11 @@ export class CuttingProxy implements AsyncDisposable {
   /** Connections that were cut. */
   get cuts(): number {
     return this.#state.cuts;
+  }
+
+  /** Bytes that came in the direction that counts. */
+  get passedBytes(): number {
+    return this.#state.passedBytes;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

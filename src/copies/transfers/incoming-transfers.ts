@@ -171,7 +171,7 @@ export class IncomingTransfers implements AsyncDisposable {
       },
     });
     const { namespace, name } = arrival;
-    const subject = name === "" ? "" : `${namespace}/${name}`;
+    const subject = [namespace, name].filter((part) => part !== "").join("/");
     try {
       await operations.start({ kind: pushKind, namespace, subject }, async (run) =>
         anyPack(PushCollectionResponseSchema, await transfer.work(run)),

@@ -83,14 +83,14 @@ async function readPush(
   const iterator = untilAborted(messages, signal);
   const first = await iterator.next();
   if (first.done === true || first.value.data.case !== "metadata") {
-    await iterator.return(undefined);
+    await iterator.return();
     throw invalidField("ARGUMENT_MISSING", "metadata", "has to come in the first message");
   }
   return {
     metadata: first.value.data.value,
     chunks: chunksOf({ [Symbol.asyncIterator]: () => iterator }),
     [Symbol.asyncDispose]: async () => {
-      await iterator.return(undefined);
+      await iterator.return();
     },
   };
 }
