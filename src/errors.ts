@@ -33,6 +33,7 @@ export type ErrorReason =
   | "BACKUP_NOT_FOUND"
   | "POLICY_NOT_FOUND"
   | "TRANSFER_NOT_FOUND"
+  | "LINK_NOT_FOUND"
   // Something is there already.
   | "NAMESPACE_EXISTS"
   | "COLLECTION_EXISTS"
@@ -57,6 +58,9 @@ export type ErrorReason =
   | "EMBEDDER_UNAVAILABLE"
   | "SHAPE_OUTDATED"
   | "FILE_MISMATCH"
+  | "LINK_INCOMPATIBLE"
+  | "PEER_NOT_COLLECTOR"
+  | "PEER_REFUSED"
   // The caller may not.
   | "SYSTEM_READ_ONLY"
   | "ORIGIN_DENIED"
@@ -70,6 +74,7 @@ export type ErrorReason =
   | "QUOTA_EXCEEDED"
   | "DISK_FULL"
   | "OVERLOADED"
+  | "LINK_LIMIT_EXCEEDED"
   // Time is up.
   | "DEADLINE_EXCEEDED"
   | "QUERY_TIMEOUT"

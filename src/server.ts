@@ -16,7 +16,9 @@ import { CollectionAdmin } from "./gen/collector/collection_admin_pb.ts";
 import { CollectionSchema } from "./gen/collector/collection_pb.ts";
 import { BackupMetadataSchema, CollectionRepo } from "./gen/collector/collection_repo_pb.ts";
 import { CollectionService } from "./gen/collector/collection_server_pb.ts";
+import { CollectiveDispatcher, ConnectionSchema } from "./gen/collector/dispatcher_pb.ts";
 import { FileService } from "./gen/collector/files_pb.ts";
+import { Mesh } from "./gen/collector/mesh_pb.ts";
 import { NamespaceSchema, Namespaces } from "./gen/collector/namespaces_pb.ts";
 import { OperationSchema, Operations } from "./gen/collector/operations_pb.ts";
 import { RecordStreams } from "./gen/collector/record_streams_pb.ts";
@@ -31,6 +33,9 @@ import { ServerReflection } from "./gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionV1alpha } from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { systemClock } from "./lib/clock.ts";
 import { defaultLimits, type Limits } from "./lib/limits.ts";
+import { LocalExecutors } from "./mesh/executor.ts";
+import { Links } from "./mesh/links/links.ts";
+import { localOffers } from "./mesh/links/local-offers.ts";
 import { OperationStore } from "./operations/operation-store.ts";
 import { Registry } from "./registry/registry.ts";
 import { chainOf } from "./rpc/chain.ts";
@@ -40,6 +45,7 @@ import { filePages } from "./rpc/http/file-pages.ts";
 import { openPort, type Port } from "./rpc/http/port.ts";
 import { ReceiveBudget } from "./rpc/http/receive-budget.ts";
 import type { AccessControl } from "./rpc/interceptors/access.ts";
+import { linkCallHost } from "./rpc/links/link-call-host.ts";
 import { createLocalCaller, type LocalCaller } from "./rpc/local.ts";
 import { Metrics } from "./rpc/metrics.ts";
 import { PeerDialer } from "./rpc/outbound/dialer.ts";
@@ -48,9 +54,11 @@ import { RouteTable } from "./rpc/route-table.ts";
 import { backupService } from "./rpc/services/backup-service.ts";
 import { collectionAdmin } from "./rpc/services/collection-admin.ts";
 import { collectionRepo } from "./rpc/services/collection-repo.ts";
-import { collectionService } from "./rpc/services/collection-service.ts";
+import { collectionService, features } from "./rpc/services/collection-service.ts";
 import { collectorRegistry } from "./rpc/services/collector-registry.ts";
+import { collectiveDispatcher } from "./rpc/services/dispatcher.ts";
 import { fileService } from "./rpc/services/file-service.ts";
+import { mesh } from "./rpc/services/mesh.ts";
 import { namespaces } from "./rpc/services/namespaces.ts";
 import { operations } from "./rpc/services/operations.ts";
 import { recordStreams } from "./rpc/services/record-streams.ts";
@@ -100,6 +108,8 @@ const servedServices: readonly DescService[] = [
   RecordStreams,
   Backups,
   Transfers,
+  CollectiveDispatcher,
+  Mesh,
 ];
 
 /** Unary methods that wait for work whose length nobody knows: no deadline is set for their callers. */
@@ -121,6 +131,7 @@ const isUnlimited = (method: DescMethod): boolean => unlimited.has(method);
 const systemCollections: Readonly<Record<string, DescMessage>> = {
   backups: BackupMetadataSchema,
   collections: CollectionSchema,
+  connections: ConnectionSchema,
   namespaces: NamespaceSchema,
   operations: OperationSchema,
   policies: BackupPolicySchema,
@@ -153,7 +164,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   );
   const engine = parts.use(await SqliteEngine.open({ dataFolder: folder.path, limits, log }));
 
-  const later: { catalog?: CollectionCatalog } = {};
+  const later: { catalog?: CollectionCatalog; links?: Links } = {};
   const registry = await Registry.open({
     protos: await openSystemRecords(engine, RegisteredProtoSchema, "protos", limits),
     services: await openSystemRecords(engine, RegisteredServiceSchema, "services", limits),
@@ -166,7 +177,9 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       later.catalog?.followTypes(namespace).catch((error: unknown) => {
         log.error({ err: error, namespace }, "collections could not follow their types");
       });
+      later.links?.offersChanged();
     },
+    onNamespaces: () => later.links?.offersChanged(),
     usage: {
       collectionsUsing: (namespace, names) =>
         later.catalog?.collectionsUsing(namespace, names) ?? [],
@@ -181,7 +194,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       log,
     }),
   );
-  parts.use(
+  const dialer = parts.use(
     new PeerDialer({ peers: config.peers, allowsLoopback: isLoopback(config.host), limits }),
   );
   const listening: { port?: Port } = {};
@@ -229,9 +242,29 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     }),
   );
 
-  const metrics = new Metrics({ version });
   const newRequestId = requestIds();
-  const routes = new RouteTable(
+  const executors = new LocalExecutors();
+  const links = parts.use(
+    await Links.open({
+      records: await openSystemRecords(engine, ConnectionSchema, "connections", limits),
+      dialer,
+      source: localOffers(registry, executors),
+      facts: {
+        collectorId: folder.collectorId,
+        serverVersion: version,
+        features,
+        address: () => addressToDial(config, listening.port?.address),
+      },
+      calls: linkCallHost({ routes: () => routes, limits, newRequestId, isUnlimited }),
+      limits,
+      log,
+    }),
+  );
+  later.links = links;
+  parts.use(executors.subscribe(() => links.offersChanged()));
+
+  const metrics = new Metrics({ version });
+  const routes: RouteTable = new RouteTable(
     chainOf({
       types: registry,
       defaultNamespace,
@@ -242,11 +275,12 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     }),
   );
   const health = new HealthState({ services: () => servedServices.map((s) => s.typeName) });
-  // A watch never ends by itself: a drain would wait for it in vain.
+  // Watches and links never end by themselves: a drain would wait for them in vain.
   health.subscribe(() => {
     if (!health.draining) return;
     watches.close();
     policies.pause();
+    void links.close();
   });
   const reflection = {
     types: registry,
@@ -268,6 +302,8 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   routes.add(Namespaces, namespaces(registry));
   routes.add(Operations, operations(operationStore));
   routes.add(RecordStreams, recordStreams(catalog));
+  routes.add(CollectiveDispatcher, collectiveDispatcher(links));
+  routes.add(Mesh, mesh(links));
   routes.add(Health, healthHandlers(health));
   routes.add(ServerReflection, reflectionHandlers(reflection));
   routes.add(ServerReflectionV1alpha, reflectionV1alphaHandlers(reflection));
@@ -279,6 +315,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     newRequestId,
     log,
     openShare: () => budget.open(),
+    verifyLink: (credential) => links.guard.verify(credential),
     isUnlimited,
   });
   const port: Port = await openPort({
@@ -307,6 +344,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   listening.port = port;
   parts.defer(() => port.close({ drainMs: limits.drainMs }));
   policies.start();
+  links.start();
 
   const startedInMs = performance.now() - startMs;
   log.info({ url: port.url, dataFolder: folder.path, version, startedInMs }, "ready");
@@ -343,6 +381,14 @@ function checkExposure({ host, insecure }: Config): void {
     "ARGUMENT_INVALID",
     `host: ${host} can be reached from other machines, and there is no access control yet: listen on 127.0.0.1, or add --insecure if the network is trusted`,
   );
+}
+
+/** What other collectors are told to dial; empty if there is no address that means this one. */
+function addressToDial(config: Config, address: string | undefined): string {
+  const isConcrete = config.host !== "0.0.0.0" && config.host !== "::";
+  const known = config.advertise ?? (isConcrete ? address : undefined);
+  if (known === undefined || known === "") return "";
+  return config.tlsCert === undefined || known.includes("://") ? known : `https://${known}`;
 }
 
 function isLoopback(host: string): boolean {

@@ -64,6 +64,11 @@ const groups: readonly CommandGroup[] = [
     load: () => import("./commands/namespace.ts"),
   },
   {
+    name: "mesh",
+    summary: "link this server to other collectors",
+    load: () => import("./commands/mesh.ts"),
+  },
+  {
     name: "config",
     summary: "show settings; give servers names",
     load: () => import("./commands/config.ts"),

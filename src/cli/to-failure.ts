@@ -19,6 +19,8 @@ const hintByReason: Readonly<Partial<Record<ClientErrorReason, string>>> = {
   ARCHIVE_DAMAGED: "`collector backup verify` says what is wrong with a backup",
   KEY_UNAVAILABLE:
     "the server reads its keys from the file that COLLECTOR_BACKUP_IDENTITY_FILE names",
+  LINK_NOT_FOUND: "`collector mesh list` shows the links there are",
+  LINK_LIMIT_EXCEEDED: "remove a link with `collector mesh leave`",
   PEER_DENIED: "the server that dials has to name the other in `--peers`",
   RECORD_EXISTS: "leave out --create to replace the record",
   DEADLINE_EXCEEDED: "allow more time with --timeout",

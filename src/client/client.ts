@@ -18,6 +18,7 @@ import { type CallLimits, TypedCollection } from "./collection.ts";
 import { type CloneOptions, type CopyOptions, cloneCollection, fetchCollection } from "./copies.ts";
 import { DynamicTypes } from "./dynamic-types.ts";
 import { CollectionFiles } from "./files.ts";
+import { Mesh } from "./mesh.ts";
 import { type RegisteredFileResult, registerFiles } from "./register.ts";
 import { withRetries } from "./retries.ts";
 import { createServices, type Services } from "./services.ts";
@@ -116,6 +117,11 @@ export class Client implements AsyncDisposable {
   /** Backups of collections: on the server's disk, and in files here. */
   get backups(): Backups {
     return new Backups({ services: this.services, namespace: this.namespace });
+  }
+
+  /** The links of the server to other collectors. */
+  get mesh(): Mesh {
+    return new Mesh(this.services);
   }
 
   /**

@@ -5,6 +5,7 @@ import { CollectionRepo } from "../gen/collector/collection_repo_pb.ts";
 import { CollectionService } from "../gen/collector/collection_server_pb.ts";
 import { CollectiveDispatcher } from "../gen/collector/dispatcher_pb.ts";
 import { FileService } from "../gen/collector/files_pb.ts";
+import { Mesh } from "../gen/collector/mesh_pb.ts";
 import { Namespaces } from "../gen/collector/namespaces_pb.ts";
 import { Operations } from "../gen/collector/operations_pb.ts";
 import { RecordStreams } from "../gen/collector/record_streams_pb.ts";
@@ -25,6 +26,7 @@ export interface Services {
   readonly backups: ConnectClient<typeof Backups>;
   readonly transfers: ConnectClient<typeof Transfers>;
   readonly dispatcher: ConnectClient<typeof CollectiveDispatcher>;
+  readonly mesh: ConnectClient<typeof Mesh>;
 }
 
 /** The services behind a transport that throws what the callers shall see. */
@@ -42,5 +44,6 @@ export function createServices(transport: Transport): Services {
     backups: createClient(Backups, transport),
     transfers: createClient(Transfers, transport),
     dispatcher: createClient(CollectiveDispatcher, transport),
+    mesh: createClient(Mesh, transport),
   };
 }

@@ -104,6 +104,18 @@ export interface Limits {
   readonly peerIdleMs: number;
   /** After so long without a sign of life during a call, the other server is asked for one. */
   readonly peerKeepAliveMs: number;
+  /** Collectors that this one may be linked to. */
+  readonly meshPeersMax: number;
+  /** How often the other end of a link is asked whether it is there. */
+  readonly linkPingMs: number;
+  /** After so long without an answer a link is down. */
+  readonly linkTimeoutMs: number;
+  /** How long a collector that is to be linked may take to answer, connecting included. */
+  readonly linkHandshakeMs: number;
+  /** Longest pause before a link that is down is tried again. */
+  readonly linkRetryMaxMs: number;
+  /** Calls that may run over the stream of a link at a time, and as many that wait. */
+  readonly linkCallsMax: number;
 }
 
 /** The default of each limit; the configuration may set them under `limits`. */
@@ -169,4 +181,10 @@ export const defaultLimits: Limits = {
   peerConnectMs: 10_000,
   peerIdleMs: 300_000,
   peerKeepAliveMs: 30_000,
+  meshPeersMax: 64,
+  linkPingMs: 5000,
+  linkTimeoutMs: 10_000,
+  linkHandshakeMs: 10_000,
+  linkRetryMaxMs: 10_000,
+  linkCallsMax: 1000,
 };

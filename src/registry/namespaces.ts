@@ -18,6 +18,8 @@ export interface NamespaceTableOptions {
   readonly builtInServices: ReadonlySet<string>;
   /** Milliseconds since 1970. */
   readonly nowMs: () => number;
+  /** Told when a namespace came or went. */
+  readonly onNamespaces?: (() => void) | undefined;
 }
 
 /** The service that switches others on again, so it stays. */
@@ -188,6 +190,7 @@ export class NamespaceTable {
     if (validateOnly) return;
     await this.#options.records.write([{ kind: "delete", id: name }]);
     this.#byName.delete(name);
+    this.#options.onNamespaces?.();
   }
 
   /** @throws {CollectorError} SYSTEM_READ_ONLY */
@@ -251,7 +254,9 @@ export class NamespaceTable {
 
   async #put(value: Namespace): Promise<void> {
     await this.#options.records.write([{ kind: "put", id: value.name, value }]);
+    const isNew = !this.#byName.has(value.name);
     this.#byName.set(value.name, value);
+    if (isNew) this.#options.onNamespaces?.();
   }
 }
 

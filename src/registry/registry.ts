@@ -65,6 +65,8 @@ import { planFileRemoval, planTypeRemoval } from "./unregistration.ts";
  * before it is in force. Calls that write run one after the other.
  */
 export class Registry implements TypeSource {
+  /** Names of all namespaces, in order. */
+  readonly namespaceNames: () => readonly string[];
   readonly #options: RegistryOptions;
   readonly #builtIns: BuiltIns;
   readonly #namespaces: NamespaceTable;
@@ -83,6 +85,7 @@ export class Registry implements TypeSource {
     this.#options = options;
     this.#builtIns = builtIns;
     this.#namespaces = namespaces;
+    this.namespaceNames = () => namespaces.names();
     this.#states = states;
   }
 
@@ -93,15 +96,10 @@ export class Registry implements TypeSource {
    */
   static async open(options: RegistryOptions): Promise<Registry> {
     const builtIns = new BuiltIns(options.builtInServices);
-    const namespaces = await NamespaceTable.open({
-      records: options.namespaces,
-      defaultNamespace: options.defaultNamespace,
-      builtInServices: new Set(builtIns.services.keys()),
-      nowMs: options.nowMs,
-    });
-    const protos = await valuesOf(options.protos);
-    const services = await valuesOf(options.services);
-    const states = loadStates(protos, services, builtIns);
+    const { namespaces: records, protos, services } = options;
+    const builtInServices = new Set(builtIns.services.keys());
+    const namespaces = await NamespaceTable.open({ ...options, records, builtInServices });
+    const states = loadStates(await valuesOf(protos), await valuesOf(services), builtIns);
     // A namespace is written before what is in it, so this finds something only in damaged data.
     for (const name of states.keys()) await namespaces.ensure(name);
     return new Registry(options, builtIns, namespaces, states);

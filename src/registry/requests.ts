@@ -23,6 +23,8 @@ export interface RegistryOptions {
   readonly usage: TypeUsage;
   /** Told when another snapshot of a namespace is in force. */
   readonly onChange?: (namespace: string) => void;
+  /** Told when a namespace came or went. */
+  readonly onNamespaces?: (() => void) | undefined;
 }
 
 export interface RegisterFileRequest {

@@ -9,6 +9,7 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
+import type { Via } from "../mesh/links/link-calls.ts";
 
 /** The metadata that came with a call. Names are lower case. */
 export interface RequestMetadata {
@@ -38,6 +39,11 @@ export interface Call {
   readonly protocol: "grpc" | "grpc-web" | "connect" | "http" | "local";
   /** Address of the caller, `127.0.0.1:40412`, or `local`. */
   readonly peer: string;
+  /**
+   * The link that the call came over; undefined if it is no call of a linked collector. Only with it
+   * `requestMetadata` has headers in our name (`x-collector-…`) beside that of the namespace.
+   */
+  readonly via?: Via | undefined;
   /** Unique within this process's life; it is in the log line of the call. */
   requestId: string;
   /** The namespace the call is about; set by the namespace interceptor. */

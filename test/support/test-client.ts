@@ -5,6 +5,8 @@ import { CollectionAdmin } from "../../src/gen/collector/collection_admin_pb.ts"
 import { type Collection, Durability } from "../../src/gen/collector/collection_pb.ts";
 import { CollectionRepo } from "../../src/gen/collector/collection_repo_pb.ts";
 import { CollectionService } from "../../src/gen/collector/collection_server_pb.ts";
+import { CollectiveDispatcher } from "../../src/gen/collector/dispatcher_pb.ts";
+import { Mesh } from "../../src/gen/collector/mesh_pb.ts";
 import { Namespaces } from "../../src/gen/collector/namespaces_pb.ts";
 import { Operations } from "../../src/gen/collector/operations_pb.ts";
 import { CollectorRegistry } from "../../src/gen/collector/registry_pb.ts";
@@ -28,6 +30,8 @@ export class TestClient implements Disposable {
   readonly operations: Client<typeof Operations>;
   readonly backups: Client<typeof Backups>;
   readonly transfers: Client<typeof Transfers>;
+  readonly dispatcher: Client<typeof CollectiveDispatcher>;
+  readonly mesh: Client<typeof Mesh>;
   readonly #session: Http2SessionManager;
 
   constructor(url: string, options: { readonly timeoutMs?: number } = {}) {
@@ -46,6 +50,8 @@ export class TestClient implements Disposable {
     this.operations = createClient(Operations, this.transport);
     this.backups = createClient(Backups, this.transport);
     this.transfers = createClient(Transfers, this.transport);
+    this.dispatcher = createClient(CollectiveDispatcher, this.transport);
+    this.mesh = createClient(Mesh, this.transport);
   }
 
   /** Registers the type of the notes; a second time changes nothing. */

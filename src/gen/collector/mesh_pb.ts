@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file collector/mesh.proto.
  */
 export const file_collector_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChRjb2xsZWN0b3IvbWVzaC5wcm90bxIJY29sbGVjdG9yIsABCgpMaW5rU3RhdHVzEikKCmNvbm5lY3Rpb24YASABKAsyFS5jb2xsZWN0b3IuQ29ubmVjdGlvbhIjCgVzdGF0ZRgCIAEoDjIULmNvbGxlY3Rvci5MaW5rU3RhdGUSDwoHcHJvYmxlbRgDIAEoCRINCgVkaWFscxgEIAEoCBIVCg1yb3VuZF90cmlwX3VzGAUgASgDEhcKD2NhbGxzX2luX2ZsaWdodBgGIAEoAxISCgpyZWNvbm5lY3RzGAcgASgDIj8KFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiXgoXTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USKgoLY29ubmVjdGlvbnMYASADKAsyFS5jb2xsZWN0b3IuTGlua1N0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQQoRRGlzY29ubmVjdFJlcXVlc3QSFQoNY29ubmVjdGlvbl9pZBgBIAEoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIIhQKEkRpc2Nvbm5lY3RSZXNwb25zZSI+ChVMaXN0Q29sbGVjdG9yc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiWwoWTGlzdENvbGxlY3RvcnNSZXNwb25zZRIoCgpjb2xsZWN0b3JzGAEgAygLMhQuY29sbGVjdG9yLkNvbGxlY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki1wEKCUxpbmtPZmZlchIUCgxjb2xsZWN0b3JfaWQYASABKAkSGAoQcHJvdG9jb2xfdmVyc2lvbhgCIAEoBRIWCg5zZXJ2ZXJfdmVyc2lvbhgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEiwKCm5hbWVzcGFjZXMYBSADKAsyGC5jb2xsZWN0b3IuTGlua05hbWVzcGFjZRIVCg1jb25uZWN0aW9uX2lkGAYgASgJEg4KBnNlY3JldBgHIAEoDBIcChRsaW5rZWRfY29sbGVjdG9yX2lkcxgIIAMoCSKFAQoNTGlua05hbWVzcGFjZRIMCgRuYW1lGAEgASgJEigKCHNlcnZpY2VzGAIgAygLMhYuY29sbGVjdG9yLkxpbmtTZXJ2aWNlEhwKFHNoYXJlc19yZWdpc3RyYXRpb25zGAMgASgIEh4KFnJlZ2lzdHJhdGlvbnNfcmV2aXNpb24YBCABKAMiYQoLTGlua1NlcnZpY2USDAoEbmFtZRgBIAEoCRIoCglleGVjdXRvcnMYAiADKAsyFS5jb2xsZWN0b3IuTGlua0xhYmVscxIaChJpZGVtcG90ZW50X21ldGhvZHMYAyADKAkibgoKTGlua0xhYmVscxIxCgZsYWJlbHMYASADKAsyIS5jb2xsZWN0b3IuTGlua0xhYmVscy5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIi0KGExpbmtSZWdpc3RyYXRpb25zUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkifwoRTGlua1JlZ2lzdHJhdGlvbnMSEQoJbmFtZXNwYWNlGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEjMKBWZpbGVzGAMgAygLMiQuZ29vZ2xlLnByb3RvYnVmLkZpbGVEZXNjcmlwdG9yUHJvdG8SEAoIc2VydmljZXMYBCADKAkiKQoITGlua1BpbmcSCgoCaWQYASABKAMSEQoJaXNfYW5zd2VyGAIgASgIIh4KC0xpbmtHb29kYnllEg8KB3JlbW92ZWQYASABKAgitAIKC0xpbmtSZXF1ZXN0EiUKBW9mZmVyGAEgASgLMhQuY29sbGVjdG9yLkxpbmtPZmZlckgAEiMKBHBpbmcYAiABKAsyEy5jb2xsZWN0b3IuTGlua1BpbmdIABIpCgZmcmFtZXMYAyABKAsyFy5jb2xsZWN0b3IuVHVubmVsRnJhbWVzSAASKQoHZ29vZGJ5ZRgEIAEoCzIWLmNvbGxlY3Rvci5MaW5rR29vZGJ5ZUgAEkQKFXJlZ2lzdHJhdGlvbnNfcmVxdWVzdBgFIAEoCzIjLmNvbGxlY3Rvci5MaW5rUmVnaXN0cmF0aW9uc1JlcXVlc3RIABI1Cg1yZWdpc3RyYXRpb25zGAYgASgLMhwuY29sbGVjdG9yLkxpbmtSZWdpc3RyYXRpb25zSABCBgoEc3RlcCK1AgoMTGlua1Jlc3BvbnNlEiUKBW9mZmVyGAEgASgLMhQuY29sbGVjdG9yLkxpbmtPZmZlckgAEiMKBHBpbmcYAiABKAsyEy5jb2xsZWN0b3IuTGlua1BpbmdIABIpCgZmcmFtZXMYAyABKAsyFy5jb2xsZWN0b3IuVHVubmVsRnJhbWVzSAASKQoHZ29vZGJ5ZRgEIAEoCzIWLmNvbGxlY3Rvci5MaW5rR29vZGJ5ZUgAEkQKFXJlZ2lzdHJhdGlvbnNfcmVxdWVzdBgFIAEoCzIjLmNvbGxlY3Rvci5MaW5rUmVnaXN0cmF0aW9uc1JlcXVlc3RIABI1Cg1yZWdpc3RyYXRpb25zGAYgASgLMhwuY29sbGVjdG9yLkxpbmtSZWdpc3RyYXRpb25zSABCBgoEc3RlcCpPCglMaW5rU3RhdGUSGgoWTElOS19TVEFURV9VTlNQRUNJRklFRBAAEhEKDUxJTktfU1RBVEVfVVAQARITCg9MSU5LX1NUQVRFX0RPV04QAjK/AgoETWVzaBJYCg9MaXN0Q29ubmVjdGlvbnMSIS5jb2xsZWN0b3IuTGlzdENvbm5lY3Rpb25zUmVxdWVzdBoiLmNvbGxlY3Rvci5MaXN0Q29ubmVjdGlvbnNSZXNwb25zZRJJCgpEaXNjb25uZWN0EhwuY29sbGVjdG9yLkRpc2Nvbm5lY3RSZXF1ZXN0Gh0uY29sbGVjdG9yLkRpc2Nvbm5lY3RSZXNwb25zZRJVCg5MaXN0Q29sbGVjdG9ycxIgLmNvbGxlY3Rvci5MaXN0Q29sbGVjdG9yc1JlcXVlc3QaIS5jb2xsZWN0b3IuTGlzdENvbGxlY3RvcnNSZXNwb25zZRI7CgRMaW5rEhYuY29sbGVjdG9yLkxpbmtSZXF1ZXN0GhcuY29sbGVjdG9yLkxpbmtSZXNwb25zZSgBMAFiBnByb3RvMw", [file_collector_dispatcher, file_collector_tunnel, file_google_protobuf_descriptor]);
+  fileDesc("ChRjb2xsZWN0b3IvbWVzaC5wcm90bxIJY29sbGVjdG9yIsABCgpMaW5rU3RhdHVzEikKCmNvbm5lY3Rpb24YASABKAsyFS5jb2xsZWN0b3IuQ29ubmVjdGlvbhIjCgVzdGF0ZRgCIAEoDjIULmNvbGxlY3Rvci5MaW5rU3RhdGUSDwoHcHJvYmxlbRgDIAEoCRINCgVkaWFscxgEIAEoCBIVCg1yb3VuZF90cmlwX3VzGAUgASgDEhcKD2NhbGxzX2luX2ZsaWdodBgGIAEoAxISCgpyZWNvbm5lY3RzGAcgASgDIj8KFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiXgoXTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USKgoLY29ubmVjdGlvbnMYASADKAsyFS5jb2xsZWN0b3IuTGlua1N0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQQoRRGlzY29ubmVjdFJlcXVlc3QSFQoNY29ubmVjdGlvbl9pZBgBIAEoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIIhQKEkRpc2Nvbm5lY3RSZXNwb25zZSI+ChVMaXN0Q29sbGVjdG9yc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiWwoWTGlzdENvbGxlY3RvcnNSZXNwb25zZRIoCgpjb2xsZWN0b3JzGAEgAygLMhQuY29sbGVjdG9yLkNvbGxlY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkikwIKCUxpbmtPZmZlchIUCgxjb2xsZWN0b3JfaWQYASABKAkSGAoQcHJvdG9jb2xfdmVyc2lvbhgCIAEoBRIWCg5zZXJ2ZXJfdmVyc2lvbhgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEiwKCm5hbWVzcGFjZXMYBSADKAsyGC5jb2xsZWN0b3IuTGlua05hbWVzcGFjZRIVCg1jb25uZWN0aW9uX2lkGAYgASgJEg4KBnNlY3JldBgHIAEoDBIcChRsaW5rZWRfY29sbGVjdG9yX2lkcxgIIAMoCRIQCghmZWF0dXJlcxgJIAMoCRIUCgxpc19kdXBsaWNhdGUYCiABKAgSEgoKaXNfbGVhdmluZxgLIAEoCCKFAQoNTGlua05hbWVzcGFjZRIMCgRuYW1lGAEgASgJEigKCHNlcnZpY2VzGAIgAygLMhYuY29sbGVjdG9yLkxpbmtTZXJ2aWNlEhwKFHNoYXJlc19yZWdpc3RyYXRpb25zGAMgASgIEh4KFnJlZ2lzdHJhdGlvbnNfcmV2aXNpb24YBCABKAMiYQoLTGlua1NlcnZpY2USDAoEbmFtZRgBIAEoCRIoCglleGVjdXRvcnMYAiADKAsyFS5jb2xsZWN0b3IuTGlua0xhYmVscxIaChJpZGVtcG90ZW50X21ldGhvZHMYAyADKAkibgoKTGlua0xhYmVscxIxCgZsYWJlbHMYASADKAsyIS5jb2xsZWN0b3IuTGlua0xhYmVscy5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIi0KGExpbmtSZWdpc3RyYXRpb25zUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkifwoRTGlua1JlZ2lzdHJhdGlvbnMSEQoJbmFtZXNwYWNlGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEjMKBWZpbGVzGAMgAygLMiQuZ29vZ2xlLnByb3RvYnVmLkZpbGVEZXNjcmlwdG9yUHJvdG8SEAoIc2VydmljZXMYBCADKAkiKQoITGlua1BpbmcSCgoCaWQYASABKAMSEQoJaXNfYW5zd2VyGAIgASgIIksKC0xpbmtHb29kYnllEg8KB3JlbW92ZWQYASABKAgSFQoNY29ubmVjdGlvbl9pZBgCIAEoCRIUCgxjb2xsZWN0b3JfaWQYAyABKAkiNwoPSWRlbnRpZnlSZXF1ZXN0EhUKDWNvbm5lY3Rpb25faWQYASABKAkSDQoFbm9uY2UYAiABKAwiNwoQSWRlbnRpZnlSZXNwb25zZRIUCgxjb2xsZWN0b3JfaWQYASABKAkSDQoFcHJvb2YYAiABKAwitAIKC0xpbmtSZXF1ZXN0EiUKBW9mZmVyGAEgASgLMhQuY29sbGVjdG9yLkxpbmtPZmZlckgAEiMKBHBpbmcYAiABKAsyEy5jb2xsZWN0b3IuTGlua1BpbmdIABIpCgZmcmFtZXMYAyABKAsyFy5jb2xsZWN0b3IuVHVubmVsRnJhbWVzSAASKQoHZ29vZGJ5ZRgEIAEoCzIWLmNvbGxlY3Rvci5MaW5rR29vZGJ5ZUgAEkQKFXJlZ2lzdHJhdGlvbnNfcmVxdWVzdBgFIAEoCzIjLmNvbGxlY3Rvci5MaW5rUmVnaXN0cmF0aW9uc1JlcXVlc3RIABI1Cg1yZWdpc3RyYXRpb25zGAYgASgLMhwuY29sbGVjdG9yLkxpbmtSZWdpc3RyYXRpb25zSABCBgoEc3RlcCK1AgoMTGlua1Jlc3BvbnNlEiUKBW9mZmVyGAEgASgLMhQuY29sbGVjdG9yLkxpbmtPZmZlckgAEiMKBHBpbmcYAiABKAsyEy5jb2xsZWN0b3IuTGlua1BpbmdIABIpCgZmcmFtZXMYAyABKAsyFy5jb2xsZWN0b3IuVHVubmVsRnJhbWVzSAASKQoHZ29vZGJ5ZRgEIAEoCzIWLmNvbGxlY3Rvci5MaW5rR29vZGJ5ZUgAEkQKFXJlZ2lzdHJhdGlvbnNfcmVxdWVzdBgFIAEoCzIjLmNvbGxlY3Rvci5MaW5rUmVnaXN0cmF0aW9uc1JlcXVlc3RIABI1Cg1yZWdpc3RyYXRpb25zGAYgASgLMhwuY29sbGVjdG9yLkxpbmtSZWdpc3RyYXRpb25zSABCBgoEc3RlcCpPCglMaW5rU3RhdGUSGgoWTElOS19TVEFURV9VTlNQRUNJRklFRBAAEhEKDUxJTktfU1RBVEVfVVAQARITCg9MSU5LX1NUQVRFX0RPV04QAjKEAwoETWVzaBJYCg9MaXN0Q29ubmVjdGlvbnMSIS5jb2xsZWN0b3IuTGlzdENvbm5lY3Rpb25zUmVxdWVzdBoiLmNvbGxlY3Rvci5MaXN0Q29ubmVjdGlvbnNSZXNwb25zZRJJCgpEaXNjb25uZWN0EhwuY29sbGVjdG9yLkRpc2Nvbm5lY3RSZXF1ZXN0Gh0uY29sbGVjdG9yLkRpc2Nvbm5lY3RSZXNwb25zZRJVCg5MaXN0Q29sbGVjdG9ycxIgLmNvbGxlY3Rvci5MaXN0Q29sbGVjdG9yc1JlcXVlc3QaIS5jb2xsZWN0b3IuTGlzdENvbGxlY3RvcnNSZXNwb25zZRI7CgRMaW5rEhYuY29sbGVjdG9yLkxpbmtSZXF1ZXN0GhcuY29sbGVjdG9yLkxpbmtSZXNwb25zZSgBMAESQwoISWRlbnRpZnkSGi5jb2xsZWN0b3IuSWRlbnRpZnlSZXF1ZXN0GhsuY29sbGVjdG9yLklkZW50aWZ5UmVzcG9uc2ViBnByb3RvMw", [file_collector_dispatcher, file_collector_tunnel, file_google_protobuf_descriptor]);
 
 /**
  * A link as it is now.
@@ -302,6 +302,27 @@ export type LinkOffer = Message<"collector.LinkOffer"> & {
    * @generated from field: repeated string linked_collector_ids = 8;
    */
   linkedCollectorIds: string[];
+
+  /**
+   * What it can do, as in MetaResponse.features.
+   *
+   * @generated from field: repeated string features = 9;
+   */
+  features: string[];
+
+  /**
+   * Of an answer: the link of `connection_id` is up already, and the new stream ends.
+   *
+   * @generated from field: bool is_duplicate = 10;
+   */
+  isDuplicate: boolean;
+
+  /**
+   * It is about to stop, and takes no new calls.
+   *
+   * @generated from field: bool is_leaving = 11;
+   */
+  isLeaving: boolean;
 };
 
 /**
@@ -507,11 +528,26 @@ export const LinkPingSchema: GenMessage<LinkPing> = /*@__PURE__*/
  */
 export type LinkGoodbye = Message<"collector.LinkGoodbye"> & {
   /**
-   * True if the link is removed for good; otherwise it will be established again.
+   * True if the link is removed for good; otherwise it will be established again. Who is told so answers
+   * the same.
    *
    * @generated from field: bool removed = 1;
    */
   removed: boolean;
+
+  /**
+   * Id of the link, where no offer has come before.
+   *
+   * @generated from field: string connection_id = 2;
+   */
+  connectionId: string;
+
+  /**
+   * Id of the collector that says so, where no offer has come before.
+   *
+   * @generated from field: string collector_id = 3;
+   */
+  collectorId: string;
 };
 
 /**
@@ -520,6 +556,62 @@ export type LinkGoodbye = Message<"collector.LinkGoodbye"> & {
  */
 export const LinkGoodbyeSchema: GenMessage<LinkGoodbye> = /*@__PURE__*/
   messageDesc(file_collector_mesh, 14);
+
+/**
+ * Asks a collector to prove that it is the other end of a link.
+ *
+ * @generated from message collector.IdentifyRequest
+ */
+export type IdentifyRequest = Message<"collector.IdentifyRequest"> & {
+  /**
+   * The link. Required.
+   *
+   * @generated from field: string connection_id = 1;
+   */
+  connectionId: string;
+
+  /**
+   * 32 bytes that were never used before. Required.
+   *
+   * @generated from field: bytes nonce = 2;
+   */
+  nonce: Uint8Array;
+};
+
+/**
+ * Describes the message collector.IdentifyRequest.
+ * Use `create(IdentifyRequestSchema)` to create a new message.
+ */
+export const IdentifyRequestSchema: GenMessage<IdentifyRequest> = /*@__PURE__*/
+  messageDesc(file_collector_mesh, 15);
+
+/**
+ * The proof.
+ *
+ * @generated from message collector.IdentifyResponse
+ */
+export type IdentifyResponse = Message<"collector.IdentifyResponse"> & {
+  /**
+   * Id of the collector.
+   *
+   * @generated from field: string collector_id = 1;
+   */
+  collectorId: string;
+
+  /**
+   * HMAC-SHA256 of the nonce and then the id, under the link's secret.
+   *
+   * @generated from field: bytes proof = 2;
+   */
+  proof: Uint8Array;
+};
+
+/**
+ * Describes the message collector.IdentifyResponse.
+ * Use `create(IdentifyResponseSchema)` to create a new message.
+ */
+export const IdentifyResponseSchema: GenMessage<IdentifyResponse> = /*@__PURE__*/
+  messageDesc(file_collector_mesh, 16);
 
 /**
  * A step of the end that opened the link.
@@ -588,7 +680,7 @@ export type LinkRequest = Message<"collector.LinkRequest"> & {
  * Use `create(LinkRequestSchema)` to create a new message.
  */
 export const LinkRequestSchema: GenMessage<LinkRequest> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 15);
+  messageDesc(file_collector_mesh, 17);
 
 /**
  * A step of the end that accepted the link.
@@ -657,7 +749,7 @@ export type LinkResponse = Message<"collector.LinkResponse"> & {
  * Use `create(LinkResponseSchema)` to create a new message.
  */
 export const LinkResponseSchema: GenMessage<LinkResponse> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 16);
+  messageDesc(file_collector_mesh, 18);
 
 /**
  * Whether a link is up.
@@ -747,6 +839,17 @@ export const Mesh: GenService<{
     methodKind: "bidi_streaming";
     input: typeof LinkRequestSchema;
     output: typeof LinkResponseSchema;
+  },
+  /**
+   * Proves that this collector is the other end of a link, to one that was told its address. NOT_FOUND
+   * if the link is not up here.
+   *
+   * @generated from rpc collector.Mesh.Identify
+   */
+  identify: {
+    methodKind: "unary";
+    input: typeof IdentifyRequestSchema;
+    output: typeof IdentifyResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_collector_mesh, 0);

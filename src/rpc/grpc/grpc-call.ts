@@ -2,6 +2,8 @@ import { Code } from "@connectrpc/connect";
 import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import type { Via } from "../../mesh/links/link-calls.ts";
+import { linkHeader } from "../../mesh/links/link-channel.ts";
 import type { Call, RequestMetadata, ResponseMetadata } from "../call.ts";
 import { toConnectError } from "../status.ts";
 import { CallWatch, type ReceiveShare, type Watched } from "./call-watch.ts";
@@ -19,6 +21,8 @@ export interface CallHost {
   readonly log: Pick<Log, "error">;
   readonly newRequestId: () => string;
   readonly openShare: () => ReceiveShare;
+  /** The link that a call came over, if what it carries proves that. */
+  readonly verifyLink: (credential: string) => Via | undefined;
   readonly onClose: (call: GrpcCall) => void;
 }
 
@@ -55,6 +59,7 @@ export class GrpcCall implements Call, StreamListener, Watched {
   #requestId: string | undefined;
   #controller: AbortController | undefined;
   #requestMetadata: RequestMetadata | undefined;
+  #via: { readonly link: Via | undefined } | undefined;
   #responseHeaders: GrpcResponseMetadata | undefined;
   #responseTrailers: GrpcResponseMetadata | undefined;
   #onDrain: (() => void) | undefined;
@@ -106,8 +111,20 @@ export class GrpcCall implements Call, StreamListener, Watched {
     return this.#controller.signal;
   }
 
+  get via(): Via | undefined {
+    const credential = this.#headers[linkHeader];
+    if (typeof credential !== "string") return undefined;
+    // Looked at once: the link may be down before the call is.
+    this.#via ??= { link: this.#host.verifyLink(credential) };
+    return this.#via.link;
+  }
+
   get requestMetadata(): RequestMetadata {
-    this.#requestMetadata ??= new GrpcRequestMetadata(this.#headers, this.#rawHeaders);
+    this.#requestMetadata ??= new GrpcRequestMetadata(
+      this.#headers,
+      this.#rawHeaders,
+      this.via !== undefined,
+    );
     return this.#requestMetadata;
   }
 

@@ -3,6 +3,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import type { Via } from "../../mesh/links/link-calls.ts";
 import type { BoundMethod, RawInvocation, Routes } from "../call.ts";
 import { toConnectError } from "../status.ts";
 import type { ReceiveShare } from "./call-watch.ts";
@@ -23,6 +24,8 @@ export interface GrpcHandlerOptions {
   readonly log: Pick<Log, "error">;
   /** A share of the memory for requests that are being received; without it, nothing is counted. */
   readonly openShare?: () => ReceiveShare;
+  /** The link that a call came over, if what it carries proves that. */
+  readonly verifyLink?: (credential: string) => Via | undefined;
   /** Unary methods that may run for as long as they take, such as copies. */
   readonly isUnlimited?: (method: DescMethod) => boolean;
 }
@@ -70,6 +73,7 @@ class GrpcServerHandler implements GrpcHandler {
       newRequestId: options.newRequestId,
       wheel: new TimerWheel(),
       openShare: options.openShare ?? (() => noShare),
+      verifyLink: options.verifyLink ?? (() => undefined),
       onClose: (call) => this.#forget(call),
     };
   }

@@ -1,4 +1,5 @@
 import { CollectorError } from "../../errors.ts";
+import { linkHeader } from "../../mesh/links/link-channel.ts";
 import type { RequestMetadata, ResponseMetadata } from "../call.ts";
 import type { HeaderList, IncomingHeaders } from "./server-stream.ts";
 
@@ -27,10 +28,13 @@ function isReserved(name: string): boolean {
   return name.startsWith(":") || name.startsWith("grpc-") || protocolHeaders.has(name);
 }
 
-/** Whether a handler may see a header: neither the protocol's nor forged in our name. */
-function isVisible(name: string): boolean {
-  if (name.startsWith("x-collector-")) return name === namespaceHeader;
-  return !isReserved(name);
+/**
+ * Whether a handler may see a header: neither the protocol's, nor one in our name that a caller could
+ * forge. Those of a linked collector are believed; what proves that it is one stays here.
+ */
+function isVisible(name: string, isTrusted: boolean): boolean {
+  if (!name.startsWith("x-collector-")) return !isReserved(name);
+  return name === namespaceHeader || (isTrusted && name !== linkHeader);
 }
 
 const asciiValue = /^[\x20-\x7e]*$/;
@@ -40,16 +44,21 @@ const base64Value = /^[A-Za-z0-9+/]*={0,2}$/;
 export class GrpcRequestMetadata implements RequestMetadata {
   readonly #headers: IncomingHeaders;
   readonly #rawHeaders: HeaderList | undefined;
+  readonly #isTrusted: boolean;
 
-  /** @param rawHeaders the headers as they came; without them, repeated ones are known joined */
-  constructor(headers: IncomingHeaders, rawHeaders: HeaderList | undefined) {
+  /**
+   * @param rawHeaders the headers as they came; without them, repeated ones are known joined
+   * @param isTrusted whether the call came over a link, so that headers in our name are believed
+   */
+  constructor(headers: IncomingHeaders, rawHeaders: HeaderList | undefined, isTrusted = false) {
     this.#headers = headers;
     this.#rawHeaders = rawHeaders;
+    this.#isTrusted = isTrusted;
   }
 
   /** @throws {CollectorError} METADATA_INVALID if the value is not printable ASCII */
   get(name: string): string | undefined {
-    if (!isVisible(name)) return undefined;
+    if (!isVisible(name, this.#isTrusted)) return undefined;
     const joined = this.#headers[name];
     if (joined === undefined) return undefined;
     const value = typeof joined === "string" ? this.#first(name, joined) : (joined[0] ?? "");
@@ -67,7 +76,7 @@ export class GrpcRequestMetadata implements RequestMetadata {
     const raw = this.#rawHeaders ?? Object.entries(this.#headers).flatMap(flattenHeader);
     for (let i = 0; i + 1 < raw.length; i += 2) {
       const name = raw[i] ?? "";
-      if (!isVisible(name)) continue;
+      if (!isVisible(name, this.#isTrusted)) continue;
       const value = checkAscii(name, raw[i + 1] ?? "");
       if (!name.endsWith("-bin")) {
         yield [name, value];

@@ -14,7 +14,7 @@ export interface ServerFacts {
 }
 
 /** What a client can count on, by name; more come with later versions, none goes. */
-const features: readonly string[] = [
+export const features: readonly string[] = [
   "batch",
   "conditional-writes",
   "durable-writes",

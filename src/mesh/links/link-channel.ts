@@ -1,0 +1,99 @@
+import {
+  CallFailure,
+  type CallOptions,
+  type Channel,
+  type ChannelState,
+  type StreamAnswer,
+  type UnaryAnswer,
+} from "../channel.ts";
+
+/** Carries a call that travels over a link: `<connection id>.<secret in hex>`. */
+export const linkHeader = "x-collector-link";
+
+/** gRPC's UNAVAILABLE. */
+const unavailableCode = 14;
+
+export interface LinkChannelOptions {
+  /** Names the link in messages. */
+  readonly endpoint: string;
+  /** The ways to the other end that are open now, the best one first. */
+  readonly ways: () => readonly Channel[];
+  /** What calls carry so that the other end believes what they say of their way. */
+  readonly credential: () => string;
+  /** Why there is no way. */
+  readonly problem: () => string;
+}
+
+/**
+ * Calls to the collector at the other end of a link, by whatever way is open: dialled, or back over
+ * the stream that the other end has opened.
+ */
+export class LinkChannel implements Channel {
+  readonly endpoint: string;
+  readonly #options: LinkChannelOptions;
+
+  constructor(options: LinkChannelOptions) {
+    this.endpoint = options.endpoint;
+    this.#options = options;
+  }
+
+  get state(): ChannelState {
+    return this.#way()?.state ?? "failing";
+  }
+
+  async unary(path: string, message: Uint8Array, options: CallOptions = {}): Promise<UnaryAnswer> {
+    const way = this.#way();
+    if (way === undefined) throw this.#noWay();
+    return await way.unary(path, message, this.#withCredential(options));
+  }
+
+  stream(
+    path: string,
+    messages: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    options: CallOptions = {},
+  ): StreamAnswer {
+    const way = this.#way();
+    if (way === undefined) return failedAnswer(this.#noWay());
+    return way.stream(path, messages, this.#withCredential(options));
+  }
+
+  /** It lives as long as its link. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #way(): Channel | undefined {
+    const ways = this.#options.ways();
+    return ways.find(({ state }) => state !== "failing" && state !== "closed") ?? ways[0];
+  }
+
+  #noWay(): CallFailure {
+    return new CallFailure(`${this.endpoint} is down: ${this.#options.problem()}`, {
+      code: unavailableCode,
+      reason: "PEER_UNAVAILABLE",
+      mayHaveRun: false,
+    });
+  }
+
+  #withCredential(options: CallOptions): CallOptions {
+    const own = [linkHeader, this.#options.credential()] as const;
+    return { ...options, metadata: [own, ...(options.metadata ?? [])] };
+  }
+}
+
+function failedAnswer(failure: CallFailure): StreamAnswer {
+  const messages: AsyncIterableIterator<Uint8Array, undefined> = {
+    next: () => Promise.reject(failure),
+    [Symbol.asyncIterator]: () => messages,
+  };
+  return {
+    headers: Promise.resolve([]),
+    messages,
+    end: Promise.resolve({
+      code: failure.code,
+      message: failure.message,
+      trailers: failure.trailers,
+      failure,
+    }),
+  };
+}
