@@ -50,6 +50,21 @@ describe("withRetries", () => {
     assert.equal(always.calls(), 3);
   });
 
+  it("gives each try what is left of the deadline, in whole milliseconds", async () => {
+    const seen: (number | undefined)[] = [];
+    const { transport } = flaky([broken()]);
+    const watched = {
+      ...transport,
+      unary: (...args: Parameters<Transport["unary"]>) => {
+        seen.push(args[2]);
+        return transport.unary(...args);
+      },
+    } as Transport;
+    await call({ transport: watched }, get, { timeoutMs: 20_000 });
+    assert.equal(seen.length, 2);
+    for (const ms of seen) assert.ok(Number.isInteger(ms) && Number(ms) <= 20_000, String(ms));
+  });
+
   it("does not run a write twice unless its request id makes that safe", async () => {
     const once = flaky([broken()]);
     await assert.rejects(call(once, createRecord), { reason: "CONNECTION_FAILED" });

@@ -36,7 +36,9 @@ export function withRetries(transport: Transport, options: RetryOptions): Transp
     async unary(method, signal, timeoutMs, header, request, values) {
       const endMs = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
       for (let tried = 0; ; tried += 1) {
-        const leftMs = endMs === undefined ? undefined : Math.max(1, endMs - performance.now());
+        // In whole milliseconds, which is all that a deadline on the wire can say.
+        const leftMs =
+          endMs === undefined ? undefined : Math.max(1, Math.ceil(endMs - performance.now()));
         try {
           return await transport.unary(method, signal, leftMs, header, request, values);
         } catch (error) {
