@@ -66,6 +66,24 @@ class Site implements AsyncDisposable {
 }
 
 describe("the examples", () => {
+  it("have a collection backed up daily, with notes and a retention", async () => {
+    await using site = await Site.open();
+    await site.fill();
+    const text = await site.run("backup-daily", "products");
+    assert.match(
+      text,
+      /^\S+: 20 records, before the release\n\S+: 20 records, daily\nnext: .*T03:00:00/,
+    );
+    await site.put(recordCount);
+    const again = await site.run("backup-daily", "products");
+    assert.equal(again.split("\n").filter((line) => line.endsWith("daily")).length, 1, again);
+    const { backups } = await site.client.repo.listBackups({});
+    const [newest] = backups;
+    assert.deepEqual([newest?.recordCount, newest?.metadata["retention"]], [21n, "30d"]);
+    assert.equal(backups.at(-1)?.policy, "daily-products");
+    await assert.rejects(site.run("backup-daily", "missing"), /no collection missing/);
+  });
+
   it("clone production to staging, and bring the clone up to date", async () => {
     await using site = await Site.open();
     await site.fill();
