@@ -27,6 +27,7 @@ import {
   RegisteredProtoSchema,
   RegisteredServiceSchema,
 } from "./gen/collector/registry_pb.ts";
+import { ServiceHosts } from "./gen/collector/service_hosts_pb.ts";
 import { TypeRegistry } from "./gen/collector/type_registry_pb.ts";
 import { Health } from "./gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "./gen/grpc/reflection/v1/reflection_pb.ts";
@@ -36,6 +37,7 @@ import { defaultLimits, type Limits } from "./lib/limits.ts";
 import { LocalExecutors } from "./mesh/executor.ts";
 import { Links } from "./mesh/links/links.ts";
 import { localOffers } from "./mesh/links/local-offers.ts";
+import { AttachedWorkers } from "./mesh/workers/attached-workers.ts";
 import { OperationStore } from "./operations/operation-store.ts";
 import { Registry } from "./registry/registry.ts";
 import { chainOf } from "./rpc/chain.ts";
@@ -62,9 +64,10 @@ import { mesh } from "./rpc/services/mesh.ts";
 import { namespaces } from "./rpc/services/namespaces.ts";
 import { operations } from "./rpc/services/operations.ts";
 import { recordStreams } from "./rpc/services/record-streams.ts";
+import { serviceHosts } from "./rpc/services/service-hosts.ts";
 import { transferService } from "./rpc/services/transfer-handlers.ts";
 import { typeRegistry } from "./rpc/services/type-registry.ts";
-import { toStatus } from "./rpc/status.ts";
+import { codeByReason, toStatus } from "./rpc/status.ts";
 import { openDataFolder } from "./storage/sqlite/data-folder.ts";
 import { SqliteEngine } from "./storage/sqlite/sqlite-engine.ts";
 
@@ -107,6 +110,7 @@ const servedServices: readonly DescService[] = [
   Operations,
   RecordStreams,
   Backups,
+  ServiceHosts,
   Transfers,
   CollectiveDispatcher,
   Mesh,
@@ -164,7 +168,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   );
   const engine = parts.use(await SqliteEngine.open({ dataFolder: folder.path, limits, log }));
 
-  const later: { catalog?: CollectionCatalog; links?: Links } = {};
+  const later: { catalog?: CollectionCatalog; links?: Links; workers?: AttachedWorkers } = {};
   const registry = await Registry.open({
     protos: await openSystemRecords(engine, RegisteredProtoSchema, "protos", limits),
     services: await openSystemRecords(engine, RegisteredServiceSchema, "services", limits),
@@ -178,6 +182,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
         log.error({ err: error, namespace }, "collections could not follow their types");
       });
       later.links?.offersChanged();
+      later.workers?.followTypes(namespace);
     },
     onNamespaces: () => later.links?.offersChanged(),
     usage: {
@@ -275,12 +280,24 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     }),
   );
   const health = new HealthState({ services: () => servedServices.map((s) => s.typeName) });
-  // Watches and links never end by themselves: a drain would wait for them in vain.
+  const workers = parts.use(
+    new AttachedWorkers({
+      executors,
+      types: registry,
+      collectorId: folder.collectorId,
+      limits,
+      codeOf: (reason) => codeByReason[reason],
+      log,
+    }),
+  );
+  later.workers = workers;
+  // Watches, links and workers never end by themselves: a drain would wait for them in vain.
   health.subscribe(() => {
     if (!health.draining) return;
     watches.close();
     policies.pause();
     void links.close();
+    workers.drain(() => grpc.callCount > workers.count);
   });
   const reflection = {
     types: registry,
@@ -304,6 +321,15 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   routes.add(RecordStreams, recordStreams(catalog));
   routes.add(CollectiveDispatcher, collectiveDispatcher(links));
   routes.add(Mesh, mesh(links));
+  routes.add(
+    ServiceHosts,
+    serviceHosts({
+      workers,
+      executorsOf: (namespace) => executors.all(namespace),
+      types: registry,
+      limits,
+    }),
+  );
   routes.add(Health, healthHandlers(health));
   routes.add(ServerReflection, reflectionHandlers(reflection));
   routes.add(ServerReflectionV1alpha, reflectionV1alphaHandlers(reflection));

@@ -12,6 +12,7 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, type Transport } from "@connectrpc/connect";
 import type { CloneResponse, FetchResponse } from "../gen/collector/collection_repo_pb.ts";
+import { attachService } from "./attach.ts";
 import { Backups } from "./backups.ts";
 import { ClientError } from "./client-error.ts";
 import { type CallLimits, TypedCollection } from "./collection.ts";
@@ -24,6 +25,8 @@ import { withRetries } from "./retries.ts";
 import { createServices, type Services } from "./services.ts";
 import { openTransport } from "./transport.ts";
 import type { OpenTransport } from "./transport-parts.ts";
+import type { AttachOptions, Worker } from "./worker.ts";
+import type { WorkerHandlers } from "./worker-handlers.ts";
 
 /** Where a collector listens unless it is told otherwise. */
 export const defaultUrl = "http://127.0.0.1:50051";
@@ -69,6 +72,8 @@ export class Client implements AsyncDisposable {
   readonly services: Services;
   readonly #connection: OpenTransport;
   readonly #types: DynamicTypes;
+  readonly #messageBytesMax: number;
+  readonly #workers = new Set<Worker>();
 
   constructor(options: ConnectOptions = {}) {
     // Browsers have no environment.
@@ -76,6 +81,7 @@ export class Client implements AsyncDisposable {
     this.url = parseUrl(options.url ?? (env["COLLECTOR_URL"] || defaultUrl));
     this.namespace = options.namespace ?? env["COLLECTOR_NAMESPACE"] ?? "";
     const token = options.token ?? env["COLLECTOR_TOKEN"];
+    this.#messageBytesMax = options.messageBytesMax ?? defaultMessageBytesMax;
     const connection = openTransport({
       url: this.url,
       headers: {
@@ -83,7 +89,7 @@ export class Client implements AsyncDisposable {
         ...(token === undefined || token === "" ? {} : { authorization: `Bearer ${token}` }),
       },
       timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
-      messageBytesMax: options.messageBytesMax ?? defaultMessageBytesMax,
+      messageBytesMax: this.#messageBytesMax,
       ca: options.ca,
     });
     const retries = options.retries ?? defaultRetries;
@@ -260,12 +266,35 @@ export class Client implements AsyncDisposable {
     return await registerFiles(this.services.registry, protos, { namespace: this.namespace });
   }
 
-  /** Ends the connection; calls in flight fail. */
+  /**
+   * Runs the calls of a registered service in this program, over a stream that it opens: nothing has to
+   * be able to dial it. A collector that is lost is looked for until it is back.
+   *
+   * @throws {ClientError} SERVICE_NOT_FOUND if the service is not registered; what else keeps it from
+   * being attached now
+   */
+  async attach<S extends DescService>(
+    service: S,
+    handlers: WorkerHandlers<S>,
+    options: AttachOptions = {},
+  ): Promise<Worker> {
+    const { hosts } = this.services;
+    const parts = { hosts, messageBytesMax: this.#messageBytesMax };
+    const worker = await attachService(service, handlers, parts, options);
+    this.#workers.add(worker);
+    void worker.ended.then(() => this.#workers.delete(worker));
+    return worker;
+  }
+
+  /** Ends the connection; calls in flight fail, and workers stop. */
   close(): void {
+    for (const worker of this.#workers) worker.stop();
     this.#connection.close();
   }
 
+  /** Lets workers finish what they run, and ends the connection. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(Array.from(this.#workers, (worker) => worker.close()));
     this.close();
   }
 }

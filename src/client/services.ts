@@ -10,6 +10,7 @@ import { Namespaces } from "../gen/collector/namespaces_pb.ts";
 import { Operations } from "../gen/collector/operations_pb.ts";
 import { RecordStreams } from "../gen/collector/record_streams_pb.ts";
 import { CollectorRegistry } from "../gen/collector/registry_pb.ts";
+import { ServiceHosts } from "../gen/collector/service_hosts_pb.ts";
 import { TypeRegistry } from "../gen/collector/type_registry_pb.ts";
 
 /** A typed client for each service of the server. A call that fails throws a ClientError. */
@@ -25,6 +26,7 @@ export interface Services {
   readonly operations: ConnectClient<typeof Operations>;
   readonly backups: ConnectClient<typeof Backups>;
   readonly transfers: ConnectClient<typeof Transfers>;
+  readonly hosts: ConnectClient<typeof ServiceHosts>;
   readonly dispatcher: ConnectClient<typeof CollectiveDispatcher>;
   readonly mesh: ConnectClient<typeof Mesh>;
 }
@@ -43,6 +45,7 @@ export function createServices(transport: Transport): Services {
     operations: createClient(Operations, transport),
     backups: createClient(Backups, transport),
     transfers: createClient(Transfers, transport),
+    hosts: createClient(ServiceHosts, transport),
     dispatcher: createClient(CollectiveDispatcher, transport),
     mesh: createClient(Mesh, transport),
   };

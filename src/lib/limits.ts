@@ -116,6 +116,16 @@ export interface Limits {
   readonly linkRetryMaxMs: number;
   /** Calls that may run over the stream of a link at a time, and as many that wait. */
   readonly linkCallsMax: number;
+  /** Workers that may be attached at a time. */
+  readonly workersMax: number;
+  /** Services that one worker may run. */
+  readonly workerServicesMax: number;
+  /** Calls that one worker may be given at a time; a larger wish is coerced to it. */
+  readonly workerCallsMax: number;
+  /** Calls that may wait for a worker that has as many as it takes. */
+  readonly workerWaitingMax: number;
+  /** How often a worker is asked for a sign of life; after three times as long it is dead. */
+  readonly workerPingMs: number;
 }
 
 /** The default of each limit; the configuration may set them under `limits`. */
@@ -187,4 +197,9 @@ export const defaultLimits: Limits = {
   linkHandshakeMs: 10_000,
   linkRetryMaxMs: 10_000,
   linkCallsMax: 1000,
+  workersMax: 1000,
+  workerServicesMax: 100,
+  workerCallsMax: 1000,
+  workerWaitingMax: 1000,
+  workerPingMs: 3000,
 };

@@ -28,6 +28,8 @@ export interface Executor {
   readonly problem: string;
   /** Calls that it is running for this server. {@link callUnary} and {@link callStream} count them. */
   inFlight: number;
+  /** True if a call that it is given has to wait: others are preferred. */
+  readonly isFull?: boolean;
   readonly channel: Channel;
 }
 
@@ -115,7 +117,9 @@ export function chooseExecutor(
   if (candidates.length === 1) return fits(first, wish) ? first : undefined;
   const fitting = candidates.filter((executor) => fits(executor, wish));
   if (fitting.length < 2) return fitting[0];
-  return wish.sticky === undefined ? lessBusy(fitting) : stickTo(wish.sticky, fitting);
+  if (wish.sticky !== undefined) return stickTo(wish.sticky, fitting);
+  const free = fitting.filter(({ isFull }) => isFull !== true);
+  return free.length === 1 ? free[0] : lessBusy(free.length === 0 ? fitting : free);
 }
 
 /** One message for one message; see {@link Channel.unary}. */

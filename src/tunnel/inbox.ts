@@ -1,5 +1,5 @@
 import { CollectorError } from "../errors.ts";
-import { costOf, tunnelFault, windowBytes } from "./frames.ts";
+import { costOf, partBytesMax, tunnelFault, windowBytes } from "./frames.ts";
 
 /** So much is taken before the other side hears of it. */
 const grantBytesMin = windowBytes / 4;
@@ -55,6 +55,10 @@ export class Inbox implements AsyncIterableIterator<Uint8Array, undefined> {
    */
   accept(callId: bigint, bytes: Uint8Array, isLast: boolean): void {
     const { messageBytesMax } = this.#options;
+    if (bytes.byteLength > partBytesMax) {
+      const text = `${bytes.byteLength} bytes of a message at once, the limit is ${partBytesMax}`;
+      throw tunnelFault(callId, text);
+    }
     const cost = costOf(bytes.byteLength);
     this.#held += cost;
     if (this.#held > windowBytes) throw tunnelFault(callId, "more than its window allows");

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import * as fc from "fast-check";
 import { CollectorError } from "../../errors.ts";
 import type { TunnelFrame, TunnelFrames } from "../../gen/collector/tunnel_pb.ts";
-import { costOf, type FrameBody, windowBytes } from "../../tunnel/frames.ts";
+import { costOf, type FrameBody, partBytesMax, windowBytes } from "../../tunnel/frames.ts";
 import { Outbox } from "../../tunnel/outbox.ts";
 import type { TunnelCall } from "../../tunnel/served-call.ts";
 import { TunnelServer } from "../../tunnel/tunnel-server.ts";
@@ -31,7 +31,9 @@ const bodies = {
     value: { $typeName: "collector.TunnelOpen", path: "nonsense", metadata: [], timeoutMs: 0n },
   },
   emptyMessage: { case: "message", value: new Uint8Array(0) },
-  message: { case: "message", value: new Uint8Array(100_000) },
+  message: { case: "message", value: new Uint8Array(60_000) },
+  largeMessage: { case: "message", value: new Uint8Array(65_537) },
+  largePart: { case: "part", value: new Uint8Array(65_537) },
   part: { case: "part", value: new Uint8Array(65_536) },
   emptyPart: { case: "part", value: new Uint8Array(0) },
   halfClose: { case: "halfClose", value: { $typeName: "collector.TunnelHalfClose" } },
@@ -83,6 +85,7 @@ interface Received {
 
 function receives(call: Received, frame: FrameBody): boolean {
   if (frame.case !== "message" && frame.case !== "part") return false;
+  if (frame.value.byteLength > partBytesMax) return false;
   call.held += costOf(frame.value.byteLength);
   if (call.held > windowBytes) return false;
   if (call.bytes < 0) return true;

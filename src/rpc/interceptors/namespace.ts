@@ -181,6 +181,9 @@ function headerPath({
     const nested = field.fieldKind === "message" ? field.message.fields.find(isCarrier) : undefined;
     if (nested !== undefined) return [field, nested];
   }
+  const [first] = input.fields;
+  const isOwner = first?.fieldKind === "message" && first.message.fields.some(isNamespaceField);
+  if (isOwner) return [first];
   return undefined;
 }
 
