@@ -132,6 +132,7 @@ async function readSources(root: string): Promise<SourceFile[]> {
     if (
       !isOurs ||
       path.startsWith("src/gen/") ||
+      path.startsWith("examples/gen/") ||
       path.startsWith("bench/results/") ||
       path === ownPath
     )

@@ -91,6 +91,29 @@ describe("Client", () => {
     });
   });
 
+  it("does a batch in order, all of it or nothing", async () => {
+    const done = await things.batch([
+      { create: thing("first"), labels: { in: "batch" } },
+      { put: thing("second"), id: "b-2" },
+      { patch: thing("third"), id: "b-2" },
+      { put: thing("gone"), id: "b-3" },
+      { delete: "b-3" },
+    ]);
+    assert.deepEqual(
+      done.map(({ id }, index) => (index === 0 ? id.length > 0 : id)),
+      [true, "b-2", "b-2", "b-3", "b-3"],
+    );
+    const { item, version } = await things.get("b-2");
+    assert.equal(item.fields["name"]?.kind.value, "third");
+    assert.equal(await things.find("b-3"), undefined);
+    const stale = { put: thing("late"), id: "b-2", ifVersion: `${version}0` };
+    await assert.rejects(things.batch([{ create: thing("never"), id: "b-4" }, stale]), {
+      reason: "VERSION_MISMATCH",
+    });
+    assert.equal(await things.find("b-4"), undefined);
+    await assert.rejects(things.batch([]), { reason: "BATCH_INVALID" });
+  });
+
   it("lists every record across pages, and finds words", async () => {
     const ids = Array.from({ length: 7 }, (_, index) => `list-${index}`);
     for (const id of ids) await things.put(id, thing(`listed ${id}`));

@@ -1,15 +1,11 @@
-import {
-  create,
-  type DescMessage,
-  type MessageInitShape,
-  type MessageShape,
-} from "@bufbuild/protobuf";
-import { type Any, anyPack, anyUnpack, timestampDate } from "@bufbuild/protobuf/wkt";
-import { Code } from "@connectrpc/connect";
+import { type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { TextSyntax } from "../gen/collector/collection_server_pb.ts";
 import type { RecordMeta } from "../gen/collector/common_pb.ts";
 import { Change_Kind } from "../gen/collector/record_streams_pb.ts";
+import { type BatchWrite, idOf, operationOf } from "./batch.ts";
 import { ClientError } from "./client-error.ts";
+import { ItemCodec } from "./item-codec.ts";
 import type { Services } from "./services.ts";
 import { type WatchOptions, watchCollection } from "./watch.ts";
 import { type Where, whereText } from "./where.ts";
@@ -111,6 +107,7 @@ export class TypedCollection<Desc extends DescMessage> {
   readonly #records: Services["records"];
   readonly #streams: Services["streams"];
   readonly #schema: Desc;
+  readonly #items: ItemCodec<Desc>;
 
   constructor(options: CollectionOptions<Desc>) {
     this.name = options.name;
@@ -118,13 +115,14 @@ export class TypedCollection<Desc extends DescMessage> {
     this.#records = options.records;
     this.#streams = options.streams;
     this.#schema = options.schema;
+    this.#items = new ItemCodec(options.schema, options.name);
   }
 
   /** @throws {ClientError} RECORD_EXISTS if there is a record with `options.id` */
   async create(item: MessageInitShape<Desc>, options: CreateOptions = {}): Promise<RecordInfo> {
     const { id = "", labels = {}, requestId = "" } = options;
     const response = await this.#records.create(
-      { ...this.#target(), item: this.#pack(item), id, labels: { ...labels }, requestId },
+      { ...this.#target(), item: this.#items.pack(item), id, labels: { ...labels }, requestId },
       limitsOf(options),
     );
     return toInfo(response.meta, response.id);
@@ -133,7 +131,7 @@ export class TypedCollection<Desc extends DescMessage> {
   /** @throws {ClientError} RECORD_NOT_FOUND */
   async get(id: string, limits: CallLimits = {}): Promise<TypedRecord<MessageShape<Desc>>> {
     const response = await this.#records.get({ ...this.#target(), id }, limitsOf(limits));
-    return { ...toInfo(response.meta, id), item: this.#unpack(response.item) };
+    return { ...toInfo(response.meta, id), item: this.#items.unpack(response.item) };
   }
 
   /** The record, or undefined if there is none. */
@@ -173,7 +171,7 @@ export class TypedCollection<Desc extends DescMessage> {
     fields: MessageInitShape<Desc>,
     options: WriteOptions = {},
   ): Promise<RecordInfo> {
-    const updateMask = Object.keys(fields).map((key) => this.#protoName(key));
+    const updateMask = this.#items.maskOf(fields);
     return await this.#update(id, fields, options, { updateMask, allowMissing: false });
   }
 
@@ -189,6 +187,31 @@ export class TypedCollection<Desc extends DescMessage> {
     );
   }
 
+  /**
+   * Does several writes in order, all of them or none; later ones see what earlier ones did.
+   *
+   * @returns what is known of each record; of a deleted one only its id
+   * @throws {ClientError} BATCH_INVALID for none or more than the server takes (1,000 by default), and what a
+   * write fails with: its violations name the operation
+   */
+  async batch(
+    writes: readonly BatchWrite<Desc>[],
+    options: CallLimits & { readonly requestId?: string } = {},
+  ): Promise<RecordInfo[]> {
+    const { requestId = "" } = options;
+    const operations = writes.map((write) => operationOf(write, this.#items));
+    const { responses } = await this.#records.batch(
+      { ...this.#target(), operations, requestId },
+      limitsOf(options),
+    );
+    return responses.map(({ response }, index) => {
+      const { case: kind, value } = response;
+      if (kind === "create") return toInfo(value.meta, value.id);
+      const id = idOf(writes[index]);
+      return toInfo(kind === "update" ? value.meta : undefined, id);
+    });
+  }
+
   /** Every record, page after page; each page is fetched when the one before is used up. */
   async *list(
     options: ListOptions<MessageShape<Desc>> = {},
@@ -202,7 +225,7 @@ export class TypedCollection<Desc extends DescMessage> {
         limitsOf(options),
       );
       for (const [index, item] of page.items.entries()) {
-        yield { ...toInfo(page.metas[index], ""), item: this.#unpack(item) };
+        yield { ...toInfo(page.metas[index], ""), item: this.#items.unpack(item) };
       }
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
@@ -236,7 +259,7 @@ export class TypedCollection<Desc extends DescMessage> {
       score,
       distance,
       passages: highlights.map(({ passage }) => passage),
-      item: this.#unpack(item),
+      item: this.#items.unpack(item),
     }));
   }
 
@@ -259,7 +282,7 @@ export class TypedCollection<Desc extends DescMessage> {
         if (change === last) resumeToken = response.resumeToken;
         const { id, item, meta } = change;
         const record =
-          item === undefined ? undefined : { ...toInfo(meta, id), item: this.#unpack(item) };
+          item === undefined ? undefined : { ...toInfo(meta, id), item: this.#items.unpack(item) };
         yield { kind: kindOf(change.kind), id, version: meta?.version ?? "", record, resumeToken };
       }
     }
@@ -273,7 +296,14 @@ export class TypedCollection<Desc extends DescMessage> {
   ): Promise<RecordInfo> {
     const { ifVersion = "", requestId = "" } = options;
     const response = await this.#records.update(
-      { ...this.#target(), id, item: this.#pack(item), ifMatch: ifVersion, requestId, ...how },
+      {
+        ...this.#target(),
+        id,
+        item: this.#items.pack(item),
+        ifMatch: ifVersion,
+        requestId,
+        ...how,
+      },
       limitsOf(options),
     );
     return toInfo(response.meta, id);
@@ -281,37 +311,6 @@ export class TypedCollection<Desc extends DescMessage> {
 
   #target(): { namespace: string; collectionName: string } {
     return { namespace: this.namespace, collectionName: this.name };
-  }
-
-  #pack(item: MessageInitShape<Desc>): Any {
-    return anyPack(this.#schema, create(this.#schema, item));
-  }
-
-  #unpack(item: Any | undefined): MessageShape<Desc> {
-    const message = item === undefined ? undefined : anyUnpack(item, this.#schema);
-    if (message !== undefined) return message;
-    const seen = item?.typeUrl ?? "nothing";
-    throw new ClientError(
-      "ITEM_TYPE_MISMATCH",
-      `collection ${this.name} holds ${seen}, this program expects ${this.#schema.typeName}`,
-      { code: Code.FailedPrecondition, subject: { collection: this.name } },
-    );
-  }
-
-  #protoName(localName: string): string {
-    const field = this.#schema.field[localName];
-    if (field !== undefined) return field.name;
-    const oneof = this.#schema.oneofs.find((candidate) => candidate.localName === localName);
-    if (oneof !== undefined) {
-      throw new ClientError(
-        "FIELD_UNKNOWN",
-        `patch cannot tell which field of oneof ${oneof.name} to set; use update`,
-        { code: Code.InvalidArgument },
-      );
-    }
-    throw new ClientError("FIELD_UNKNOWN", `${this.#schema.typeName} has no field ${localName}`, {
-      code: Code.InvalidArgument,
-    });
   }
 }
 

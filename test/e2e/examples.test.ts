@@ -96,6 +96,31 @@ describe("the examples", () => {
     assert.equal(await site.count("taken"), 0n);
   });
 
+  it("find airports in a catalogue by words and filters", async () => {
+    await using site = await Site.open();
+    assert.match(await site.run("catalogue", "load"), /^loaded \d{4,} airports\n$/);
+    const found = await site.run("catalogue", "find", "reykjavik", "--country", "Iceland");
+    assert.match(found, /^BIRK {2}Reykjavik Airport, Reykjavik \(Iceland\)\n/);
+    const high = await site.run("catalogue", "find", "", "--above", "14000");
+    assert.match(high, /\(China\)/);
+    assert.match(await site.run("catalogue", "find", "nowhere-at-all"), /nothing found/);
+  });
+
+  it("remember what an agent learned, by meaning and by words", async () => {
+    await using site = await Site.open();
+    const remember = (topic: string, text: string) =>
+      site.run("agent-memory", "remember", topic, text);
+    await remember("person", "Ada prefers espresso to tea");
+    await remember("project", "The release is planned for the first week of May");
+    await remember("person", "Grace moved to Reykjavik last spring");
+    const [best] = (await site.run("agent-memory", "recall", "what espresso does Ada like")).split(
+      "\n",
+    );
+    assert.match(best ?? "", /person {2}Ada prefers espresso to tea$/);
+    const [when] = (await site.run("agent-memory", "recall", "releases planned when")).split("\n");
+    assert.match(when ?? "", /project {2}The release is planned/);
+  });
+
   it("recover from a disaster with the newest backup that is valid", async () => {
     await using site = await Site.open();
     await site.fill();

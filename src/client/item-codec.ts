@@ -1,0 +1,60 @@
+import {
+  create,
+  type DescMessage,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import { type Any, anyPack, anyUnpack, StructSchema } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { ClientError } from "./client-error.ts";
+
+/** Messages of one collection as they travel. */
+export class ItemCodec<Desc extends DescMessage> {
+  readonly #schema: Desc;
+  readonly #collection: string;
+
+  constructor(schema: Desc, collection: string) {
+    this.#schema = schema;
+    this.#collection = collection;
+  }
+
+  pack(item: MessageInitShape<Desc>): Any {
+    return anyPack(this.#schema, create(this.#schema, item));
+  }
+
+  /** @throws {ClientError} ITEM_TYPE_MISMATCH if the collection holds another type than the program expects */
+  unpack(item: Any | undefined): MessageShape<Desc> {
+    const message = item === undefined ? undefined : anyUnpack(item, this.#schema);
+    if (message !== undefined) return message;
+    const seen = item?.typeUrl ?? "nothing";
+    throw new ClientError(
+      "ITEM_TYPE_MISMATCH",
+      `collection ${this.#collection} holds ${seen}, this program expects ${this.#schema.typeName}`,
+      { code: Code.FailedPrecondition, subject: { collection: this.#collection } },
+    );
+  }
+
+  /** The update mask of the fields that a patch has, or of its keys. @throws {ClientError} FIELD_UNKNOWN */
+  maskOf(fields: object): string[] {
+    // To the server, the fields of a Struct are its keys.
+    if (this.#schema.typeName === StructSchema.typeName && "fields" in fields) {
+      return Object.keys(Object(fields.fields) as object).map((key) =>
+        /^\w+$/.test(key) ? key : `\`${key}\``,
+      );
+    }
+    return Object.keys(fields)
+      .filter((key) => key !== "$typeName" && key !== "$unknown")
+      .map((key) => this.#protoName(key));
+  }
+
+  #protoName(localName: string): string {
+    const field = this.#schema.field[localName];
+    if (field !== undefined) return field.name;
+    const oneof = this.#schema.oneofs.find((candidate) => candidate.localName === localName);
+    const message =
+      oneof === undefined
+        ? `${this.#schema.typeName} has no field ${localName}`
+        : `patch cannot tell which field of oneof ${oneof.name} to set; use update`;
+    throw new ClientError("FIELD_UNKNOWN", message, { code: Code.InvalidArgument });
+  }
+}
