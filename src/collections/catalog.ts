@@ -59,6 +59,14 @@ export interface DiscoveredCollections {
   readonly nextPageToken: string;
 }
 
+/** What a collection is, and what is being made of it. */
+export interface CopySource extends Readonly<Pick<CatalogEntry, "definition" | "altering">> {
+  /** What is derived of its records is being made anew. */
+  readonly isDeriving: boolean;
+  /** Operations that have worked on it since the start. */
+  readonly changes: number;
+}
+
 export interface ModifiedCollection {
   readonly collection: Collection;
   /** The work on indexes, ended or not; undefined if there is none to do. */
@@ -300,6 +308,14 @@ export class CollectionCatalog implements TypeUsage {
     } finally {
       this.#creating.delete(id);
     }
+  }
+
+  /** A collection as who copies it has to know it. @throws {CollectorError} COLLECTION_NOT_FOUND */
+  copySource(namespace: string, name: string): CopySource {
+    const entry = this.#table.index.get(namespace, name);
+    const { definition, altering } = entry;
+    const isDeriving = this.#upkeep.isDeriving(entry);
+    return { definition, altering, isDeriving, changes: entry.operations.size };
   }
 
   /** The definition of a collection, if there is one. */

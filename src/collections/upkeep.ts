@@ -212,6 +212,11 @@ export class Upkeep {
     return this.#options.operations.running.filter(({ name }) => entry.operations.has(name));
   }
 
+  /** Whether something derives records anew, or takes that back. */
+  isDeriving(entry: CatalogEntry): boolean {
+    return this.runningOn(entry).some(({ kind }) => kind !== indexBuildKind);
+  }
+
   /** Cancels all work on a collection and waits until it has stopped. */
   async cancelAll(entry: CatalogEntry): Promise<void> {
     const { operations } = this.#options;

@@ -19,6 +19,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { CopyFacts, HeldContent, StoreChange, StoreChanges } from "../storage/store-copies.ts";
 import { unusableBase } from "./archive-failures.ts";
+import { type CopiedDefinition, copyCollection } from "./copied-definition.ts";
 import type {
   CollectionArchiver,
   CopyBase,
@@ -62,20 +63,15 @@ export class Archiver implements CollectionArchiver {
     scratch: string,
     run: CopyRun,
   ): Promise<WrittenArchive> {
-    const { catalog, clock } = this.#options;
-    const { namespace, name, includeFiles } = request;
-    const definition = catalog.get({ namespace, name });
-    const nowUs = clock.nowUs();
-    run.report({ phase: "copying" });
-    await using snapshot = await catalog.store(namespace, name).snapshot({
-      path: scratch,
-      files: includeFiles,
-      signal: run.signal,
-      onProgress: (progress) => run.report({ ...progress, phase: "copying" }),
-    });
-    this.#checkSame(definition);
+    const { namespace, name, includeFiles: files } = request;
+    await using copy = await copyCollection(
+      this.#options,
+      { namespace, name, files, path: scratch },
+      run,
+    );
+    const { snapshot, nowUs } = copy;
     const parts = [{ name: "database", path: scratch }, ...snapshot.contents.map(filePart)];
-    return await this.#pack(request, definition, snapshot, nowUs, parts, run);
+    return await this.#pack(request, copy, snapshot, nowUs, parts, run);
   }
 
   async #writeChanges(
@@ -86,7 +82,7 @@ export class Archiver implements CollectionArchiver {
   ): Promise<WrittenArchive> {
     const { catalog, clock } = this.#options;
     const { namespace, name, includeFiles } = request;
-    const definition = catalog.get({ namespace, name });
+    const { definition } = catalog.copySource(namespace, name);
     if (base.definition !== undefined && !derivesAlike(base.definition, definition)) {
       throw unusableBase("what is indexed, or the type, has changed since the base");
     }
@@ -106,26 +102,15 @@ export class Archiver implements CollectionArchiver {
     }
     run.report({ phase: "copying" });
     await writeChanges(scratch, entriesOf(changes), { signal: run.signal });
-    this.#checkSame(definition);
     const fresh = changes.contents.filter(({ sha256 }) => !base.contents.has(sha256));
     const parts = [{ name: "changes", path: scratch }, ...fresh.map(filePart)];
-    return await this.#pack(request, definition, changes, nowUs, parts, run);
-  }
-
-  /** What a snapshot has was derived by the definition that goes with it. */
-  #checkSame(definition: Collection): void {
-    const { namespace, name } = definition;
-    const now = this.#options.catalog.get({ namespace, name });
-    if (now.collectionId === definition.collectionId && now.etag === definition.etag) return;
-    throw new CollectorError(
-      "COLLECTION_REPLACED",
-      "the definition of the collection changed while it was copied; try again",
-    );
+    const copied = { definition, indexes: undefined, deriveAnew: false };
+    return await this.#pack(request, copied, changes, nowUs, parts, run);
   }
 
   async #pack(
     request: WriteArchiveRequest,
-    definition: Collection,
+    { definition, indexes, deriveAnew }: CopiedDefinition,
     facts: CopyFacts,
     nowUs: bigint,
     parts: readonly PartSource[],
@@ -150,6 +135,8 @@ export class Archiver implements CollectionArchiver {
       collectorId,
       serverVersion,
       compression,
+      deriveAnew,
+      ...(indexes === undefined ? {} : { indexes: { fields: [...indexes] } }),
       ...(base === undefined
         ? {}
         : {

@@ -4,11 +4,13 @@ import { join } from "node:path";
 import type { Archives } from "../archive/archive.ts";
 import { layoutOf } from "../collections/definitions.ts";
 import { CollectorError } from "../errors.ts";
+import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { Collection } from "../gen/collector/collection_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import { siblingModule } from "../lib/sibling-module.ts";
 import type { RecordStore, StorageEngine, StoreLocation } from "../storage/record-store.ts";
 import type { HeldContent, StoreIntake, StoreSnapshot } from "../storage/store-copies.ts";
+import type { StoreLayout } from "../storage/store-layout.ts";
 import { invalidArchive, ProblemsFound } from "./archive-failures.ts";
 import type { CopyRun } from "./copy-parts.ts";
 import type { ChainLink } from "./installer-chain.ts";
@@ -62,7 +64,7 @@ export class StoreMaker {
         incarnation: manifest.incarnation,
         recordCount: manifest.recordCount,
         files: { count: manifest.fileCount, bytes: manifest.fileBytes },
-        layout: layoutOf(definition),
+        layout: archivedLayout(definition, manifest),
         contents: withoutFiles ? undefined : contents,
       },
       {
@@ -169,6 +171,14 @@ export class StoreMaker {
       true,
     );
   }
+}
+
+/** What the data of an archive serves: not all that the definition says if that was being changed. */
+function archivedLayout(definition: Collection, { indexes }: ArchiveManifest): StoreLayout {
+  const layout = layoutOf(definition);
+  return indexes === undefined
+    ? layout
+    : { ...layout, indexes: indexes.fields.map((path) => ({ path })) };
 }
 
 /** Gives an intake the contents of a snapshot: as links where that is possible. */

@@ -2,6 +2,7 @@ import { randomUUIDv7 } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import type { CollectionCatalog } from "../collections/catalog.ts";
 import { type CheckedDefinition, layoutOf, locationOf } from "../collections/definitions.ts";
+import { expirySourceOf, isSameExpiry } from "../collections/expiry-definition.ts";
 import { checkCollectionName, refuseSystemWrite } from "../collections/names.ts";
 import { typeNameOf } from "../collections/record-collection.ts";
 import { CollectorError } from "../errors.ts";
@@ -12,6 +13,7 @@ import type { Registry } from "../registry/registry.ts";
 import type { RecordStore, StoreLocation } from "../storage/record-store.ts";
 import type { StoreIntake } from "../storage/store-copies.ts";
 import { invalidArchive, ProblemsFound, unusableBase } from "./archive-failures.ts";
+import { copyCollection, isSearchedLike } from "./copied-definition.ts";
 import type {
   ArchiveInstaller,
   ArchiveKeys,
@@ -76,9 +78,10 @@ class Installer implements ArchiveInstaller {
       const location = newLocation(replaces);
       try {
         await using intake = await this.#options.engine.intake();
-        if (onto) await this.#takeBase(intake, chain[0], replaces, run);
-        else await this.#maker.unpack(intake, chain[0], work);
+        const isBaseDerived = onto && (await this.#takeBase(intake, chain[0], replaces, work));
+        if (!onto) await this.#maker.unpack(intake, chain[0], work);
         const store = await this.#complete(intake, location, run);
+        await settleIndexes(store, work.definition, run);
         if (request.withoutFiles === true) await store.files.replaceAll([], () => undefined);
         for (const archive of onto ? chain : chain.slice(1)) {
           await this.#maker.apply(store, archive, work);
@@ -94,6 +97,7 @@ class Installer implements ArchiveInstaller {
             source: last.collection,
             replaces,
             location,
+            deriveAnew: isBaseDerived || chain.some(({ manifest }) => manifest.deriveAnew),
           },
           origin,
           store,
@@ -131,6 +135,7 @@ class Installer implements ArchiveInstaller {
       await this.#maker.unpack(intake, chain[0], work);
       if (chain.length > 1) {
         const store = await this.#complete(intake, location, run);
+        await settleIndexes(store, work.definition, run);
         for (const archive of chain.slice(1)) await this.#maker.apply(store, archive, work);
         await this.#maker.checkCounts(store, last, work);
       }
@@ -152,29 +157,29 @@ class Installer implements ArchiveInstaller {
     const { catalog, registry, limits, engine, collectorId } = this.#options;
     return this.#alone(request, async () => {
       const { source, includeFiles } = request;
-      const sourceStore = catalog.store(source.namespace, source.name);
-      const collection = catalog.get(source);
-      const replaces = this.#destination(request, collection.collectionId);
-      const typeName = typeNameOf(collection);
+      const found = catalog.get(source);
+      const replaces = this.#destination(request, found.collectionId);
+      const typeName = typeNameOf(found);
       const schema = registry.closure(source.namespace, [], [typeName]);
       const types = linkTypes(schema, typeName, registry);
-      const checked = checkArchivedDefinition(collection, request, types, limits);
       await checkTypes(types, this.#placeOf(request));
       const location = newLocation(replaces);
       try {
         await using intake = await engine.intake();
-        await using snapshot = await sourceStore.snapshot({
-          path: intake.dataPath,
-          files: includeFiles,
-          signal: run.signal,
-          onProgress: (progress) => run.report({ ...progress, phase: "copying" }),
-        });
+        await using copy = await copyCollection(
+          this.#options,
+          { ...source, files: includeFiles, path: intake.dataPath },
+          run,
+        );
+        const { definition: collection, snapshot, deriveAnew } = copy;
+        const checked = checkArchivedDefinition(collection, request, types, limits);
         await linkContents(intake, snapshot, run);
         const store = await this.#complete(intake, location, run);
         await settleIndexes(store, collection, run);
         const { incarnation, revision, recordCount } = snapshot;
         const stats = await store.stats();
-        if (collection.expiry === undefined && stats.recordCount !== recordCount) {
+        const mayExpire = deriveAnew || collection.expiry !== undefined;
+        if (!mayExpire && stats.recordCount !== recordCount) {
           throw new CollectorError("STORAGE_CORRUPT", "a copy has not the records of its source");
         }
         const origin = {
@@ -186,7 +191,7 @@ class Installer implements ArchiveInstaller {
           revision,
         };
         const installed = await this.#publish(
-          { place: request, checked, types, source: collection, replaces, location },
+          { place: request, checked, types, source: collection, replaces, location, deriveAnew },
           origin,
           store,
           run,
@@ -208,6 +213,7 @@ class Installer implements ArchiveInstaller {
       readonly source: Collection;
       readonly replaces: Collection | undefined;
       readonly location: StoreLocation;
+      readonly deriveAnew: boolean;
     },
     origin: Omit<Origin, "$typeName" | "copiedAt">,
     store: RecordStore,
@@ -219,7 +225,8 @@ class Installer implements ArchiveInstaller {
     const { recordCount } = await store.stats();
     const { count: fileCount } = await store.files.stats();
     run.signal.throwIfAborted();
-    const isCurrent = await registerTypes(types, this.#placeOf(place));
+    const isSameType = await registerTypes(types, this.#placeOf(place));
+    const isCurrent = isSameType && !made.deriveAnew;
     const typeVersion = registry.snapshot(place.namespace).typeVersion(types.desc.typeName);
     const definition = installedDefinition({
       ...made,
@@ -234,13 +241,18 @@ class Installer implements ArchiveInstaller {
     return { collection, recordCount, fileCount };
   }
 
-  /** Copies what is there, for changes to be applied to. @throws {CollectorError} BASE_UNUSABLE */
+  /**
+   * Copies what is there, for changes to be applied to.
+   *
+   * @returns whether what is derived of it has to be derived anew
+   * @throws {CollectorError} BASE_UNUSABLE
+   */
   async #takeBase(
     intake: StoreIntake,
     { manifest: { base } }: ChainLink,
     current: Collection | undefined,
-    run: CopyRun,
-  ): Promise<void> {
+    { definition, run }: ChainWork,
+  ): Promise<boolean> {
     const origin = current?.origin;
     if (base === undefined || current === undefined || origin === undefined) {
       throw unusableBase("there is no copy that they are based on");
@@ -248,17 +260,18 @@ class Installer implements ArchiveInstaller {
     if (origin.incarnation !== base.incarnation || origin.revision !== base.revision) {
       throw unusableBase("they are based on another moment than the copy that is there");
     }
-    const store = this.#options.catalog.store(current.namespace, current.name);
-    await using snapshot = await store.snapshot({
-      path: intake.dataPath,
-      files: true,
-      signal: run.signal,
-      onProgress: (progress) => run.report({ ...progress, phase: "copying" }),
-    });
+    const { namespace, name } = current;
+    const place = { namespace, name, files: true, path: intake.dataPath };
+    await using copy = await copyCollection(this.#options, place, run);
+    const { snapshot, deriveAnew } = copy;
     if (snapshot.revision !== base.revision) {
       throw unusableBase("the copy that is there was written to since it was made");
     }
+    if (!isSearchedLike(definition, snapshot.layout)) {
+      throw unusableBase("what is searched has changed since the copy was made");
+    }
     await linkContents(intake, snapshot, run);
+    return deriveAnew || !isSameExpiry(expirySourceOf(definition), expirySourceOf(copy.definition));
   }
 
   async #readChain(

@@ -50,6 +50,8 @@ export interface StoreSnapshot extends CopyFacts, AsyncDisposable {
   readonly dataBytes: bigint;
   /** Each content once that a file of the copy has. */
   readonly contents: readonly HeldContent[];
+  /** What serves queries in the copy; what was being built at its moment is not in it. */
+  readonly layout: Omit<StoreLayout, "durability">;
 }
 
 /** A record as it was written last, or its delete. */

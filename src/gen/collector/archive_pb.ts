@@ -25,7 +25,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file collector/archive.proto.
  */
 export const file_collector_archive: GenFile = /*@__PURE__*/
-  fileDesc("Chdjb2xsZWN0b3IvYXJjaGl2ZS5wcm90bxIJY29sbGVjdG9yIsIFCg9BcmNoaXZlTWFuaWZlc3QSFgoOZm9ybWF0X3ZlcnNpb24YASABKAUSMgoHY29udGVudBgCIAEoDjIhLmNvbGxlY3Rvci5CYWNrdXBNZXRhZGF0YS5Db250ZW50EikKCmNvbGxlY3Rpb24YAyABKAsyFS5jb2xsZWN0b3IuQ29sbGVjdGlvbhIyCgZzY2hlbWEYBCABKAsyIi5nb29nbGUucHJvdG9idWYuRmlsZURlc2NyaXB0b3JTZXQSKgoGbW9tZW50GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXZpc2lvbhgGIAEoAxITCgtpbmNhcm5hdGlvbhgHIAEoCRIUCgxyZWNvcmRfY291bnQYCCABKAMSEgoKZmlsZV9jb3VudBgJIAEoAxISCgpmaWxlX2J5dGVzGAogASgDEhUKDWluY2x1ZGVfZmlsZXMYCyABKAgSFAoMc3RvcmVfZm9ybWF0GAwgASgJEiQKBGJhc2UYDSABKAsyFi5jb2xsZWN0b3IuQXJjaGl2ZUJhc2USJQoFcGFydHMYDiADKAsyFi5jb2xsZWN0b3IuQXJjaGl2ZVBhcnQSFAoMY29sbGVjdG9yX2lkGA8gASgJEhYKDnNlcnZlcl92ZXJzaW9uGBAgASgJEhEKCWJhY2t1cF9pZBgRIAEoCRI6CghtZXRhZGF0YRgSIAMoCzIoLmNvbGxlY3Rvci5BcmNoaXZlTWFuaWZlc3QuTWV0YWRhdGFFbnRyeRIrCgtjb21wcmVzc2lvbhgTIAEoDjIWLmNvbGxlY3Rvci5Db21wcmVzc2lvbhIOCgZzZXRfaWQYFCABKAkSDgoGcG9saWN5GBUgASgJGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJHCgtBcmNoaXZlQmFzZRIRCgliYWNrdXBfaWQYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAkSEAoIcmV2aXNpb24YAyABKAMiPwoLQXJjaGl2ZVBhcnQSDAoEbmFtZRgBIAEoCRISCgpzaXplX2J5dGVzGAIgASgGEg4KBnNoYTI1NhgDIAEoDCKDBgoNQXJjaGl2ZUNoYW5nZRIzCgd3cml0dGVuGAEgASgLMiAuY29sbGVjdG9yLkFyY2hpdmVDaGFuZ2UuV3JpdHRlbkgAEjMKB2RlbGV0ZWQYAiABKAsyIC5jb2xsZWN0b3IuQXJjaGl2ZUNoYW5nZS5EZWxldGVkSAASLQoEZmlsZRgDIAEoCzIdLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLkZpbGVIABr1AgoHV3JpdHRlbhIKCgJpZBgBIAEoCRIQCghyZXZpc2lvbhgCIAEoAxIYChBjcmVhdGVkX3JldmlzaW9uGAMgASgDEhIKCmNyZWF0ZWRfdXMYBCABKAMSEgoKdXBkYXRlZF91cxgFIAEoAxI8CgZsYWJlbHMYBiADKAsyLC5jb2xsZWN0b3IuQXJjaGl2ZUNoYW5nZS5Xcml0dGVuLkxhYmVsc0VudHJ5EgwKBGRhdGEYByABKAwSPgoHdmVjdG9ycxgIIAMoCzItLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLldyaXR0ZW4uVmVjdG9yc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaTwoMVmVjdG9yc0VudHJ5EgsKA2tleRgBIAEoCRIuCgV2YWx1ZRgCIAEoCzIfLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLlZlY3RvcjoCOAEaGAoGVmVjdG9yEg4KBnZhbHVlcxgBIAMoAho2CgdEZWxldGVkEgoKAmlkGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEg0KBWF0X3VzGAMgASgDGoUBCgRGaWxlEg0KBW93bmVyGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGc2hhMjU2GAMgASgMEhIKCnNpemVfYnl0ZXMYBCABKAMSFAoMY29udGVudF90eXBlGAUgASgJEhIKCmNyZWF0ZWRfdXMYBiABKAMSEgoKdXBkYXRlZF91cxgHIAEoA0IHCgVlbnRyeSLIAQoQQXJjaGl2ZWRSZWdpc3RyeRIoCgpuYW1lc3BhY2VzGAEgAygLMhQuY29sbGVjdG9yLk5hbWVzcGFjZRIqCgZwcm90b3MYAiADKAsyGi5jb2xsZWN0b3IuUmVnaXN0ZXJlZFByb3RvEi4KCHNlcnZpY2VzGAMgAygLMhwuY29sbGVjdG9yLlJlZ2lzdGVyZWRTZXJ2aWNlEi4KC2NvbGxlY3Rpb25zGAQgAygLMhkuY29sbGVjdG9yLk5hbWVzcGFjZWROYW1lYgZwcm90bzM", [file_collector_collection, file_collector_collection_repo, file_collector_common, file_collector_namespaces, file_collector_registry, file_google_protobuf_descriptor, file_google_protobuf_timestamp]);
+  fileDesc("Chdjb2xsZWN0b3IvYXJjaGl2ZS5wcm90bxIJY29sbGVjdG9yIoQGCg9BcmNoaXZlTWFuaWZlc3QSFgoOZm9ybWF0X3ZlcnNpb24YASABKAUSMgoHY29udGVudBgCIAEoDjIhLmNvbGxlY3Rvci5CYWNrdXBNZXRhZGF0YS5Db250ZW50EikKCmNvbGxlY3Rpb24YAyABKAsyFS5jb2xsZWN0b3IuQ29sbGVjdGlvbhIyCgZzY2hlbWEYBCABKAsyIi5nb29nbGUucHJvdG9idWYuRmlsZURlc2NyaXB0b3JTZXQSKgoGbW9tZW50GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXZpc2lvbhgGIAEoAxITCgtpbmNhcm5hdGlvbhgHIAEoCRIUCgxyZWNvcmRfY291bnQYCCABKAMSEgoKZmlsZV9jb3VudBgJIAEoAxISCgpmaWxlX2J5dGVzGAogASgDEhUKDWluY2x1ZGVfZmlsZXMYCyABKAgSFAoMc3RvcmVfZm9ybWF0GAwgASgJEiQKBGJhc2UYDSABKAsyFi5jb2xsZWN0b3IuQXJjaGl2ZUJhc2USJQoFcGFydHMYDiADKAsyFi5jb2xsZWN0b3IuQXJjaGl2ZVBhcnQSFAoMY29sbGVjdG9yX2lkGA8gASgJEhYKDnNlcnZlcl92ZXJzaW9uGBAgASgJEhEKCWJhY2t1cF9pZBgRIAEoCRI6CghtZXRhZGF0YRgSIAMoCzIoLmNvbGxlY3Rvci5BcmNoaXZlTWFuaWZlc3QuTWV0YWRhdGFFbnRyeRIrCgtjb21wcmVzc2lvbhgTIAEoDjIWLmNvbGxlY3Rvci5Db21wcmVzc2lvbhIOCgZzZXRfaWQYFCABKAkSDgoGcG9saWN5GBUgASgJEisKB2luZGV4ZXMYFiABKAsyGi5jb2xsZWN0b3IuQXJjaGl2ZWRJbmRleGVzEhMKC2Rlcml2ZV9hbmV3GBcgASgIGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIhCg9BcmNoaXZlZEluZGV4ZXMSDgoGZmllbGRzGAEgAygJIkcKC0FyY2hpdmVCYXNlEhEKCWJhY2t1cF9pZBgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoAyI/CgtBcmNoaXZlUGFydBIMCgRuYW1lGAEgASgJEhIKCnNpemVfYnl0ZXMYAiABKAYSDgoGc2hhMjU2GAMgASgMIoMGCg1BcmNoaXZlQ2hhbmdlEjMKB3dyaXR0ZW4YASABKAsyIC5jb2xsZWN0b3IuQXJjaGl2ZUNoYW5nZS5Xcml0dGVuSAASMwoHZGVsZXRlZBgCIAEoCzIgLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLkRlbGV0ZWRIABItCgRmaWxlGAMgASgLMh0uY29sbGVjdG9yLkFyY2hpdmVDaGFuZ2UuRmlsZUgAGvUCCgdXcml0dGVuEgoKAmlkGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEhgKEGNyZWF0ZWRfcmV2aXNpb24YAyABKAMSEgoKY3JlYXRlZF91cxgEIAEoAxISCgp1cGRhdGVkX3VzGAUgASgDEjwKBmxhYmVscxgGIAMoCzIsLmNvbGxlY3Rvci5BcmNoaXZlQ2hhbmdlLldyaXR0ZW4uTGFiZWxzRW50cnkSDAoEZGF0YRgHIAEoDBI+Cgd2ZWN0b3JzGAggAygLMi0uY29sbGVjdG9yLkFyY2hpdmVDaGFuZ2UuV3JpdHRlbi5WZWN0b3JzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARpPCgxWZWN0b3JzRW50cnkSCwoDa2V5GAEgASgJEi4KBXZhbHVlGAIgASgLMh8uY29sbGVjdG9yLkFyY2hpdmVDaGFuZ2UuVmVjdG9yOgI4ARoYCgZWZWN0b3ISDgoGdmFsdWVzGAEgAygCGjYKB0RlbGV0ZWQSCgoCaWQYASABKAkSEAoIcmV2aXNpb24YAiABKAMSDQoFYXRfdXMYAyABKAMahQEKBEZpbGUSDQoFb3duZXIYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZzaGEyNTYYAyABKAwSEgoKc2l6ZV9ieXRlcxgEIAEoAxIUCgxjb250ZW50X3R5cGUYBSABKAkSEgoKY3JlYXRlZF91cxgGIAEoAxISCgp1cGRhdGVkX3VzGAcgASgDQgcKBWVudHJ5IsgBChBBcmNoaXZlZFJlZ2lzdHJ5EigKCm5hbWVzcGFjZXMYASADKAsyFC5jb2xsZWN0b3IuTmFtZXNwYWNlEioKBnByb3RvcxgCIAMoCzIaLmNvbGxlY3Rvci5SZWdpc3RlcmVkUHJvdG8SLgoIc2VydmljZXMYAyADKAsyHC5jb2xsZWN0b3IuUmVnaXN0ZXJlZFNlcnZpY2USLgoLY29sbGVjdGlvbnMYBCADKAsyGS5jb2xsZWN0b3IuTmFtZXNwYWNlZE5hbWViBnByb3RvMw", [file_collector_collection, file_collector_collection_repo, file_collector_common, file_collector_namespaces, file_collector_registry, file_google_protobuf_descriptor, file_google_protobuf_timestamp]);
 
 /**
  * Comes first in an archive and says what follows.
@@ -180,6 +180,21 @@ export type ArchiveManifest = Message<"collector.ArchiveManifest"> & {
    * @generated from field: string policy = 21;
    */
   policy: string;
+
+  /**
+   * Fields that part `database` has indexes on. Absent: those that the definition says. Otherwise indexes were
+   * being built or dropped at that moment, and who restores it finishes that.
+   *
+   * @generated from field: collector.ArchivedIndexes indexes = 22;
+   */
+  indexes?: ArchivedIndexes | undefined;
+
+  /**
+   * True if what is derived of records was being made anew at that moment: who restores it does so too.
+   *
+   * @generated from field: bool derive_anew = 23;
+   */
+  deriveAnew: boolean;
 };
 
 /**
@@ -188,6 +203,27 @@ export type ArchiveManifest = Message<"collector.ArchiveManifest"> & {
  */
 export const ArchiveManifestSchema: GenMessage<ArchiveManifest> = /*@__PURE__*/
   messageDesc(file_collector_archive, 0);
+
+/**
+ * Indexes on fields.
+ *
+ * @generated from message collector.ArchivedIndexes
+ */
+export type ArchivedIndexes = Message<"collector.ArchivedIndexes"> & {
+  /**
+   * Paths of the fields.
+   *
+   * @generated from field: repeated string fields = 1;
+   */
+  fields: string[];
+};
+
+/**
+ * Describes the message collector.ArchivedIndexes.
+ * Use `create(ArchivedIndexesSchema)` to create a new message.
+ */
+export const ArchivedIndexesSchema: GenMessage<ArchivedIndexes> = /*@__PURE__*/
+  messageDesc(file_collector_archive, 1);
 
 /**
  * What an incremental archive is based on.
@@ -222,7 +258,7 @@ export type ArchiveBase = Message<"collector.ArchiveBase"> & {
  * Use `create(ArchiveBaseSchema)` to create a new message.
  */
 export const ArchiveBaseSchema: GenMessage<ArchiveBase> = /*@__PURE__*/
-  messageDesc(file_collector_archive, 1);
+  messageDesc(file_collector_archive, 2);
 
 /**
  * A part of an archive.
@@ -257,7 +293,7 @@ export type ArchivePart = Message<"collector.ArchivePart"> & {
  * Use `create(ArchivePartSchema)` to create a new message.
  */
 export const ArchivePartSchema: GenMessage<ArchivePart> = /*@__PURE__*/
-  messageDesc(file_collector_archive, 2);
+  messageDesc(file_collector_archive, 3);
 
 /**
  * An entry of part `changes`, each preceded by its length as a varint: deletes and writes by revision, then
@@ -303,7 +339,7 @@ export type ArchiveChange = Message<"collector.ArchiveChange"> & {
  * Use `create(ArchiveChangeSchema)` to create a new message.
  */
 export const ArchiveChangeSchema: GenMessage<ArchiveChange> = /*@__PURE__*/
-  messageDesc(file_collector_archive, 3);
+  messageDesc(file_collector_archive, 4);
 
 /**
  * A record as it was written last.
@@ -373,7 +409,7 @@ export type ArchiveChange_Written = Message<"collector.ArchiveChange.Written"> &
  * Use `create(ArchiveChange_WrittenSchema)` to create a new message.
  */
 export const ArchiveChange_WrittenSchema: GenMessage<ArchiveChange_Written> = /*@__PURE__*/
-  messageDesc(file_collector_archive, 3, 0);
+  messageDesc(file_collector_archive, 4, 0);
 
 /**
  * A vector.
@@ -394,7 +430,7 @@ export type ArchiveChange_Vector = Message<"collector.ArchiveChange.Vector"> & {
  * Use `create(ArchiveChange_VectorSchema)` to create a new message.
  */
 export const ArchiveChange_VectorSchema: GenMessage<ArchiveChange_Vector> = /*@__PURE__*/
-  messageDesc(file_collector_archive, 3, 1);
+  messageDesc(file_collector_archive, 4, 1);
 
 /**
  * A record that was deleted.
@@ -429,7 +465,7 @@ export type ArchiveChange_Deleted = Message<"collector.ArchiveChange.Deleted"> &
  * Use `create(ArchiveChange_DeletedSchema)` to create a new message.
  */
 export const ArchiveChange_DeletedSchema: GenMessage<ArchiveChange_Deleted> = /*@__PURE__*/
-  messageDesc(file_collector_archive, 3, 2);
+  messageDesc(file_collector_archive, 4, 2);
 
 /**
  * An attached file, changed or not.
@@ -492,7 +528,7 @@ export type ArchiveChange_File = Message<"collector.ArchiveChange.File"> & {
  * Use `create(ArchiveChange_FileSchema)` to create a new message.
  */
 export const ArchiveChange_FileSchema: GenMessage<ArchiveChange_File> = /*@__PURE__*/
-  messageDesc(file_collector_archive, 3, 3);
+  messageDesc(file_collector_archive, 4, 3);
 
 /**
  * Part `registry`. The entries of a namespace follow each other: the namespace, its files, its services.
@@ -535,5 +571,5 @@ export type ArchivedRegistry = Message<"collector.ArchivedRegistry"> & {
  * Use `create(ArchivedRegistrySchema)` to create a new message.
  */
 export const ArchivedRegistrySchema: GenMessage<ArchivedRegistry> = /*@__PURE__*/
-  messageDesc(file_collector_archive, 4);
+  messageDesc(file_collector_archive, 5);
 

@@ -1,4 +1,10 @@
-import type { CopyExpectation, CopyFacts, CopyProgress, RecordCheck } from "../../store-copies.ts";
+import type {
+  CopyExpectation,
+  CopyFacts,
+  CopyProgress,
+  RecordCheck,
+  StoreSnapshot,
+} from "../../store-copies.ts";
 import type { Failure } from "../failure.ts";
 
 /** What a copy process is told to do. It does one thing and ends. */
@@ -23,6 +29,7 @@ export type CopyJob =
 export interface SnapshotFacts extends CopyFacts {
   /** Each content once. */
   readonly contents: readonly { readonly sha256: string; readonly sizeBytes: bigint }[];
+  readonly layout: StoreSnapshot["layout"];
 }
 
 export interface CopyResults {

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
+import type { TextIndexDefinition, VectorIndexDefinition } from "../../store-layout.ts";
 import { integerOf, textOf } from "../connection.ts";
 import { syncPathSync } from "../file-sync.ts";
 import { countExpired, indexTableName, readMeta, readSchemaVersion } from "../schema.ts";
@@ -66,7 +67,23 @@ function factsOf(db: DatabaseSync, nowUs: bigint): SnapshotFacts {
     recordCount: recordCount - countExpired(db, nowUs),
     files: { count: fileCount, bytes: fileBytes },
     contents,
+    layout: layoutOf(db),
   };
+}
+
+/** Of a copy that has nothing unfinished. */
+function layoutOf(db: DatabaseSync): SnapshotFacts["layout"] {
+  const fields = db.prepare("SELECT path FROM field_index ORDER BY number").all();
+  let text: TextIndexDefinition | undefined;
+  const vectors: VectorIndexDefinition[] = [];
+  const searches = db.prepare("SELECT kind, definition FROM search_index ORDER BY number").all();
+  for (const row of searches) {
+    // The store has written it.
+    const definition: unknown = JSON.parse(textOf(row, "definition"));
+    if (textOf(row, "kind") === "text") text = definition as TextIndexDefinition;
+    else vectors.push(definition as VectorIndexDefinition);
+  }
+  return { indexes: fields.map((row) => ({ path: textOf(row, "path") })), text, vectors };
 }
 
 /** A copy has only what is in use: what is being built or dropped at its moment is not. */
