@@ -220,6 +220,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   await operationStore.resume(catalog.resumers);
   await catalog.followTypes();
   parts.use(catalog.sweepExpired());
+  const metrics = new Metrics({ version });
   const copies = parts.use(
     await openCopies({
       dataFolder: folder.path,
@@ -233,6 +234,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       serverVersion: version,
       limits,
       log,
+      observer: metrics.backups,
     }),
   );
   const policies = parts.use(
@@ -246,6 +248,11 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       log,
     }),
   );
+  metrics.backups.follow({
+    backups: () => copies.backups.all(),
+    collections: () => catalog.definitionsIn(""),
+    policies: () => policies.all(),
+  });
 
   const newRequestId = requestIds();
   const executors = new LocalExecutors();
@@ -268,7 +275,6 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   later.links = links;
   parts.use(executors.subscribe(() => links.offersChanged()));
 
-  const metrics = new Metrics({ version });
   const routes: RouteTable = new RouteTable(
     chainOf({
       types: registry,

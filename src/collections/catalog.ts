@@ -318,6 +318,14 @@ export class CollectionCatalog implements TypeUsage {
     return { definition, altering, isDeriving, changes: entry.operations.size };
   }
 
+  /** The collections that callers made, by namespace and name; of every namespace if it is empty. In memory. */
+  definitionsIn(namespace: string): readonly Collection[] {
+    return this.#table.index.all
+      .map(({ definition }) => definition)
+      .filter((definition) => definition.namespace !== systemNamespace)
+      .filter((definition) => namespace === "" || definition.namespace === namespace);
+  }
+
   /** The definition of a collection, if there is one. */
   find(namespace: string, name: string): Collection | undefined {
     return this.#table.index.find(namespace, name)?.definition;

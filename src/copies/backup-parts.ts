@@ -36,6 +36,17 @@ export interface CreateBackup extends BackupDestination {
   readonly policy?: string | undefined;
 }
 
+/** Is told of backups as they come and go. */
+export interface BackupObserver {
+  /** @param backup what was made, with its archive */
+  ended(
+    outcome: "made" | "failed" | "cancelled",
+    durationMs: number,
+    backup?: BackupMetadata | undefined,
+  ): void;
+  removed(): void;
+}
+
 /** All backups of a server: what is known of them, and their archives. */
 export interface BackupCatalog {
   /**

@@ -34,10 +34,12 @@ import { checkNotes } from "./backup-notes.ts";
 import {
   type BackupCatalog,
   type BackupDestination,
+  type BackupObserver,
   type CreateBackup,
   chainMax,
   type Made,
 } from "./backup-parts.ts";
+import { BackupTable, type ChainLink } from "./backup-table.ts";
 import type {
   ArchiveInstaller,
   ArchiveKeys,
@@ -68,6 +70,7 @@ export interface BackupsOptions {
   readonly compression: Compression;
   readonly clock: Clock;
   readonly log: Log;
+  readonly observer?: BackupObserver | undefined;
 }
 
 interface HeldBase extends Disposable {
@@ -77,8 +80,7 @@ interface HeldBase extends Disposable {
 /** The backups of a server, in memory and as records of `system`; see {@link BackupCatalog}. */
 export class Backups implements BackupCatalog {
   readonly #options: BackupsOptions;
-  readonly #backups = new Map<string, BackupMetadata>();
-  readonly #holds = new Map<string, number>();
+  readonly #table: BackupTable;
   /** Those that are being written. */
   readonly #making = new Set<string>();
   /** By collection: its backups are made one after the other. */
@@ -86,6 +88,7 @@ export class Backups implements BackupCatalog {
 
   private constructor(options: BackupsOptions) {
     this.#options = options;
+    this.#table = new BackupTable((storagePath) => options.folders.pathOf(storagePath));
   }
 
   /** Reads all backups, and takes back those that a crash has cut. */
@@ -93,7 +96,7 @@ export class Backups implements BackupCatalog {
     const backups = new Backups(options);
     const cut: BackupMetadata[] = [];
     for await (const { value } of options.records.all()) {
-      if (value.complete) backups.#backups.set(value.backupId, value);
+      if (value.complete) backups.#table.set(value);
       else cut.push(value);
     }
     for (const backup of cut) await backups.#takeBack(backup);
@@ -125,13 +128,15 @@ export class Backups implements BackupCatalog {
         setId: request.setId ?? "",
         content: BackupMetadata_Content.COLLECTION,
       });
-      try {
-        return await this.#make(backup, request, base, run);
-      } catch (error) {
-        const isUnusable = error instanceof CollectorError && error.reason === "BASE_UNUSABLE";
-        if (!isUnusable || request.baseBackupId !== "") throw error;
-        return await this.#make({ ...backup, baseBackupId: "" }, request, undefined, run);
-      }
+      return await this.#observed(async () => {
+        try {
+          return await this.#make(backup, request, base, run);
+        } catch (error) {
+          const isUnusable = error instanceof CollectorError && error.reason === "BASE_UNUSABLE";
+          if (!isUnusable || request.baseBackupId !== "") throw error;
+          return await this.#make({ ...backup, baseBackupId: "" }, request, undefined, run);
+        }
+      });
     });
   }
 
@@ -141,64 +146,39 @@ export class Backups implements BackupCatalog {
     write: (path: string, backupId: string) => Promise<Made>,
   ): Promise<BackupMetadata> {
     checkNotes(backup.metadata);
-    return this.#keep(backup, destination, write);
+    return this.#observed(() => this.#keep(backup, destination, write));
   }
 
   async adopt(backup: BackupMetadata): Promise<void> {
     const { backupId } = backup;
-    if (this.#backups.has(backupId) || this.#making.has(backupId)) {
+    if (this.#table.has(backupId) || this.#making.has(backupId)) {
       throw new CollectorError("BACKUP_EXISTS", "a backup of this id is known already");
     }
     await this.#save({ ...backup, complete: true });
   }
 
   get(backupId: string): BackupMetadata {
-    const found = this.#backups.get(backupId);
-    if (found !== undefined) return found;
-    if (backupId === "") throw invalidField("ARGUMENT_MISSING", "backup_id", "names no backup");
-    throw new CollectorError("BACKUP_NOT_FOUND", "there is no backup of this id", {
-      subject: { backup: backupId.slice(0, 256) },
-    });
+    return this.#table.get(backupId);
   }
 
   all(): readonly BackupMetadata[] {
-    // Ids begin with the time.
-    return [...this.#backups.values()].sort((a, b) => (a.backupId < b.backupId ? 1 : -1));
+    return this.#table.all();
   }
 
   list(request: BackupsQuery): Omit<ListBackupsResponse, "$typeName" | "status"> {
     return listBackups(this.all(), request);
   }
 
-  chainOf(backupId: string): readonly { readonly backup: BackupMetadata; readonly path: string }[] {
-    const chain: { readonly backup: BackupMetadata; readonly path: string }[] = [];
-    for (let id = backupId; chain.length === 0 || id !== ""; ) {
-      const backup = this.get(id);
-      chain.unshift({ backup, path: this.#options.folders.pathOf(backup.storagePath) });
-      id = backup.baseBackupId;
-    }
-    return chain;
+  chainOf(backupId: string): readonly ChainLink[] {
+    return this.#table.chainOf(backupId);
   }
 
   hold(backupId: string): Disposable {
-    const ids = this.chainOf(backupId).map(({ backup }) => backup.backupId);
-    for (const id of ids) this.#holds.set(id, (this.#holds.get(id) ?? 0) + 1);
-    let isHeld = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (!isHeld) return;
-        isHeld = false;
-        for (const id of ids) {
-          const left = (this.#holds.get(id) ?? 1) - 1;
-          if (left === 0) this.#holds.delete(id);
-          else this.#holds.set(id, left);
-        }
-      },
-    };
+    return this.#table.hold(backupId);
   }
 
   isHeld(backupId: string): boolean {
-    return this.#holds.has(backupId);
+    return this.#table.isHeld(backupId);
   }
 
   async restore(
@@ -254,25 +234,17 @@ export class Backups implements BackupCatalog {
 
   async delete(backupId: string): Promise<bigint> {
     const backup = this.get(backupId);
-    const dependent = this.all().find(({ baseBackupId }) => baseBackupId === backupId);
-    if (dependent !== undefined) {
-      throw new CollectorError(
-        "BACKUP_IN_USE",
-        `backup_id: backup ${dependent.backupId} is based on it: delete that first`,
-      );
-    }
-    if (this.#holds.has(backupId)) {
-      throw new CollectorError("BACKUP_IN_USE", "backup_id: it is being read; try again later");
-    }
+    this.#table.refuseUsed(backupId);
     // From here on it is not listed; if the file cannot go now, the next start removes it.
-    this.#backups.delete(backupId);
+    this.#table.delete(backupId);
     const gone = { ...backup, complete: false };
     try {
       await this.#options.records.write([{ kind: "put", id: backupId, value: gone }]);
     } catch (error) {
-      this.#backups.set(backupId, backup);
+      this.#table.set(backup);
       throw error;
     }
+    this.#options.observer?.removed();
     return await this.#takeBack(gone);
   }
 
@@ -281,6 +253,21 @@ export class Backups implements BackupCatalog {
     field: string,
   ): Promise<{ readonly root: string; readonly path: string }> {
     return this.#options.folders.locate(path, field);
+  }
+
+  async #observed(make: () => Promise<BackupMetadata>): Promise<BackupMetadata> {
+    const { observer } = this.#options;
+    const startMs = performance.now();
+    try {
+      const backup = await make();
+      observer?.ended("made", performance.now() - startMs, backup);
+      return backup;
+    } catch (error) {
+      const isGivenUp =
+        error instanceof CollectorError && ["CANCELLED", "SHUTTING_DOWN"].includes(error.reason);
+      observer?.ended(isGivenUp ? "cancelled" : "failed", performance.now() - startMs);
+      throw error;
+    }
   }
 
   async #make(
@@ -477,6 +464,6 @@ export class Backups implements BackupCatalog {
 
   async #save(backup: BackupMetadata): Promise<void> {
     await this.#options.records.write([{ kind: "put", id: backup.backupId, value: backup }]);
-    this.#backups.set(backup.backupId, backup);
+    this.#table.set(backup);
   }
 }

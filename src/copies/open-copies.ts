@@ -13,7 +13,7 @@ import type { StorageEngine } from "../storage/record-store.ts";
 import { loadArchiveKeys } from "./archive-keys.ts";
 import { Archiver } from "./archiver.ts";
 import { BackupFolders } from "./backup-folders.ts";
-import type { BackupCatalog } from "./backup-parts.ts";
+import type { BackupCatalog, BackupObserver } from "./backup-parts.ts";
 import { Backups } from "./backups.ts";
 import type { ArchiveInstaller } from "./copy-parts.ts";
 import { boundedArchiver, boundedInstaller, CopySlots } from "./copy-slots.ts";
@@ -44,6 +44,7 @@ export interface CopiesOptions {
   readonly serverVersion: string;
   readonly limits: Limits;
   readonly log: Log;
+  readonly observer?: BackupObserver | undefined;
 }
 
 /** What copies collections, and what is known of their copies. Disposing it stops what runs. */
@@ -119,6 +120,7 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     compression,
     clock,
     log,
+    observer: options.observer,
   });
   const sets = {
     backup: new ServerBackup({

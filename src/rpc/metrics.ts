@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
+import { BackupMetrics } from "./backup-metrics.ts";
 import type { Call } from "./call.ts";
 
 /** Upper bounds in seconds: a point read takes tens of microseconds, a full text search a second. */
@@ -59,6 +60,7 @@ export class Metrics {
   /** For the meters of other parts. */
   readonly registry: Registry = new Registry();
   readonly contentType: string = this.registry.contentType;
+  readonly backups: BackupMetrics = new BackupMetrics(this.registry);
   readonly #methods = new Map<string, Map<string, MethodMeters>>();
   readonly #others: MethodMeters = {};
   readonly #meters: CallMeter[] = [];

@@ -30,7 +30,7 @@ export interface BackupPoliciesOptions {
   /** Collection `policies` of namespace `system`. */
   readonly records: SystemRecords<BackupPolicy>;
   readonly backups: Pick<BackupCatalog, "all" | "chainOf" | "create" | "delete" | "isHeld">;
-  readonly catalog: Pick<CollectionCatalog, "discover">;
+  readonly catalog: Pick<CollectionCatalog, "definitionsIn">;
   readonly operations: OperationStore;
   readonly limits: Limits;
   readonly clock: Clock;

@@ -4,7 +4,7 @@ import {
   type BackupMetadata,
   BackupMetadata_Content,
 } from "../../gen/collector/collection_repo_pb.ts";
-import type { KeepRules, RetainedBackup } from "./retention.ts";
+import { BackupChains, type KeepRules, type RetainedBackup } from "./retention.ts";
 import { readRetention, retentionKey } from "./retention-period.ts";
 
 /** A backup as the rules see it, and what is known of it. */
@@ -13,6 +13,32 @@ export interface KnownBackup extends RetainedBackup {
   readonly backup: BackupMetadata | undefined;
   /** True if the rules of the policy that is asked about count it. */
   readonly isCounted: boolean;
+}
+
+/** A backup as the rules see it: whether it is counted, read at the moment, or was found missing. */
+export function knownBackup(
+  backup: BackupMetadata,
+  flags: { readonly isCounted: boolean; readonly isHeld: boolean; readonly isMissing: boolean },
+): KnownBackup {
+  const { backupId: id, baseBackupId: baseId, verifyError } = backup;
+  const { isCounted, isHeld, isMissing } = flags;
+  return {
+    id,
+    baseId,
+    of: subjectOf(backup),
+    momentUs: momentUsOf(backup),
+    isSound: verifyError === "" && !isMissing,
+    isHeld,
+    isCounted,
+    backup,
+  };
+}
+
+/** The moment of the newest valid backup of each collection, by its id. */
+export function newestMoments(backups: readonly BackupMetadata[]): ReadonlyMap<string, bigint> {
+  const flags = { isCounted: true, isHeld: false, isMissing: false };
+  const chains = new BackupChains(backups.map((backup) => knownBackup(backup, flags)));
+  return new Map(chains.newestValid().map(({ of, momentUs }) => [of, momentUs]));
 }
 
 /** What the backups of a registry are of: there is one on a server, and no collection has an empty id. */

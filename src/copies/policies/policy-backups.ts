@@ -4,7 +4,6 @@ import type { BackupPolicy } from "../../gen/collector/backups_pb.ts";
 import { Compression } from "../../gen/collector/collection_repo_pb.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
-import { systemNamespace } from "../../registry/names.ts";
 import { type BackupCatalog, chainMax } from "../backup-parts.ts";
 import type { CopyRun } from "../copy-parts.ts";
 import { fullEveryOf } from "./check-policy.ts";
@@ -13,7 +12,7 @@ import { hasOwnRetention, type KnownBackup, subjectOf } from "./known-backups.ts
 
 export interface PolicyBackupsOptions {
   readonly backups: Pick<BackupCatalog, "all" | "chainOf" | "create">;
-  readonly catalog: Pick<CollectionCatalog, "discover">;
+  readonly catalog: Pick<CollectionCatalog, "definitionsIn">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -145,19 +144,9 @@ export class PolicyBackups {
   }
 
   #reachOf({ namespace, collectionName }: BackupPolicy): readonly Reached[] {
-    const reached: Reached[] = [];
-    let pageToken = "";
-    do {
-      const query = { namespace, labelFilter: {}, pageSize: 1000, pageToken };
-      const page = this.#options.catalog.discover(query);
-      for (const collection of page.collections) {
-        if (collection.namespace === systemNamespace) continue;
-        if (collectionName !== "" && collection.name !== collectionName) continue;
-        reached.push(collection);
-      }
-      pageToken = page.nextPageToken;
-    } while (pageToken !== "");
-    return reached;
+    return this.#options.catalog
+      .definitionsIn(namespace)
+      .filter(({ name }) => collectionName === "" || name === collectionName);
   }
 }
 

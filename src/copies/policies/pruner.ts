@@ -7,14 +7,7 @@ import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
 import type { BackupCatalog } from "../backup-parts.ts";
 import { tellOf } from "./failure-text.ts";
-import {
-  isCountedBy,
-  isOver,
-  type KnownBackup,
-  momentUsOf,
-  rulesOf,
-  subjectOf,
-} from "./known-backups.ts";
+import { isCountedBy, isOver, type KnownBackup, knownBackup, rulesOf } from "./known-backups.ts";
 import { BackupChains, unwantedBy } from "./retention.ts";
 
 export interface PrunerOptions {
@@ -93,19 +86,13 @@ export class Pruner {
     const { backups } = this.#options;
     const missing = new Set<string>();
     for (let round = 0; round < roundsMax; round += 1) {
-      const known = backups.all().map((backup): KnownBackup => {
-        const { backupId: id, baseBackupId: baseId, verifyError } = backup;
-        return {
-          id,
-          baseId,
-          of: subjectOf(backup),
-          momentUs: momentUsOf(backup),
-          isSound: verifyError === "" && !missing.has(id),
-          isHeld: backups.isHeld(id),
+      const known = backups.all().map((backup) =>
+        knownBackup(backup, {
           isCounted: isCountedBackup(backup),
-          backup,
-        };
-      });
+          isHeld: backups.isHeld(backup.backupId),
+          isMissing: missing.has(backup.backupId),
+        }),
+      );
       const chains = new BackupChains([...known, ...planned]);
       const removable = chains.removable(unwantedOf(chains), isCounted);
       const affected = new Set(removable.map(({ of }) => of));

@@ -217,7 +217,7 @@ export class PoliciesFixture implements AsyncDisposable {
   async start(): Promise<void> {
     const { records, backups, operations, limits, clock } = this;
     const log = silentLog;
-    const catalog = { discover: this.#discover };
+    const catalog = { definitionsIn: this.#definitionsIn };
     const parts = { records, backups, operations, limits, clock, log, catalog };
     this.policies = await BackupPolicies.open(parts);
   }
@@ -247,15 +247,12 @@ export class PoliciesFixture implements AsyncDisposable {
     return this.backups.all().map(({ backupId }) => backupId);
   }
 
-  readonly #discover: CollectionCatalog["discover"] = ({ namespace }) => {
-    const collections = ["system/policies", ...this.collections].map((fullName) => {
+  readonly #definitionsIn: CollectionCatalog["definitionsIn"] = (namespace) => {
+    const collections = this.collections.map((fullName) => {
       const [of = "", name = ""] = fullName.split("/");
       return create(CollectionSchema, { namespace: of, name, collectionId: `id of ${fullName}` });
     });
-    return {
-      collections: collections.filter((one) => namespace === "" || one.namespace === namespace),
-      nextPageToken: "",
-    };
+    return collections.filter((one) => namespace === "" || one.namespace === namespace);
   };
 
   async [Symbol.asyncDispose](): Promise<void> {
