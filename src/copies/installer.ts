@@ -30,7 +30,13 @@ import {
   StoreMaker,
   type StoreMakerOptions,
 } from "./installer-store.ts";
-import { type ArchivedTypes, checkTypes, linkTypes, registerTypes } from "./schema-install.ts";
+import {
+  type ArchivedTypes,
+  areInForce,
+  checkTypes,
+  linkTypes,
+  registerTypes,
+} from "./schema-install.ts";
 
 export interface InstallerOptions extends Omit<StoreMakerOptions, "identities"> {
   readonly catalog: CollectionCatalog;
@@ -84,7 +90,9 @@ class Installer implements ArchiveInstaller {
         await settleIndexes(store, work.definition, run);
         if (request.withoutFiles === true) await store.files.replaceAll([], () => undefined);
         for (const archive of onto ? chain : chain.slice(1)) {
-          await this.#maker.apply(store, archive, work);
+          await this.#maker.apply(store, archive, work).catch((error: unknown) => {
+            throw onto ? withoutContent(error) : error;
+          });
         }
         await this.#maker.checkCounts(store, last, work);
         const { incarnation, revision } = last.manifest;
@@ -251,7 +259,7 @@ class Installer implements ArchiveInstaller {
     intake: StoreIntake,
     { manifest: { base } }: ChainLink,
     current: Collection | undefined,
-    { definition, run }: ChainWork,
+    { definition, types, run }: ChainWork,
   ): Promise<boolean> {
     const origin = current?.origin;
     if (base === undefined || current === undefined || origin === undefined) {
@@ -271,7 +279,10 @@ class Installer implements ArchiveInstaller {
       throw unusableBase("what is searched has changed since the copy was made");
     }
     await linkContents(intake, snapshot, run);
-    return deriveAnew || !isSameExpiry(expirySourceOf(definition), expirySourceOf(copy.definition));
+    // Of what is there, all was derived by the types in force.
+    const isSameType = areInForce(types, this.#placeOf(current));
+    const expiries = [definition, copy.definition].map(expirySourceOf);
+    return deriveAnew || !isSameType || !isSameExpiry(expiries[0], expiries[1]);
   }
 
   async #readChain(
@@ -333,7 +344,7 @@ class Installer implements ArchiveInstaller {
     }
   }
 
-  #placeOf({ namespace }: Place): { registry: Registry; namespace: string } {
+  #placeOf({ namespace }: Pick<Place, "namespace">): { registry: Registry; namespace: string } {
     return { registry: this.#options.registry, namespace };
   }
 
@@ -373,6 +384,13 @@ function definitionOf({ collection }: ChainLink, checked: CheckedDefinition): Co
     ...(textSearch === undefined ? {} : { textSearch }),
     ...(expiry === undefined ? {} : { expiry }),
   };
+}
+
+/** A file that the copy was said to have may be gone by now. */
+function withoutContent(error: unknown): unknown {
+  const cause = error instanceof Error ? error.cause : undefined;
+  const isMissing = cause instanceof CollectorError && cause.reason === "CONTENT_MISMATCH";
+  return isMissing ? unusableBase("files of the copy that is there are missing") : error;
 }
 
 function checkSameLayout(chain: readonly ChainLink[], { definition }: ChainWork): void {

@@ -95,6 +95,11 @@ export async function registerTypes(types: ArchivedTypes, place: SchemaPlace): P
   return registerAll(types, place, false);
 }
 
+/** Whether the types in force in a namespace are those of the archive, registered already. */
+export function areInForce({ files }: ArchivedTypes, place: SchemaPlace): boolean {
+  return files.every((file) => isSameVersion(place, file));
+}
+
 async function registerAll(
   { files }: ArchivedTypes,
   place: SchemaPlace,

@@ -4,9 +4,10 @@ import { invalidField } from "../../errors.ts";
 import type { DescribeCopyResponse } from "../../gen/collector/backups_pb.ts";
 import { type CopyState, CopyStateSchema } from "../../gen/collector/collection_repo_pb.ts";
 import type { NamespacedName } from "../../gen/collector/common_pb.ts";
+import { unusableBase } from "../archive-failures.ts";
 
 /** Contents that a copy tells of; what it has beyond them is sent again. */
-const contentsMax = 50_000;
+export const contentsMax = 50_000;
 
 /**
  * What a copy holds of its source, for whoever brings it up to date.
@@ -36,6 +37,25 @@ export async function describeCopy(
     sourceCollectionId: origin.collectionId,
     state: create(CopyStateSchema, state),
   };
+}
+
+/**
+ * Refuses changes that are not based on what a copy holds, before they are sent in vain. That nobody writes
+ * to it meanwhile is seen when they are applied.
+ *
+ * @throws {CollectorError} BASE_UNUSABLE
+ */
+export async function checkCopy(
+  catalog: Pick<CollectionCatalog, "find" | "store">,
+  { namespace, name }: Pick<NamespacedName, "namespace" | "name">,
+  base: { readonly incarnation: string; readonly revision: bigint },
+): Promise<void> {
+  const origin = catalog.find(namespace, name)?.origin;
+  if (origin?.incarnation !== base.incarnation || origin.revision !== base.revision) {
+    throw unusableBase("the collection of that name is no copy of that moment");
+  }
+  if ((await catalog.store(namespace, name).stats()).revision === base.revision) return;
+  throw unusableBase("the copy was written to since it was made");
 }
 
 async function contentsOf(

@@ -14,6 +14,7 @@ import type { Log } from "../../lib/log.ts";
 import type { OperationStore } from "../../operations/operation-store.ts";
 import type { CopyRun } from "../copy-parts.ts";
 import type { ArchiveChunk } from "./archive-chunks.ts";
+import { checkCopy } from "./copy-state.ts";
 import { IncomingArchive } from "./incoming-archive.ts";
 import { IncomingTransfer } from "./incoming-transfer.ts";
 import { type InstallArchiveParts, installArchive } from "./install-archive.ts";
@@ -33,7 +34,7 @@ export const pushKind = "push";
 const answersMax = 1000;
 
 export interface IncomingTransfersOptions extends InstallArchiveParts {
-  readonly catalog: Pick<CollectionCatalog, "find">;
+  readonly catalog: Pick<CollectionCatalog, "find" | "store">;
   readonly operations: OperationStore;
   readonly slots: TransferSlots;
   readonly limits: Pick<
@@ -152,8 +153,12 @@ export class IncomingTransfers implements AsyncDisposable {
   }
 
   async #open(id: string, request: PushRequest): Promise<IncomingTransfer> {
-    const { folder, limits, operations, log } = this.#options;
+    const { folder, limits, operations, log, catalog } = this.#options;
     const { sizeBytes, sha256, arrival } = request;
+    const { base, namespace, name } = arrival;
+    if (base !== undefined && namespace !== "" && name !== "") {
+      await checkCopy(catalog, { namespace, name }, base);
+    }
     const archive = await IncomingArchive.create({
       path: join(folder, randomUUID()),
       sizeBytes,
@@ -170,7 +175,6 @@ export class IncomingTransfers implements AsyncDisposable {
         return await this.#install(file, request, run);
       },
     });
-    const { namespace, name } = arrival;
     const subject = [namespace, name].filter((part) => part !== "").join("/");
     try {
       await operations.start({ kind: pushKind, namespace, subject }, async (run) =>

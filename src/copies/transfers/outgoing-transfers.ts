@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { formatVersion } from "../../archive/format.ts";
 import { CollectorError, invalidField } from "../../errors.ts";
-import type { PullCollectionRequest } from "../../gen/collector/collection_repo_pb.ts";
+import type { CopyState, PullCollectionRequest } from "../../gen/collector/collection_repo_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import type { ArchiveChunk } from "./archive-chunks.ts";
 import type { ArchiveStager } from "./archive-stager.ts";
+import { contentsMax } from "./copy-state.ts";
 import type { ArchiveFacts, OutgoingArchive } from "./outgoing-archive.ts";
 import { checkFormat, transferNotFound } from "./transfer-requests.ts";
 import type { TransferSlots } from "./transfer-slots.ts";
@@ -111,6 +112,7 @@ export class OutgoingTransfers implements AsyncDisposable {
     if (backupId === "" && (source === undefined || source.name === "")) {
       throw invalidField("ARGUMENT_MISSING", "source_collection", "names no collection");
     }
+    checkHave(have);
     if (this.#isClosed) throw shuttingDown();
     const slot = slots.take();
     try {
@@ -192,6 +194,19 @@ export class OutgoingTransfers implements AsyncDisposable {
     transfer.slot[Symbol.dispose]();
     await transfer.archive[Symbol.asyncDispose]();
   }
+}
+
+/** @throws {CollectorError} ARGUMENT_INVALID */
+function checkHave(have: CopyState | undefined): void {
+  if (have === undefined) return;
+  const { contentSha256 } = have;
+  if (contentSha256.length > contentsMax) {
+    const description = `has ${contentSha256.length} items; send at most ${contentsMax}`;
+    throw invalidField("ARGUMENT_INVALID", "have.content_sha256", description);
+  }
+  if (contentSha256.every(({ length }) => length === 32)) return;
+  const description = "has an item that is no SHA-256: those have 32 bytes";
+  throw invalidField("ARGUMENT_INVALID", "have.content_sha256", description);
 }
 
 function shuttingDown(): CollectorError {
