@@ -4,7 +4,6 @@ import { getBenchmark } from "./get.bench.ts";
 import { type Benchmark, runBenchmark } from "./harness.ts";
 import { latencyBenchmark } from "./latency.bench.ts";
 import { loopBenchmark } from "./loop.bench.ts";
-import { outboundBenchmark } from "./outbound.bench.ts";
 import { scaleBenchmark } from "./scale.bench.ts";
 import { searchBenchmark } from "./search.bench.ts";
 import { startBenchmark } from "./start.bench.ts";
@@ -20,7 +19,6 @@ export const benchmarks: readonly Benchmark[] = [
   searchBenchmark,
   vectorsBenchmark,
   watchBenchmark,
-  outboundBenchmark,
   scaleBenchmark,
   copiesBenchmark,
 ];

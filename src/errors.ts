@@ -91,6 +91,7 @@ export type ErrorReason =
   | "STORAGE_CORRUPT"
   | "ARCHIVE_DAMAGED"
   | "CONTENT_MISMATCH"
+  | "ANSWER_INVALID"
   | "INTERNAL";
 
 /** One field of a request that is at fault. */

@@ -34,17 +34,20 @@ import { ServerReflection } from "./gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionV1alpha } from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { systemClock } from "./lib/clock.ts";
 import { defaultLimits, type Limits } from "./lib/limits.ts";
+import { Endpoints } from "./mesh/endpoints.ts";
 import { LocalExecutors } from "./mesh/executor.ts";
 import { Links } from "./mesh/links/links.ts";
 import { localOffers } from "./mesh/links/local-offers.ts";
+import { LocalRouter } from "./mesh/router.ts";
 import { AttachedWorkers } from "./mesh/workers/attached-workers.ts";
 import { OperationStore } from "./operations/operation-store.ts";
 import { Registry } from "./registry/registry.ts";
-import { chainOf } from "./rpc/chain.ts";
+import { type ChainOptions, chainOf, runTimeChain } from "./rpc/chain.ts";
 import { createGrpcHandler } from "./rpc/grpc/grpc-handler.ts";
 import { HealthState, healthHandlers } from "./rpc/health.ts";
 import { filePages } from "./rpc/http/file-pages.ts";
 import { openPort, type Port } from "./rpc/http/port.ts";
+import { readTls } from "./rpc/http/read-tls.ts";
 import { ReceiveBudget } from "./rpc/http/receive-budget.ts";
 import type { AccessControl } from "./rpc/interceptors/access.ts";
 import { linkCallHost } from "./rpc/links/link-call-host.ts";
@@ -53,6 +56,9 @@ import { Metrics } from "./rpc/metrics.ts";
 import { PeerDialer } from "./rpc/outbound/dialer.ts";
 import { reflectionHandlers, reflectionV1alphaHandlers } from "./rpc/reflection.ts";
 import { RouteTable } from "./rpc/route-table.ts";
+import { Forwarder } from "./rpc/runtime/forwarder.ts";
+import { RegisteredMethods } from "./rpc/runtime/registered-methods.ts";
+import { createServe, type Serve } from "./rpc/runtime/serve-handlers.ts";
 import { backupService } from "./rpc/services/backup-service.ts";
 import { collectionAdmin } from "./rpc/services/collection-admin.ts";
 import { collectionRepo } from "./rpc/services/collection-repo.ts";
@@ -91,6 +97,13 @@ export interface Collector extends AsyncDisposable {
   readonly startedInMs: number;
   /** Calls a unary method of this collector without a socket, through the same interceptors. */
   readonly call: LocalCaller;
+  /**
+   * Runs a service by functions of this process. Its file is registered if it is not yet; from then on
+   * every client of the collector can call it.
+   *
+   * @throws {CollectorError} what registering a file and a service throw
+   */
+  readonly serve: Serve;
   /**
    * Takes no more calls, lets those in flight go on for `drainMs` of the limits, and closes. All that
    * was acknowledged is on disk. Closing twice is closing once.
@@ -168,7 +181,15 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   );
   const engine = parts.use(await SqliteEngine.open({ dataFolder: folder.path, limits, log }));
 
-  const later: { catalog?: CollectionCatalog; links?: Links; workers?: AttachedWorkers } = {};
+  const later: {
+    catalog?: CollectionCatalog;
+    endpoints?: Endpoints;
+    links?: Links;
+    workers?: AttachedWorkers;
+  } = {};
+  const dialer = parts.use(
+    new PeerDialer({ peers: config.peers, allowsLoopback: isLoopback(config.host), limits }),
+  );
   const registry = await Registry.open({
     protos: await openSystemRecords(engine, RegisteredProtoSchema, "protos", limits),
     services: await openSystemRecords(engine, RegisteredServiceSchema, "services", limits),
@@ -177,7 +198,9 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     defaultNamespace,
     limits,
     nowMs: Date.now,
+    checkEndpoint: (address, field) => dialer.check(address, field),
     onChange: (namespace) => {
+      later.endpoints?.follow(namespace);
       later.catalog?.followTypes(namespace).catch((error: unknown) => {
         log.error({ err: error, namespace }, "collections could not follow their types");
       });
@@ -198,9 +221,6 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       toStatus,
       log,
     }),
-  );
-  const dialer = parts.use(
-    new PeerDialer({ peers: config.peers, allowsLoopback: isLoopback(config.host), limits }),
   );
   const listening: { port?: Port } = {};
   const watches = new Watches(limits, log);
@@ -256,6 +276,10 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
 
   const newRequestId = requestIds();
   const executors = new LocalExecutors();
+  const { collectorId } = folder;
+  later.endpoints = parts.use(
+    new Endpoints({ dialer, executors, registry, collectorId, limits, log }),
+  );
   const links = parts.use(
     await Links.open({
       records: await openSystemRecords(engine, ConnectionSchema, "connections", limits),
@@ -275,16 +299,24 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   later.links = links;
   parts.use(executors.subscribe(() => links.offersChanged()));
 
-  const routes: RouteTable = new RouteTable(
-    chainOf({
-      types: registry,
-      defaultNamespace,
-      log,
-      record: metrics.record,
-      tracing: config.tracing,
-      access,
+  const chain: ChainOptions = {
+    types: registry,
+    defaultNamespace,
+    log,
+    record: metrics.record,
+    tracing: config.tracing,
+    access,
+  };
+  const registered = new RegisteredMethods({
+    types: registry,
+    defaultNamespace,
+    interceptors: runTimeChain(chain),
+    forwarder: new Forwarder({
+      router: new LocalRouter(executors),
+      hidesCredentials: access !== undefined,
     }),
-  );
+  });
+  const routes: RouteTable = new RouteTable(chainOf(chain), registered);
   const health = new HealthState({ services: () => servedServices.map((s) => s.typeName) });
   const workers = parts.use(
     new AttachedWorkers({
@@ -390,6 +422,14 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     version,
     startedInMs,
     call: createLocalCaller(routes, newRequestId),
+    serve: createServe({
+      registry,
+      executors,
+      defaultNamespace,
+      collectorId: folder.collectorId,
+      newRequestId,
+      log,
+    }),
     close,
     [Symbol.asyncDispose]: close,
   };
@@ -426,26 +466,6 @@ function addressToDial(config: Config, address: string | undefined): string {
 function isLoopback(host: string): boolean {
   if (host === "localhost") return true;
   return isIP(host) === 4 ? host.startsWith("127.") : host === "::1";
-}
-
-/** @throws {CollectorError} ARGUMENT_INVALID if a file cannot be read */
-async function readTls({
-  tlsCert,
-  tlsKey,
-}: Config): Promise<{ cert: string; key: string } | undefined> {
-  if (tlsCert === undefined || tlsKey === undefined) return undefined;
-  return { cert: await readPem("tlsCert", tlsCert), key: await readPem("tlsKey", tlsKey) };
-}
-
-async function readPem(option: string, path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new CollectorError("ARGUMENT_INVALID", `${option}: cannot read ${path}: ${reason}`, {
-      cause,
-    });
-  }
 }
 
 /** Ids that are short, and of this process alone in its logs. */

@@ -99,6 +99,7 @@ const retryableByReason: Readonly<Record<ClientErrorReason, boolean>> = {
   STORAGE_CORRUPT: false,
   ARCHIVE_DAMAGED: false,
   CONTENT_MISMATCH: true,
+  ANSWER_INVALID: false,
   INTERNAL: false,
   CONNECTION_FAILED: true,
   UNRECOGNIZED: false,

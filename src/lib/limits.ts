@@ -49,6 +49,10 @@ export interface Limits {
   readonly fieldsPerNamespaceMax: number;
   readonly descriptorNestingMax: number;
   readonly jsonDepthMax: number;
+  /** gRPC servers that may run one service. */
+  readonly endpointsPerServiceMax: number;
+  /** How often an endpoint that is in use is asked whether it is healthy. */
+  readonly endpointCheckMs: number;
   /** Largest attached file. */
   readonly fileBytesMax: number;
   /** Largest chunk of an upload. */
@@ -163,6 +167,8 @@ export const defaultLimits: Limits = {
   fieldsPerNamespaceMax: 20_000,
   descriptorNestingMax: 32,
   jsonDepthMax: 64,
+  endpointsPerServiceMax: 64,
+  endpointCheckMs: 5000,
   fileBytesMax: 1024 * 1024 * 1024,
   fileChunkBytesMax: 1024 * 1024,
   filesPerNamespaceBytesMax: 10 * 1024 * 1024 * 1024,

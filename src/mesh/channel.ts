@@ -88,6 +88,8 @@ export interface Dialer {
    * @throws {CollectorError} PEER_DENIED, with one text whatever is wrong
    */
   dial(endpoint: string, field: string): Channel;
+  /** Whether it would be worth to try, and nothing more. @throws {CollectorError} as {@link dial} */
+  check(endpoint: string, field: string): void;
 }
 
 export interface CallFailureOptions extends ErrorOptions {

@@ -19,6 +19,7 @@ import { fileRecordId, serviceRecordId } from "./record-ids.ts";
 import { indexFile, messageNames } from "./schema/file-index.ts";
 import { builtInVersion, type LinkedFile } from "./schema/linked-file.ts";
 import { canonicalBytes, canonicalCopy } from "./schema/normalize.ts";
+import type { Hosting } from "./service-hosting.ts";
 
 /** Latest moment that a record can tell, in milliseconds since 1970: the end of the year 9999. */
 const momentMsMax = Date.UTC(10_000, 0) - 1;
@@ -80,6 +81,7 @@ export interface ServiceContent {
   readonly fileVersion: bigint;
   readonly builtIn: boolean;
   readonly metadata: Metadata | undefined;
+  readonly hosting: Hosting;
 }
 
 export function toRegisteredService(content: ServiceContent): RegisteredService {
@@ -94,6 +96,8 @@ export function toRegisteredService(content: ServiceContent): RegisteredService 
     fileName: content.fileName,
     version: content.fileVersion,
     builtIn: content.builtIn,
+    endpoints: [...content.hosting.endpoints],
+    idempotentMethods: [...content.hosting.idempotentMethods],
   });
 }
 

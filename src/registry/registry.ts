@@ -9,7 +9,7 @@ import { closureOf } from "./closure.ts";
 import type { IncomingFile } from "./intake.ts";
 import { loadStates, valuesOf } from "./load-state.ts";
 import type { NamespaceMoment } from "./moment.ts";
-import { checkNamespaceName, quote, refuseEmpty, systemNamespace } from "./names.ts";
+import { checkNamespaceName, refuseEmpty, systemNamespace } from "./names.ts";
 import {
   emptyState,
   NamespaceDraft,
@@ -46,6 +46,7 @@ import {
   type RestorationOptions,
   storeHistories,
 } from "./restoration.ts";
+import { settleHosting } from "./service-hosting.ts";
 import {
   chooseService,
   listServices,
@@ -58,7 +59,7 @@ import {
 } from "./services.ts";
 import { NamespaceSnapshot } from "./snapshot.ts";
 import type { TypeSource } from "./type-snapshot.ts";
-import { planFileRemoval, planTypeRemoval } from "./unregistration.ts";
+import { findRegistered, planFileRemoval, planTypeRemoval } from "./unregistration.ts";
 
 /**
  * The types and services of every namespace. All of it is in memory; what is written is on disk
@@ -152,7 +153,7 @@ export class Registry implements TypeSource {
    * registered already is a success.
    *
    * @throws {CollectorError} as {@link registerFile}; SERVICE_NOT_FOUND, TYPE_AMBIGUOUS,
-   * ARGUMENT_INVALID if the descriptors that were sent do not agree
+   * ARGUMENT_INVALID if the descriptors that were sent do not agree; what {@link settleHosting} throws
    */
   registerService(request: RegisterServiceRequest): Promise<RegisterServiceResult> {
     return this.#queue.run(async () => {
@@ -162,9 +163,10 @@ export class Registry implements TypeSource {
       const plan = await this.#plan(namespace, incoming);
       const fileName = request.fileName || (file?.name ?? "");
       const entry = chooseService(plan.draft, this.#builtIns, { ...request, fileName });
-      const registered = serviceState(namespace, entry, this.#options.nowMs(), {
-        current: plan.draft.services.get(entry.fullName),
-      });
+      const current = plan.draft.services.get(entry.fullName);
+      const hosting = settleHosting(request.hosting, entry, current?.record, this.#options);
+      const nowMs = this.#options.nowMs();
+      const registered = serviceState(namespace, entry, nowMs, { current, hosting });
       if (!validateOnly) {
         await this.#carryOut(plan);
         if (!entry.builtIn) await this.#putServices(namespace, [[entry.fullName, registered]]);
@@ -178,6 +180,11 @@ export class Registry implements TypeSource {
     refuseEmpty(name, "service_name", "service");
     const snapshot = this.snapshot(namespace);
     return lookUpService(snapshot, this.#stateOf(namespace), snapshot.service(name));
+  }
+
+  /** The services that were registered in a namespace, by full name: none that is built in. */
+  registeredServices(namespace: string): ReadonlyMap<string, ServiceState> {
+    return this.#stateOf(namespace).services;
   }
 
   /** Services by namespace and name. An empty namespace means all there are. */
@@ -284,17 +291,12 @@ export class Registry implements TypeSource {
   unregisterService(namespace: string, name: string, validateOnly: boolean): Promise<void> {
     return this.#queue.run(async () => {
       this.#checkWritable(namespace);
-      refuseEmpty(name, "name", "service");
-      const { typeName } = this.snapshot(namespace).service(name);
-      const registered = this.#stateOf(namespace).services.get(typeName);
-      if (registered === undefined) {
-        const problem = `${quote(typeName)} is built in; switch it off by disabled_services of the namespace`;
-        throw invalidField("ARGUMENT_INVALID", "name", problem);
-      }
+      const state = this.#stateOf(namespace);
+      const { serviceName, id } = findRegistered(this.snapshot(namespace), state, name);
       if (validateOnly) return;
-      await this.#options.services.write([{ kind: "delete", id: registered.id }]);
+      await this.#options.services.write([{ kind: "delete", id }]);
       const draft = this.#draft(namespace);
-      draft.removeService(typeName);
+      draft.removeService(serviceName);
       this.#commit(draft);
     });
   }
@@ -306,8 +308,7 @@ export class Registry implements TypeSource {
   /** Namespaces by name. */
   listNamespaces(page: PageRequest): NamespacesPage {
     const names = this.#namespaces.names();
-    const keyOf = (name: string) => name;
-    const found = pageOf(names, keyOf, page, ["ListNamespaces"], this.#options.limits);
+    const found = pageOf(names, (name) => name, page, ["ListNamespaces"], this.#options.limits);
     return {
       namespaces: found.items.map((name) => this.#namespaces.get(name)),
       nextPageToken: found.nextPageToken,

@@ -6,6 +6,7 @@ import type { RegisteredProto, RegisteredService } from "../gen/collector/regist
 import type { Limits } from "../lib/limits.ts";
 import type { FileOutcome } from "./intake.ts";
 import type { SchemaLimits } from "./schema/measure.ts";
+import type { HostingChecks, HostingRequest } from "./service-hosting.ts";
 import type { ServiceChoice } from "./services.ts";
 import type { TypeUsage } from "./type-usage.ts";
 
@@ -17,7 +18,10 @@ export interface RegistryOptions {
   /** The services that this server serves: registered in every namespace unless switched off. */
   readonly builtInServices: readonly DescService[];
   readonly defaultNamespace: string;
-  readonly limits: SchemaLimits & Pick<Limits, "pageSizeDefault" | "pageSizeMax">;
+  readonly limits: SchemaLimits &
+    Pick<Limits, "pageSizeDefault" | "pageSizeMax"> &
+    HostingChecks["limits"];
+  readonly checkEndpoint: HostingChecks["checkEndpoint"];
   /** Milliseconds since 1970. */
   readonly nowMs: () => number;
   readonly usage: TypeUsage;
@@ -49,6 +53,8 @@ export interface RegisterServiceRequest extends ServiceChoice {
   readonly namespace: string;
   /** Registered first, if it is sent. */
   readonly file: FileDescriptorProto | undefined;
+  /** Who runs it; without it, as before. */
+  readonly hosting?: HostingRequest | undefined;
   readonly validateOnly: boolean;
 }
 

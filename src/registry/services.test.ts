@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { clone, create } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema, MethodDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { CollectorError } from "../errors.ts";
+import { type ServiceEndpoint, ServiceEndpointSchema } from "../gen/collector/service_hosts_pb.ts";
+import { type HostingRequest, isIdempotent } from "./service-hosting.ts";
 import { openRegistry } from "./testing/open-registry.ts";
 import { common, register, registerService, shop } from "./testing/shop.ts";
 
@@ -128,5 +131,104 @@ describe("services", () => {
     assert.ok(seen.includes("default/shop.Shop"));
     assert.ok(seen.includes("system/collector.CollectionService"));
     assert.ok(!seen.includes("system/shop.Shop"));
+  });
+});
+
+describe("who runs a service", () => {
+  const endpoint = (address: string, labels: Record<string, string> = {}): ServiceEndpoint =>
+    create(ServiceEndpointSchema, { address, labels });
+  const asBefore: HostingRequest = { endpoints: [], clearEndpoints: false, idempotentMethods: [] };
+  const request = {
+    namespace: "default",
+    serviceName: "shop.Shop",
+    fileName: "",
+    file: undefined,
+    serviceDescriptor: undefined,
+    validateOnly: false,
+  };
+  const kept = (registry: Awaited<ReturnType<typeof openRegistry>>["registry"]): unknown => {
+    const { endpoints, idempotentMethods } = registry.lookupService("default", "shop.Shop");
+    return [endpoints.map(({ address, labels }) => [address, { ...labels }]), idempotentMethods];
+  };
+
+  it("is kept until it is replaced or cleared, and after a restart", async () => {
+    const { registry, reopen } = await openRegistry();
+    await register(registry, shop, [common]);
+    const host = (hosting: Partial<HostingRequest>) =>
+      registry.registerService({ ...request, hosting: { ...asBefore, ...hosting } });
+    await host({ endpoints: [endpoint("a:1", { zone: "x" })], idempotentMethods: ["Quote"] });
+    const first = [[["a:1", { zone: "x" }]], ["Quote"]];
+    assert.deepEqual(kept(registry), first);
+    await host({});
+    await registerService(registry, "Shop");
+    assert.deepEqual(kept(registry), first);
+    assert.deepEqual(kept(await reopen()), first);
+    await host({ endpoints: [endpoint("b:1"), endpoint("c:1")] });
+    assert.deepEqual(kept(registry), [
+      [
+        ["b:1", {}],
+        ["c:1", {}],
+      ],
+      ["Quote"],
+    ]);
+    await host({ clearEndpoints: true });
+    assert.deepEqual(kept(await reopen()), [[], ["Quote"]]);
+    const method = registry.snapshot("default").method("shop.Shop", "Quote");
+    const registered = registry.registeredServices("default");
+    assert.deepEqual([...registered.keys()], ["shop.Shop"]);
+    assert.ok(method !== undefined && !isIdempotent(method, undefined));
+    assert.ok(isIdempotent(method, registered.get("shop.Shop")?.record));
+  });
+
+  it("is kept when the file has a new version", async () => {
+    const { registry } = await openRegistry();
+    await register(registry, shop, [common]);
+    const hosting = { ...asBefore, endpoints: [endpoint("a:1")], idempotentMethods: ["Quote"] };
+    await registry.registerService({ ...request, hosting });
+    const changed = clone(FileDescriptorProtoSchema, shop);
+    const quote = changed.service[0]?.method[0];
+    assert.ok(quote);
+    changed.service[0]?.method.push({ ...quote, name: "Buy" });
+    await register(registry, changed);
+    assert.equal(registry.lookupService("default", "shop.Shop").version, 2n);
+    assert.deepEqual(kept(registry), [[["a:1", {}]], ["Quote"]]);
+  });
+
+  it("is refused when it is malformed, and then nothing is registered", async () => {
+    const { registry, services } = await openRegistry({
+      checkEndpoint: (address, field) => {
+        if (address !== "evil:1") return;
+        throw new CollectorError("PEER_DENIED", `${field}: may not be dialled`);
+      },
+    });
+    await register(registry, shop, [common]);
+    const refusals: readonly [Partial<HostingRequest>, string, RegExp][] = [
+      [{ endpoints: [endpoint("")] }, "ARGUMENT_MISSING", /^endpoints\[0\]\.address/],
+      [{ endpoints: [endpoint("a:1"), endpoint("a:1")] }, "ARGUMENT_INVALID", /\[1\].*twice/],
+      [{ endpoints: [endpoint("evil:1")] }, "PEER_DENIED", /^endpoints\[0\]\.address/],
+      [
+        { endpoints: Array.from({ length: 65 }, (_, i) => endpoint(`a:${i + 1}`)) },
+        "ARGUMENT_INVALID",
+        /are 65, the limit is 64/,
+      ],
+      [{ endpoints: [endpoint("a:1", { "": "x" })] }, "LABEL_INVALID", /^endpoints\[0\]\.labels/],
+      [{ endpoints: [endpoint("a:1")], clearEndpoints: true }, "ARGUMENT_INVALID", /clear_end/],
+      [{ idempotentMethods: ["Quot"] }, "ARGUMENT_INVALID", /methods\[0\].*did you mean Quote/],
+    ];
+    for (const [hosting, reason, message] of refusals) {
+      await assert.rejects(
+        registry.registerService({ ...request, hosting: { ...asBefore, ...hosting } }),
+        { reason, message },
+      );
+    }
+    await assert.rejects(
+      registry.registerService({
+        ...request,
+        serviceName: "collector.CollectionService",
+        hosting: { ...asBefore, endpoints: [endpoint("a:1")] },
+      }),
+      { reason: "ARGUMENT_INVALID", message: /endpoints: .* is built in/ },
+    );
+    assert.deepEqual(services.ids, []);
   });
 });

@@ -10,6 +10,7 @@ import type { NamespaceDraft, NamespaceState, ServiceState } from "./namespace-s
 import { byKey, type PageLimits, pageOf } from "./queries.ts";
 import { toRegisteredService, writtenAt } from "./records.ts";
 import { builtInVersion, type LinkedFile } from "./schema/linked-file.ts";
+import { type Hosting, hostingOf, idempotentMethods } from "./service-hosting.ts";
 import type { NamespaceSnapshot } from "./snapshot.ts";
 
 /** The service that a registration is about. What is not known is left empty. */
@@ -156,7 +157,7 @@ export function serviceState(
   namespace: string,
   chosen: ChosenService,
   nowMs: number,
-  { current }: { readonly current: ServiceState | undefined },
+  { current, hosting }: { readonly current: ServiceState | undefined; readonly hosting?: Hosting },
 ): ServiceState {
   const metadata = writtenAt(nowMs, nowMs);
   const createdAt = current?.record.metadata?.createdAt;
@@ -169,6 +170,7 @@ export function serviceState(
     fileVersion: chosen.file.version,
     builtIn: chosen.builtIn,
     metadata,
+    hosting: hosting ?? hostingOf(current?.record, chosen.descriptor),
   });
   return { id: record.id, fileName: chosen.file.name, record };
 }
@@ -199,6 +201,7 @@ export function lookUpService(
 ): RegisteredService {
   const registered = state.services.get(service.typeName);
   const fileName = service.file.proto.name;
+  const { endpoints, idempotentMethods: named } = hostingOf(registered?.record, service.proto);
   return toRegisteredService({
     namespace: snapshot.namespace,
     name: service.typeName,
@@ -207,6 +210,7 @@ export function lookUpService(
     fileVersion: state.files.get(fileName)?.linked.version ?? builtInVersion,
     builtIn: registered === undefined,
     metadata: registered?.record.metadata,
+    hosting: { endpoints, idempotentMethods: idempotentMethods(service.proto, named) },
   });
 }
 

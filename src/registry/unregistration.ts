@@ -5,6 +5,7 @@ import {
   FileDescriptorProtoSchema,
 } from "@bufbuild/protobuf/wkt";
 import { CollectorError, invalidField } from "../errors.ts";
+import type { RegisteredService } from "../gen/collector/registry_pb.ts";
 import { didYouMean } from "../lib/suggest.ts";
 import type { BuiltIns } from "./built-ins.ts";
 import type { IncomingFile } from "./intake.ts";
@@ -60,6 +61,24 @@ export function planFileRemoval(
   const draft = new NamespaceDraft(state, builtIns);
   draft.remove(name);
   return { recordIds: file.versions.map(({ id }) => id), types: [...types], draft };
+}
+
+/**
+ * A service that can be unregistered.
+ *
+ * @throws {CollectorError} ARGUMENT_MISSING, SERVICE_NOT_FOUND, TYPE_AMBIGUOUS, ARGUMENT_INVALID
+ */
+export function findRegistered(
+  snapshot: NamespaceSnapshot,
+  state: NamespaceState,
+  name: string,
+): RegisteredService {
+  refuseEmpty(name, "name", "service");
+  const { typeName } = snapshot.service(name);
+  const registered = state.services.get(typeName);
+  if (registered !== undefined) return registered.record;
+  const problem = `${quote(typeName)} is built in; switch it off by disabled_services of the namespace`;
+  throw invalidField("ARGUMENT_INVALID", "name", problem);
 }
 
 /**

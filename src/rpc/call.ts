@@ -9,6 +9,7 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
+import type { MetadataEntries } from "../mesh/channel.ts";
 import type { Via } from "../mesh/links/link-calls.ts";
 
 /** The metadata that came with a call. Names are lower case. */
@@ -24,6 +25,8 @@ export interface RequestMetadata {
 /** The metadata that goes out with an answer. A `-bin` name takes bytes. */
 export interface ResponseMetadata {
   set(name: string, value: string | Uint8Array): void;
+  /** Adds entries of another server's answer, as they are on the wire; the protocol's are left out. */
+  pass(entries: MetadataEntries): void;
 }
 
 /**
@@ -56,6 +59,10 @@ export interface Call {
   /** May be set until the first message is answered. */
   readonly responseHeaders: ResponseMetadata;
   readonly responseTrailers: ResponseMetadata;
+  /** Id of what runs the call, if that is no handler of this server's own. */
+  executorId?: string;
+  /** Sends the headers of the answer before its first message, where the transport can. */
+  flushHeaders?(): void;
 }
 
 /** One message, or a stream of them, according to the method's kind. */
@@ -67,26 +74,47 @@ export type Invocation = (input: Payload, call: Call) => Promise<Payload>;
 /** Wraps an invocation; composed once, when the server starts. */
 export type Interceptor = (next: Invocation) => Invocation;
 
-/**
- * Serves a method that this server has no types for: messages pass as the bytes they came in, one
- * item each, already decompressed. The answer's items are written as they are pulled.
- */
-export type RawInvocation = (
-  input: AsyncIterable<Uint8Array>,
-  call: Call,
-) => AsyncIterable<Uint8Array>;
-
 /** A method that is served here. */
 export interface BoundMethod {
   readonly desc: DescMethod;
   readonly invoke: Invocation;
+  /** Whether the namespace of a call is said by its header alone, whatever fields its request has. */
+  readonly isRunTime?: boolean;
+}
+
+/** A message as the bytes that it came in, which are passed on as they are. */
+export type RawMessage = Message & { readonly bytes: Uint8Array };
+
+/** A method whose messages, both ways, are {@link RawMessage}s. */
+export interface RawMethod {
+  readonly kind: DescMethod["methodKind"];
+  readonly invoke: Invocation;
+}
+
+/** The methods of services that are registered at run time. */
+export interface RunTimeMethods {
+  /**
+   * @param namespace what the call's header names, if it names one
+   * @throws {CollectorError} METHOD_NOT_REGISTERED, NAME_INVALID
+   */
+  raw(
+    serviceName: string,
+    methodName: string,
+    namespace: string | undefined,
+  ): RawMethod | undefined;
+  /** The same method with messages of its registered types, for what has to convert them. */
+  typed(
+    serviceName: string,
+    methodName: string,
+    namespace: string | undefined,
+  ): BoundMethod | undefined;
 }
 
 /** What the transports ask when a call comes in. Cheap: asked for every call. */
 export interface Routes {
   find(serviceName: string, methodName: string): BoundMethod | undefined;
-  /** Asked for gRPC calls that `find` does not know; undefined answers UNIMPLEMENTED. */
-  findRaw(serviceName: string, methodName: string): RawInvocation | undefined;
+  /** Asked for calls that `find` does not know; undefined if there is nothing of the kind. */
+  readonly runTime: RunTimeMethods | undefined;
   /** Every method served here, for transports that mount them one by one. */
   list(): Iterable<BoundMethod>;
 }

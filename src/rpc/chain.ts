@@ -2,10 +2,10 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { TypeSource } from "../registry/type-snapshot.ts";
 import type { Interceptor } from "./call.ts";
 import { type AccessControl, authenticate, authorize } from "./interceptors/access.ts";
-import { resolveNamespace } from "./interceptors/namespace.ts";
+import { resolveHeaderNamespace, resolveNamespace } from "./interceptors/namespace.ts";
 import { type CallLog, type CallRecorder, observeCalls } from "./interceptors/observe.ts";
 import { traceCalls } from "./interceptors/trace.ts";
-import { validateMethod } from "./interceptors/validate.ts";
+import { validateCalled, validateMethod } from "./interceptors/validate.ts";
 
 export interface ChainOptions {
   readonly types: TypeSource;
@@ -42,4 +42,15 @@ export function chainOf(options: ChainOptions): (method: DescMethod) => readonly
     if (access !== undefined) chain.push(authorize(access));
     return chain;
   };
+}
+
+/** The interceptors of the methods that are registered at run time, in the same order. */
+export function runTimeChain(options: ChainOptions): readonly Interceptor[] {
+  const { types, defaultNamespace, access } = options;
+  const chain: Interceptor[] = [observeCalls(options.log, options.record)];
+  if (options.tracing) chain.push(traceCalls());
+  if (access !== undefined) chain.push(authenticate(access));
+  chain.push(resolveHeaderNamespace(defaultNamespace), validateCalled(types));
+  if (access !== undefined) chain.push(authorize(access));
+  return chain;
 }

@@ -41,6 +41,13 @@ export class JsonCodec {
     return readJson(desc, tree, { namespace, types: this.#types.snapshot(namespace).types });
   }
 
+  /** Reads a request of a method whose namespace is said by its header alone, else is the default. */
+  readRunTime(desc: DescMessage, text: string, headerNamespace: string | undefined): Message {
+    const namespace = headerNamespace ?? this.#defaultNamespace;
+    const tree = parseJson(text, this.#depthMax);
+    return readJson(desc, tree, { namespace, types: this.#types.snapshot(namespace).types });
+  }
+
   /** The JSON of an answer, with the types of `namespace`. */
   write(desc: DescMessage, message: Message, namespace: string): string {
     const types = this.#types.snapshot(namespace).types;

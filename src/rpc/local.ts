@@ -93,4 +93,4 @@ class LocalMetadata implements RequestMetadata {
 }
 
 /** What a handler sets on an answer that stays in the process has no reader. */
-const discarded: ResponseMetadata = { set: () => undefined };
+const discarded: ResponseMetadata = { set: () => undefined, pass: () => undefined };

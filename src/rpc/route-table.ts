@@ -12,13 +12,10 @@ import type {
   Interceptor,
   Invocation,
   Payload,
-  RawInvocation,
   Routes,
+  RunTimeMethods,
   ServiceHandlers,
 } from "./call.ts";
-
-/** Finds what serves a method that this server has no types for. */
-export type RawFinder = (serviceName: string, methodName: string) => RawInvocation | undefined;
 
 type AnyHandler = (input: Payload, call: Call) => Promise<object> | AsyncIterable<object>;
 
@@ -26,45 +23,55 @@ type AnyHandler = (input: Payload, call: Call) => Promise<object> | AsyncIterabl
 export class RouteTable implements Routes {
   readonly #methods = new Map<string, Map<string, BoundMethod>>();
   readonly #interceptors: (method: DescMethod) => readonly Interceptor[];
-  readonly #findRaw: RawFinder;
+  readonly runTime: RunTimeMethods | undefined;
 
   /**
    * @param interceptors the chain of a method, outermost first; asked once, when the method is added
+   * @param runTime the methods that are not known yet
    */
   constructor(
     interceptors: (method: DescMethod) => readonly Interceptor[],
-    findRaw: RawFinder = () => undefined,
+    runTime?: RunTimeMethods,
   ) {
     this.#interceptors = interceptors;
-    this.#findRaw = findRaw;
+    this.runTime = runTime;
   }
 
   /** Serves every method of `service`. */
   add<S extends DescService>(service: S, handlers: ServiceHandlers<S>): void {
-    const methods = new Map<string, BoundMethod>();
-    for (const desc of service.methods) {
-      const handler = (handlers as Record<string, AnyHandler>)[desc.localName];
-      if (handler === undefined) throw new Error(`${service.typeName}/${desc.name} has no handler`);
-      const invoke = this.#interceptors(desc).reduceRight<Invocation>(
-        (next, interceptor) => interceptor(next),
-        toInvocation(desc, handler.bind(handlers)),
-      );
-      methods.set(desc.name, { desc, invoke });
-    }
-    this.#methods.set(service.typeName, methods);
+    this.#methods.set(service.typeName, bindHandlers(service, handlers, this.#interceptors));
   }
 
   find(serviceName: string, methodName: string): BoundMethod | undefined {
     return this.#methods.get(serviceName)?.get(methodName);
   }
 
-  findRaw(serviceName: string, methodName: string): RawInvocation | undefined {
-    return this.#findRaw(serviceName, methodName);
-  }
-
   *list(): Iterable<BoundMethod> {
     for (const methods of this.#methods.values()) yield* methods.values();
   }
+}
+
+/**
+ * The methods of a service by name, run by its handlers.
+ *
+ * @param interceptors what is put around each, outermost first
+ */
+export function bindHandlers<S extends DescService>(
+  service: S,
+  handlers: ServiceHandlers<S>,
+  interceptors: (method: DescMethod) => readonly Interceptor[] = () => [],
+): Map<string, BoundMethod> {
+  const methods = new Map<string, BoundMethod>();
+  for (const desc of service.methods) {
+    const handler = (handlers as Record<string, AnyHandler>)[desc.localName];
+    if (handler === undefined) throw new Error(`${service.typeName}/${desc.name} has no handler`);
+    const invoke = interceptors(desc).reduceRight<Invocation>(
+      (next, interceptor) => interceptor(next),
+      toInvocation(desc, handler.bind(handlers)),
+    );
+    methods.set(desc.name, { desc, invoke });
+  }
+  return methods;
 }
 
 function toInvocation(desc: DescMethod, handler: AnyHandler): Invocation {

@@ -100,6 +100,7 @@ export const codeByReason: Readonly<Record<ErrorReason, Code>> = {
   STORAGE_CORRUPT: Code.DataLoss,
   ARCHIVE_DAMAGED: Code.DataLoss,
   CONTENT_MISMATCH: Code.DataLoss,
+  ANSWER_INVALID: Code.Internal,
   INTERNAL: Code.Internal,
 };
 

@@ -1,10 +1,12 @@
+import assert from "node:assert/strict";
 import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
 import { defaultLimits, type Limits } from "../../src/lib/limits.ts";
-import type { Call } from "../../src/rpc/call.ts";
+import type { Call, RawMethod } from "../../src/rpc/call.ts";
 import { createGrpcHandler, type GrpcHandler } from "../../src/rpc/grpc/grpc-handler.ts";
 import { ReceiveBudget } from "../../src/rpc/http/receive-budget.ts";
-import { type RawFinder, RouteTable } from "../../src/rpc/route-table.ts";
+import { RouteTable } from "../../src/rpc/route-table.ts";
+import { bytesOf, isStream, mapEach, toRaw } from "../../src/rpc/runtime/raw-message.ts";
 import { echoService, messageType, openFixture } from "./http-fixture.ts";
 
 export const requestType: DescMessage = messageType("echo.v1.EchoRequest");
@@ -61,16 +63,34 @@ export interface GrpcFixture extends AsyncDisposable {
   close(drainMs: number): Promise<void>;
 }
 
+/** A method that is passed on as bytes. */
+export type RawHandler = (
+  input: AsyncIterable<Uint8Array>,
+  call: Call,
+) => AsyncIterable<Uint8Array>;
+
 export interface GrpcFixtureOptions {
   readonly limits?: Partial<Limits>;
   readonly handlers?: Partial<EchoHandlers>;
-  readonly findRaw?: RawFinder;
+  /** Serves what is not known, as a stream of bytes both ways. */
+  readonly findRaw?: (serviceName: string, methodName: string) => RawHandler | undefined;
 }
 
 /** A port whose gRPC calls are served by the handlers given, and by plain echoes. */
 export async function openGrpcFixture(options: GrpcFixtureOptions = {}): Promise<GrpcFixture> {
   const limits = { ...defaultLimits, ...options.limits };
-  const routes = new RouteTable(() => [], options.findRaw);
+  const raw = (serviceName: string, methodName: string): RawMethod | undefined => {
+    const handler = options.findRaw?.(serviceName, methodName);
+    if (handler === undefined) return undefined;
+    return {
+      kind: "bidi_streaming",
+      invoke: (input, call) => {
+        assert.ok(isStream(input));
+        return Promise.resolve(mapEach(handler(mapEach(input, bytesOf), call), toRaw));
+      },
+    };
+  };
+  const routes = new RouteTable(() => [], { raw, typed: () => undefined });
   routes.add(echoService, { ...plain, ...options.handlers } as never);
   const logged: object[] = [];
   const budget = new ReceiveBudget(limits.receiveBufferBytesMax);

@@ -42,6 +42,7 @@ export async function openRegistry(options: Partial<RegistryOptions> = {}): Prom
     ],
     defaultNamespace: "default",
     limits: defaultLimits,
+    checkEndpoint: () => undefined,
     nowMs: () => 1_700_000_000_000,
     usage: {
       collectionsUsing: (namespace, types) =>

@@ -47,6 +47,7 @@ export class GrpcCall implements Call, StreamListener, Watched {
   readonly methodName: string;
   readonly protocol = "grpc";
   namespace = "";
+  executorId?: string;
   /** How the messages of the answer may be packed. */
   answerEncoding: MessageEncoding = "identity";
 
@@ -190,6 +191,10 @@ export class GrpcCall implements Call, StreamListener, Watched {
     return new Promise((resolve) => {
       this.#onDrain = resolve;
     });
+  }
+
+  flushHeaders(): void {
+    if (!this.#isAnswered) this.#sendHeaders();
   }
 
   /** Ends a streaming answer with status OK. */

@@ -4,7 +4,8 @@ import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Via } from "../../mesh/links/link-calls.ts";
-import type { BoundMethod, RawInvocation, Routes } from "../call.ts";
+import type { BoundMethod, RawMethod, Routes } from "../call.ts";
+import { namespaceHeader } from "../interceptors/namespace.ts";
 import { toConnectError } from "../status.ts";
 import type { ReceiveShare } from "./call-watch.ts";
 import { acceptedEncodings } from "./compression.ts";
@@ -125,10 +126,13 @@ class GrpcServerHandler implements GrpcHandler {
     const serviceName = path.slice(1, slash);
     const methodName = path.slice(slash + 1);
     const method = this.#options.routes.find(serviceName, methodName);
-    const raw = method === undefined ? this.#findRaw(path, serviceName, methodName) : undefined;
+    const raw =
+      method === undefined ? this.#findRaw(path, serviceName, methodName, headers) : undefined;
     const encoding = text(headers, "grpc-encoding") ?? "identity";
     if (encoding !== "identity" && encoding !== "gzip") throw unknownEncoding(encoding);
-    const timeoutMs = this.#timeoutMs(text(headers, "grpc-timeout"), method);
+    const isLimited =
+      (method?.desc.methodKind ?? raw?.kind) === "unary" && !this.#isUnlimited(method);
+    const timeoutMs = this.#timeoutMs(text(headers, "grpc-timeout"), isLimited);
 
     const host = this.#host;
     const call = new GrpcCall({ host, stream, headers, rawHeaders, serviceName, methodName });
@@ -141,10 +145,18 @@ class GrpcServerHandler implements GrpcHandler {
     else if (raw !== undefined) call.receive(runRaw(raw, run));
   }
 
-  /** @throws {CollectorError} METHOD_UNIMPLEMENTED */
-  #findRaw(path: string, serviceName: string, methodName: string): RawInvocation {
+  /** @throws {CollectorError} METHOD_UNIMPLEMENTED, METHOD_NOT_REGISTERED, NAME_INVALID */
+  #findRaw(
+    path: string,
+    serviceName: string,
+    methodName: string,
+    headers: IncomingHeaders,
+  ): RawMethod {
     const isWellFormed = /^\/[A-Za-z_][\w.]*\/[A-Za-z_]\w*$/.test(path);
-    const raw = isWellFormed ? this.#options.routes.findRaw(serviceName, methodName) : undefined;
+    const { runTime } = this.#options.routes;
+    const raw = isWellFormed
+      ? runTime?.raw(serviceName, methodName, text(headers, namespaceHeader))
+      : undefined;
     if (raw !== undefined) return raw;
     throw new CollectorError(
       "METHOD_UNIMPLEMENTED",
@@ -155,12 +167,15 @@ class GrpcServerHandler implements GrpcHandler {
   }
 
   /** @throws {CollectorError} METADATA_INVALID */
-  #timeoutMs(value: string | undefined, method: BoundMethod | undefined): number | undefined {
+  #timeoutMs(value: string | undefined, isLimited: boolean): number | undefined {
     const asked = value === undefined ? undefined : parseTimeout(value);
-    if (method?.desc.methodKind !== "unary") return asked;
-    if (this.#options.isUnlimited?.(method.desc) === true) return asked;
+    if (!isLimited) return asked;
     const { deadlineDefaultMs, deadlineMaxMs } = this.#options.limits;
     return Math.min(asked ?? deadlineDefaultMs, deadlineMaxMs);
+  }
+
+  #isUnlimited(method: BoundMethod | undefined): boolean {
+    return method !== undefined && this.#options.isUnlimited?.(method.desc) === true;
   }
 
   #forget(call: GrpcCall): void {

@@ -1,4 +1,5 @@
 import { CollectorError } from "../../errors.ts";
+import type { MetadataEntries } from "../../mesh/channel.ts";
 import { linkHeader } from "../../mesh/links/link-channel.ts";
 import type { RequestMetadata, ResponseMetadata } from "../call.ts";
 import type { HeaderList, IncomingHeaders } from "./server-stream.ts";
@@ -152,6 +153,11 @@ export class GrpcResponseMetadata implements ResponseMetadata {
       }
     }
     this.#list.push(name, text);
+  }
+
+  pass(entries: MetadataEntries): void {
+    if (this.#isSent) return;
+    this.#list.push(...passableHeaders(entries));
   }
 }
 

@@ -1,7 +1,8 @@
-import { type DescMessage, fromBinary, type Message } from "@bufbuild/protobuf";
+import { type DescMessage, type DescMethod, fromBinary, type Message } from "@bufbuild/protobuf";
 import { CollectorError } from "../../errors.ts";
-import type { BoundMethod, Payload, RawInvocation } from "../call.ts";
+import type { BoundMethod, Invocation, Payload, RawMethod } from "../call.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
+import { bytesOf, toRaw } from "../runtime/raw-message.ts";
 import { pack, unpack } from "./compression.ts";
 import {
   encodeFrame,
@@ -27,10 +28,20 @@ export interface RunOptions {
  */
 const streamed = new WeakMap<Message, Buffer>();
 
+/** A method, and how its messages are read and written. */
+interface Runnable {
+  readonly kind: DescMethod["methodKind"];
+  readonly invoke: Invocation;
+  readonly decode: (bytes: Uint8Array) => Message;
+  /** The message behind room for the prefix of a frame. */
+  readonly encode: (message: Message) => Buffer;
+  /** The same for a message of a stream. */
+  readonly encodeItem: (message: Message) => Buffer;
+}
+
 /** Prepares a method for a call: it runs when the first of what it takes is received. */
-export function runMethod(method: BoundMethod, options: RunOptions): Inbound {
-  const { call } = options;
-  const { input, output, methodKind } = method.desc;
+export function runMethod({ desc, invoke }: BoundMethod, options: RunOptions): Inbound {
+  const { input, output, methodKind: kind } = desc;
   const encode = (message: Message): Buffer => encodeMessage(output, message, framePrefixBytes);
   const encodeItem = (message: Message): Buffer => {
     const known = streamed.get(message);
@@ -39,6 +50,23 @@ export function runMethod(method: BoundMethod, options: RunOptions): Inbound {
     streamed.set(message, bytes);
     return bytes;
   };
+  return run(
+    { kind, invoke, decode: (bytes) => decode(input, bytes), encode, encodeItem },
+    options,
+  );
+}
+
+/** The same for a method that only passes bytes on. */
+export function runRaw({ kind, invoke }: RawMethod, options: RunOptions): Inbound {
+  return run(
+    { kind, invoke, decode: toRaw, encode: behindPrefix, encodeItem: behindPrefix },
+    options,
+  );
+}
+
+function run(method: Runnable, options: RunOptions): Inbound {
+  const { call } = options;
+  const { kind, encode, encodeItem } = method;
   const answer = async (request: Payload): Promise<void> => {
     try {
       const result = await method.invoke(request, call);
@@ -52,42 +80,26 @@ export function runMethod(method: BoundMethod, options: RunOptions): Inbound {
       call.fail(error);
     }
   };
-  if (methodKind === "unary" || methodKind === "server_streaming") {
+  if (kind === "unary" || kind === "server_streaming") {
     return new SingleInbound(options.messageBytesMax, (frame) => {
-      if (frame.compressed) void unpackAndRun(frame, input, options, answer);
-      else void answer(decode(input, frame.payload));
+      if (frame.compressed) void unpackAndRun(frame, method, options, answer);
+      else void answer(method.decode(frame.payload));
     });
   }
-  const requests = streamInbound(options, methodKind === "client_streaming", (bytes) =>
-    decode(input, bytes),
-  );
+  const requests = streamInbound(options, kind === "client_streaming", method.decode);
   void answer(requests);
-  return requests;
-}
-
-/** Prepares a method that only passes bytes on. */
-export function runRaw(invoke: RawInvocation, options: RunOptions): Inbound {
-  const requests = streamInbound(options, false, (bytes) => bytes);
-  const answer = async (): Promise<void> => {
-    try {
-      await sendAll(invoke(requests, options.call), behindPrefix, options);
-    } catch (error) {
-      options.call.fail(error);
-    }
-  };
-  void answer();
   return requests;
 }
 
 async function unpackAndRun(
   frame: Frame,
-  input: DescMessage,
+  method: Runnable,
   options: RunOptions,
-  run: (request: Message) => Promise<void>,
+  answer: (request: Message) => Promise<void>,
 ): Promise<void> {
   try {
     const bytes = await unpackFrame(frame, options);
-    if (!options.call.isOver) await run(decode(input, bytes));
+    if (!options.call.isOver) await answer(method.decode(bytes));
   } catch (error) {
     options.call.fail(error);
   }
@@ -176,8 +188,9 @@ async function packedFrame(bytes: Buffer): Promise<Uint8Array> {
   return packed === undefined ? writePrefix(bytes) : encodeFrame(packed, true);
 }
 
-function behindPrefix(message: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(framePrefixBytes + message.byteLength);
-  bytes.set(message, framePrefixBytes);
+function behindPrefix(message: Message): Buffer {
+  const content = bytesOf(message);
+  const bytes = Buffer.allocUnsafe(framePrefixBytes + content.byteLength);
+  bytes.set(content, framePrefixBytes);
   return bytes;
 }

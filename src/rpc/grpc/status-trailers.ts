@@ -1,6 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
+import { detailsName, type ForwardedError, isForwarded } from "../runtime/forwarded-error.ts";
 import { packDetails } from "../status.ts";
 import { encodeBinary, passableHeaders } from "./metadata.ts";
 import type { HeaderList } from "./server-stream.ts";
@@ -20,6 +21,7 @@ export const okStatus: HeaderList = ["grpc-status", "0"];
  * metadata. A long message is cut, and details that would not fit are left out, the last ones first.
  */
 export function statusTrailers(error: ConnectError): HeaderList {
+  if (isForwarded(error)) return forwardedTrailers(error);
   const message = cut(error.rawMessage);
   const result = ["grpc-status", String(error.code)];
   if (message !== "") result.push("grpc-message", percentEncode(message));
@@ -29,6 +31,17 @@ export function statusTrailers(error: ConnectError): HeaderList {
     result.push("grpc-status-details-bin", encodeBinary(toBinary(StatusSchema, status)));
   }
   result.push(...passableHeaders(error.metadata));
+  return result;
+}
+
+/** Another server's status as it came. */
+function forwardedTrailers({ code, rawMessage, trailers }: ForwardedError): HeaderList {
+  const result = ["grpc-status", String(code)];
+  if (rawMessage !== "") result.push("grpc-message", percentEncode(rawMessage));
+  for (const [name, value] of trailers) {
+    if (name === detailsName) result.push(name, value);
+  }
+  result.push(...passableHeaders(trailers));
   return result;
 }
 

@@ -82,13 +82,14 @@ export class ConnectHandlers {
   }
 
   #bindDocuments(method: BoundMethod): Implementation {
-    const { desc } = method;
-    const read = (document: Message, call: Call): Message =>
-      this.#codec.read(
-        desc.input,
-        (document as StringValue).value,
-        call.requestMetadata.get(namespaceHeader),
-      );
+    const { desc, isRunTime = false } = method;
+    const read = (document: Message, call: Call): Message => {
+      const text = (document as StringValue).value;
+      const namespace = call.requestMetadata.get(namespaceHeader);
+      return isRunTime
+        ? this.#codec.readRunTime(desc.input, text, namespace)
+        : this.#codec.read(desc.input, text, namespace);
+    };
     const write = (message: Message, call: Call): Message =>
       create(StringValueSchema, {
         value: this.#codec.write(desc.output, message, call.namespace),

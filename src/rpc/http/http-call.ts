@@ -6,8 +6,9 @@ import {
   encodeBinaryHeader,
   type HandlerContext,
 } from "@connectrpc/connect";
+import type { MetadataEntries } from "../../mesh/channel.ts";
 import type { Call, RequestMetadata, ResponseMetadata } from "../call.ts";
-import { GrpcRequestMetadata } from "../grpc/metadata.ts";
+import { GrpcRequestMetadata, passableHeaders } from "../grpc/metadata.ts";
 
 /** What the transport knows of a request and connect-node does not pass on. */
 export interface RequestFacts {
@@ -33,6 +34,7 @@ export class HttpCall implements Call {
   readonly peer: string;
   requestId: string;
   namespace = "";
+  executorId?: string;
   deadlineMs: number | undefined;
   readonly #context: HandlerContext;
   readonly #facts: RequestFacts;
@@ -83,6 +85,12 @@ class HttpResponseMetadata implements ResponseMetadata {
 
   set(name: string, value: string | Uint8Array): void {
     this.#headers.set(name, typeof value === "string" ? value : encodeBinaryHeader(value));
+  }
+
+  pass(entries: MetadataEntries): void {
+    const list = passableHeaders(entries);
+    for (let i = 0; i + 1 < list.length; i += 2)
+      this.#headers.append(list[i] ?? "", list[i + 1] ?? "");
   }
 }
 

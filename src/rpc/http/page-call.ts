@@ -35,4 +35,4 @@ function metadataOf({ headers, rawHeaders }: HttpRequest): RequestMetadata {
 }
 
 /** A page has headers of its own. */
-const discarded: ResponseMetadata = { set: () => undefined };
+const discarded: ResponseMetadata = { set: () => undefined, pass: () => undefined };

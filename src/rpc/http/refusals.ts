@@ -1,5 +1,5 @@
 import { EmptySchema } from "@bufbuild/protobuf/wkt";
-import { createConnectRouter } from "@connectrpc/connect";
+import { type ContextKey, createConnectRouter, createContextKey } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { CollectorError } from "../../errors.ts";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
@@ -13,6 +13,11 @@ export interface RefusingHandlers {
   readonly stream: UniversalHandler;
 }
 
+/** Why the call is refused, if there is more to say than that there is no such method. */
+export const refusal: ContextKey<CollectorError | undefined> = createContextKey<
+  CollectorError | undefined
+>(undefined);
+
 /** For methods that are not served here; connect-node alone would answer a bare 404. */
 export function refuseUnknownMethods(): RefusingHandlers {
   return refusingHandlers((path) => `${path} is not served here`);
@@ -25,7 +30,9 @@ export function refuseHalfDuplex(): RefusingHandlers {
 
 function refusingHandlers(say: (path: string) => string): RefusingHandlers {
   const router = createConnectRouter({
-    requestGate: ({ url }) => {
+    requestGate: ({ url, values }) => {
+      const known = values.get(refusal);
+      if (known !== undefined) throw toConnectError(known);
       const path = new URL(url).pathname.slice(1, 257);
       const subject = { method: path };
       throw toConnectError(new CollectorError("METHOD_UNIMPLEMENTED", say(path), { subject }));

@@ -1,16 +1,23 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import type { BoundMethod, Routes } from "../call.ts";
 import { formatTimeout, parseTimeout as parseGrpcTimeout } from "../grpc/timeout.ts";
+import { namespaceHeader } from "../interceptors/namespace.ts";
 import type { ConnectHandlers } from "./connect-handlers.ts";
 import { timerMsMax } from "./connect-handlers.ts";
 import { decodeWebText, encodeWebText } from "./grpc-web-text.ts";
 import { requestFacts } from "./http-call.ts";
 import type { ReceiveBudget } from "./receive-budget.ts";
-import { type RefusingHandlers, refuseHalfDuplex, refuseUnknownMethods } from "./refusals.ts";
+import {
+  type RefusingHandlers,
+  refusal,
+  refuseHalfDuplex,
+  refuseUnknownMethods,
+} from "./refusals.ts";
 import { readRequestBody } from "./request-body.ts";
 import { type HttpRequest, type HttpResponse, respond, sendUniversal } from "./responses.ts";
 
@@ -55,7 +62,9 @@ export class RpcEndpoint {
   /** Never rejects: what goes wrong is answered, or logged if nothing can be answered any more. */
   async serve(path: string, request: HttpRequest, response: HttpResponse): Promise<void> {
     const [service, method] = splitPath(path) ?? ["", ""];
-    const bound = this.#options.routes.find(service, method);
+    const found = this.#find(request, service, method);
+    const [bound, refused] =
+      found instanceof CollectorError ? [undefined, found] : [found, undefined];
     const format = formatOf(request);
     if (format === undefined) {
       refuseFormat(request, response, bound);
@@ -68,7 +77,9 @@ export class RpcEndpoint {
     });
     try {
       const handler = this.#handlerFor(bound, format, request.httpVersionMajor);
-      const answer = await handler(this.#toUniversal(request, format, bound, hangUp.signal));
+      const universal = this.#toUniversal(request, format, bound, hangUp.signal);
+      universal.contextValues?.set(refusal, refused);
+      const answer = await handler(universal);
       if (format.text) encodeWebText(answer);
       if (answer.status === 405 || answer.status === 415) refuseFormat(request, response, bound);
       else await sendUniversal(answer, request, response, limits.streamIdleMs);
@@ -80,6 +91,24 @@ export class RpcEndpoint {
       log.error({ err: error, path }, "a request failed outside of its handler");
       if (response.headersSent) response.destroy();
       else respond(request, response, 500, "The server failed; its log has the details.\n");
+    }
+  }
+
+  /** @returns why there is none, if there is more to say */
+  #find(
+    request: HttpRequest,
+    service: string,
+    method: string,
+  ): BoundMethod | CollectorError | undefined {
+    const { routes } = this.#options;
+    const bound = routes.find(service, method);
+    if (bound !== undefined) return bound;
+    const namespace = request.headers[namespaceHeader];
+    try {
+      return routes.runTime?.typed(service, method, namespace?.toString());
+    } catch (error) {
+      if (error instanceof CollectorError) return error;
+      throw error;
     }
   }
 

@@ -98,9 +98,25 @@ function putBack<T>(first: IteratorResult<T>, rest: AsyncIterator<T>): AsyncIter
   return whole;
 }
 
+/**
+ * The same for methods of services that are registered at run time: their messages are not looked at,
+ * so the header says it, else it is the default.
+ */
+export function resolveHeaderNamespace(defaultNamespace: string): Interceptor {
+  return (next) => (input, call) => {
+    call.namespace = readHeader(call) ?? defaultNamespace;
+    return next(input, call);
+  };
+}
+
+/** @throws {CollectorError} NAME_INVALID */
+export function checkNamespaceHeader(header: string): void {
+  checkName(header, namespaceHeader);
+}
+
 function readHeader(call: Call): string | undefined {
   const header = call.requestMetadata.get(namespaceHeader);
-  if (header !== undefined) checkName(header, namespaceHeader);
+  if (header !== undefined) checkNamespaceHeader(header);
   return header;
 }
 

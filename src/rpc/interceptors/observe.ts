@@ -2,6 +2,7 @@ import type { Message } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { CollectorError } from "../../errors.ts";
 import type { Call, Interceptor, Payload } from "../call.ts";
+import { isForwarded } from "../runtime/forwarded-error.ts";
 import { toConnectError } from "../status.ts";
 
 /** What the log needs to offer: the shape of a pino logger. */
@@ -67,7 +68,10 @@ async function* observeStream(
   }
 }
 
-function isServerFault({ code, cause }: ConnectError): boolean {
+function isServerFault(error: ConnectError): boolean {
+  // Somebody else's failure, which was passed on.
+  if (isForwarded(error)) return false;
+  const { code, cause } = error;
   // What was lost then was lost on the way here.
   const isUpload = cause instanceof CollectorError && cause.reason === "CONTENT_MISMATCH";
   return serverFaults.has(code) && !isUpload;
@@ -80,5 +84,6 @@ function describe(call: Call): object {
     namespace: call.namespace,
     protocol: call.protocol,
     peer: call.peer,
+    ...(call.executorId === undefined ? {} : { executor: call.executorId }),
   };
 }

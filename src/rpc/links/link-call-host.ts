@@ -3,10 +3,12 @@ import { CollectorError, type ErrorReason } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { LinkCallHost, Via } from "../../mesh/links/link-calls.ts";
 import type { TunnelCall, TunnelEnd } from "../../tunnel/served-call.ts";
-import type { BoundMethod, Payload, Routes } from "../call.ts";
+import type { Invocation, Payload, Routes } from "../call.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
 import { messageTooLarge } from "../grpc/frame.ts";
 import { statusTrailers } from "../grpc/status-trailers.ts";
+import { namespaceHeader } from "../interceptors/namespace.ts";
+import { bytesOf, mapEach, toRaw } from "../runtime/raw-message.ts";
 import { codeByReason, toConnectError } from "../status.ts";
 import { pairsOf, TunnelledCall } from "./tunnelled-call.ts";
 
@@ -36,41 +38,71 @@ async function* run(
   const slash = tunnelled.path.indexOf("/", 1);
   const serviceName = tunnelled.path.slice(1, slash);
   const methodName = tunnelled.path.slice(slash + 1);
-  const method = options.routes().find(serviceName, methodName);
-  if (method === undefined) {
-    throw new CollectorError(
-      "METHOD_UNIMPLEMENTED",
-      `this server has no method ${serviceName}/${methodName}`,
-    );
-  }
+  const method = findMethod(options.routes(), serviceName, methodName, tunnelled);
   const requestId = options.newRequestId();
   const deadlineMs = deadlineOf(options, method, tunnelled);
   const names = { serviceName, methodName };
   const call = new TunnelledCall({ call: tunnelled, via, ...names, requestId, deadlineMs });
-  const { input, output, methodKind } = method.desc;
-  const takesOne = methodKind === "unary" || methodKind === "server_streaming";
-  const messages = decodeEach(input, tunnelled.messages);
+  const takesOne = method.kind === "unary" || method.kind === "server_streaming";
+  const messages = mapEach(tunnelled.messages, method.decode);
   const request: Payload = takesOne ? await onlyOne(messages) : messages;
   const answer = await withinDeadline(method.invoke(request, call), deadlineMs);
   if (Symbol.asyncIterator in answer) {
     for await (const message of answer) {
       call.sendHeaders();
-      yield encode(output, message, options.limits);
+      yield withinLimit(method.encode(message), options.limits);
     }
   } else {
     call.sendHeaders();
-    yield encode(output, answer, options.limits);
+    yield withinLimit(method.encode(answer), options.limits);
   }
   call.setTrailers();
+}
+
+/** A method, and how its messages are read and written. */
+interface Runnable {
+  readonly kind: DescMethod["methodKind"];
+  /** Undefined for one that is registered at run time. */
+  readonly desc: DescMethod | undefined;
+  readonly invoke: Invocation;
+  readonly decode: (bytes: Uint8Array) => Message;
+  readonly encode: (message: Message) => Uint8Array;
+}
+
+/** @throws {CollectorError} METHOD_UNIMPLEMENTED, METHOD_NOT_REGISTERED, NAME_INVALID */
+function findMethod(
+  routes: Routes,
+  serviceName: string,
+  methodName: string,
+  { metadata }: TunnelCall,
+): Runnable {
+  const method = routes.find(serviceName, methodName);
+  if (method !== undefined) {
+    const { desc, invoke } = method;
+    return {
+      kind: desc.methodKind,
+      desc,
+      invoke,
+      decode: (bytes) => decode(desc.input, bytes),
+      encode: (message) => encodeMessage(desc.output, message, 0),
+    };
+  }
+  const namespace = metadata.find(([name]) => name === namespaceHeader)?.[1];
+  const raw = routes.runTime?.raw(serviceName, methodName, namespace);
+  if (raw !== undefined) return { ...raw, desc: undefined, decode: toRaw, encode: bytesOf };
+  throw new CollectorError(
+    "METHOD_UNIMPLEMENTED",
+    `this server has no method ${serviceName}/${methodName}`,
+  );
 }
 
 /** As on the port: calls of one message and one answer have a limit, whatever the caller asks for. */
 function deadlineOf(
   { limits, isUnlimited }: LinkCallHostOptions,
-  { desc }: BoundMethod,
+  { kind, desc }: Runnable,
   { deadlineMs: asked }: TunnelCall,
 ): number | undefined {
-  if (desc.methodKind !== "unary" || isUnlimited(desc)) return asked;
+  if (kind !== "unary" || (desc !== undefined && isUnlimited(desc))) return asked;
   const nowMs = performance.now();
   return Math.min(asked ?? nowMs + limits.deadlineDefaultMs, nowMs + limits.deadlineMaxMs);
 }
@@ -89,17 +121,12 @@ async function withinDeadline<T>(work: Promise<T>, deadlineMs: number | undefine
   }
 }
 
-async function* decodeEach(
-  desc: DescMessage,
-  messages: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Message, undefined> {
-  for await (const bytes of messages) {
-    try {
-      yield fromBinary(desc, bytes);
-    } catch (cause) {
-      const text = `the request is no valid ${desc.typeName}`;
-      throw new CollectorError("ARGUMENT_INVALID", text, { cause });
-    }
+function decode(desc: DescMessage, bytes: Uint8Array): Message {
+  try {
+    return fromBinary(desc, bytes);
+  } catch (cause) {
+    const text = `the request is no valid ${desc.typeName}`;
+    throw new CollectorError("ARGUMENT_INVALID", text, { cause });
   }
 }
 
@@ -119,8 +146,7 @@ async function onlyOne(messages: AsyncIterable<Message>): Promise<Message> {
   );
 }
 
-function encode(desc: DescMessage, message: Message, { messageBytesMax }: Limits): Uint8Array {
-  const bytes = encodeMessage(desc, message, 0);
+function withinLimit(bytes: Uint8Array, { messageBytesMax }: Limits): Uint8Array {
   if (bytes.byteLength > messageBytesMax) throw messageTooLarge(bytes.byteLength, messageBytesMax);
   return bytes;
 }

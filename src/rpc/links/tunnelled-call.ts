@@ -27,6 +27,8 @@ export class TunnelledCall implements Call {
   readonly requestMetadata: RequestMetadata;
   readonly responseHeaders: GrpcResponseMetadata = new GrpcResponseMetadata();
   readonly responseTrailers: GrpcResponseMetadata = new GrpcResponseMetadata();
+  executorId?: string;
+  #areHeadersSent = false;
   readonly #call: TunnelCall;
 
   constructor(options: TunnelledCallOptions) {
@@ -50,8 +52,14 @@ export class TunnelledCall implements Call {
   /** Sends the headers of the answer, if there are any; to be called before its first message. */
   sendHeaders(): void {
     const { list } = this.responseHeaders;
+    if (this.#areHeadersSent) return;
+    this.#areHeadersSent = true;
     this.responseHeaders.seal();
     if (list.length > 0) this.#call.sendHeaders(pairsOf(list));
+  }
+
+  flushHeaders(): void {
+    this.sendHeaders();
   }
 
   /** Settles what goes with the status. */

@@ -48,14 +48,15 @@ export class PeerDialer implements Dialer, AsyncDisposable {
   }
 
   dial(text: string, field: string): Channel {
-    const endpoint = parseEndpoint(text);
-    if (endpoint === undefined || !this.#peers.mayAllow(endpoint.host, endpoint.port)) {
-      throw endpointDenied(field);
-    }
+    const endpoint = this.#read(text, field);
     if (this.#isClosed) throw new CollectorError("SHUTTING_DOWN", "this server is shutting down");
     const shared = this.#shared.get(endpoint.url) ?? this.#open(endpoint);
     shared.users += 1;
     return new ChannelHandle(shared.channel, () => this.#release(shared));
+  }
+
+  check(text: string, field: string): void {
+    this.#read(text, field);
   }
 
   /** Ends every call and closes every connection. */
@@ -63,6 +64,14 @@ export class PeerDialer implements Dialer, AsyncDisposable {
     this.#isClosed = true;
     const open = [...this.#shared.values()];
     await Promise.all(open.map(({ channel }) => channel[Symbol.asyncDispose]()));
+  }
+
+  #read(text: string, field: string): Endpoint {
+    const endpoint = parseEndpoint(text);
+    if (endpoint !== undefined && this.#peers.mayAllow(endpoint.host, endpoint.port)) {
+      return endpoint;
+    }
+    throw endpointDenied(field);
   }
 
   #open(endpoint: Endpoint): Shared {

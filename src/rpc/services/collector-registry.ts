@@ -27,6 +27,7 @@ export function collectorRegistry(registry: Registry): ServiceHandlers<typeof Co
         fileName: request.fileName,
         serviceDescriptor: request.serviceDescriptor,
         file: request.fileDescriptor,
+        hosting: request,
         validateOnly: request.validateOnly,
       });
       return {

@@ -1,0 +1,143 @@
+import type { CallOptions, StreamAnswer, UnaryAnswer } from "./channel.ts";
+import { type CallFailure, CallFailure as Failure } from "./channel.ts";
+import { callStream, callUnary, type Executor, type ExecutorWish } from "./executor.ts";
+import type { Router } from "./router.ts";
+
+/** A call of a registered method, to be run by whoever the router says. */
+export interface RoutedCall {
+  readonly namespace: string;
+  readonly serviceName: string;
+  readonly methodName: string;
+  readonly options: CallOptions;
+  readonly wish?: ExecutorWish | undefined;
+  /** Told of each executor that is tried. */
+  readonly onTry?: ((executor: Executor) => void) | undefined;
+}
+
+type Messages = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+/** How many executors are tried for one call. */
+const triesMax = 4;
+
+/**
+ * One message for one message. If an executor provably has not begun to work on it, another one is
+ * tried.
+ *
+ * @throws {CollectorError} SERVICE_UNAVAILABLE if there is no executor
+ * @throws {CallFailure}
+ */
+export async function runUnary(
+  router: Router,
+  call: RoutedCall,
+  message: Uint8Array,
+): Promise<UnaryAnswer> {
+  const tries = new Tries(router, call);
+  const path = pathOf(call);
+  for (;;) {
+    const executor = tries.next();
+    try {
+      return await callUnary(executor, path, message, call.options);
+    } catch (error) {
+      if (!tries.mayGoOn(executor, error)) throw error;
+    }
+  }
+}
+
+/**
+ * A call of any kind, whose headers are there when the promise resolves. Another executor is tried as
+ * in {@link runUnary}, as long as nothing was taken from `messages`.
+ *
+ * @throws {CollectorError} SERVICE_UNAVAILABLE if there is no executor
+ */
+export async function runStream(
+  router: Router,
+  call: RoutedCall,
+  messages: Messages,
+): Promise<StreamAnswer> {
+  const tries = new Tries(router, call);
+  const path = pathOf(call);
+  let isTouched = false;
+  const untilTouched: Messages = Array.isArray(messages)
+    ? messages
+    : {
+        [Symbol.asyncIterator]: () => {
+          isTouched = true;
+          return iteratorOf(messages);
+        },
+      };
+  for (;;) {
+    const executor = tries.next();
+    const answer = callStream(executor, path, untilTouched, call.options);
+    const failure = await earlyFailure(answer);
+    if (failure === undefined || isTouched || !tries.mayGoOn(executor, failure)) return answer;
+  }
+}
+
+/** Waits for the headers of an answer. @returns what the call failed with, if it was never answered */
+export async function earlyFailure(answer: StreamAnswer): Promise<CallFailure | undefined> {
+  await answer.headers;
+  // It is known by now whether there is any.
+  const end = await Promise.race([answer.end, Promise.resolve(undefined)]);
+  return end?.failure;
+}
+
+/** The executors that are tried for one call, one after the other. */
+class Tries {
+  readonly #router: Router;
+  readonly #call: RoutedCall;
+  #tried: Set<Executor> | undefined;
+  #last: CallFailure | undefined;
+
+  constructor(router: Router, call: RoutedCall) {
+    this.#router = router;
+    this.#call = call;
+  }
+
+  next(): Executor {
+    const { namespace, serviceName, methodName, wish, onTry } = this.#call;
+    const exclude = this.#tried;
+    const asked = exclude === undefined ? wish : { ...wish, exclude };
+    let executor: Executor;
+    try {
+      executor = this.#router.route(namespace, serviceName, methodName, asked);
+    } catch (error) {
+      // What the last one failed with says more than that there is none left.
+      throw this.#last ?? error;
+    }
+    onTry?.(executor);
+    return executor;
+  }
+
+  /** Whether another executor may be tried after `executor` has failed. */
+  mayGoOn(executor: Executor, error: unknown): boolean {
+    if (!(error instanceof Failure) || !isUnsent(error)) return false;
+    this.#last = error;
+    this.#tried ??= new Set();
+    this.#tried.add(executor);
+    return this.#tried.size < triesMax;
+  }
+}
+
+/** Whether a call has provably not begun, and may do so elsewhere. */
+function isUnsent({ mayHaveRun, reason }: CallFailure): boolean {
+  if (mayHaveRun) return false;
+  return (
+    reason === undefined ||
+    reason === "PEER_UNAVAILABLE" ||
+    reason === "PEER_DENIED" ||
+    reason === "OVERLOADED"
+  );
+}
+
+function pathOf({ serviceName, methodName }: RoutedCall): string {
+  return `/${serviceName}/${methodName}`;
+}
+
+function iteratorOf(messages: Messages): AsyncIterator<Uint8Array> {
+  if (Symbol.asyncIterator in messages) return messages[Symbol.asyncIterator]();
+  const iterator = messages[Symbol.iterator]();
+  return {
+    next: () => Promise.resolve(iterator.next()),
+    return: () => Promise.resolve(iterator.return?.() ?? { done: true, value: undefined }),
+  };
+}

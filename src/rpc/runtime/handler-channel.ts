@@ -1,0 +1,134 @@
+import { type DescService, fromBinary, type Message } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { CollectorError } from "../../errors.ts";
+import type { Log } from "../../lib/log.ts";
+import type {
+  CallFailure,
+  CallOptions,
+  Channel,
+  ChannelState,
+  StreamAnswer,
+  UnaryAnswer,
+} from "../../mesh/channel.ts";
+import type { BoundMethod, ServiceHandlers } from "../call.ts";
+import { encodeMessage } from "../encoding/message-encoder.ts";
+import { bindHandlers } from "../route-table.ts";
+import { HandlerCall, namespaceOf } from "./handler-call.ts";
+import { HandlerStream } from "./handler-stream.ts";
+import { handlerFailure } from "./own-failure.ts";
+
+export interface HandlerChannelOptions<S extends DescService> {
+  readonly service: S;
+  readonly handlers: ServiceHandlers<S>;
+  /** Of calls that name none. */
+  readonly namespace: string;
+  readonly newRequestId: () => string;
+  /** Told of failures that are bugs of the handlers. */
+  readonly log: Pick<Log, "error">;
+}
+
+/**
+ * Functions of this process behind the interface of a server that is dialled. A handler that fails
+ * does so with what its caller would see of a remote one.
+ */
+export class HandlerChannel<S extends DescService> implements Channel {
+  readonly endpoint = "";
+  readonly #options: HandlerChannelOptions<S>;
+  readonly #methods: ReadonlyMap<string, BoundMethod>;
+  #isClosed = false;
+
+  constructor(options: HandlerChannelOptions<S>) {
+    this.#options = options;
+    this.#methods = bindHandlers(options.service, options.handlers);
+  }
+
+  get state(): ChannelState {
+    return this.#isClosed ? "closed" : "ready";
+  }
+
+  async unary(path: string, message: Uint8Array, options: CallOptions = {}): Promise<UnaryAnswer> {
+    const call = this.#open(path, options);
+    try {
+      const { desc, invoke } = this.#find(call);
+      const answer = await invoke(decodeRequest(desc.input, message), call);
+      return {
+        message: encodeMessage(desc.output, answer as Message, 0),
+        headers: call.takeHeaders(),
+        trailers: call.takeTrailers(),
+      };
+    } catch (error) {
+      throw this.#fail(error, call);
+    }
+  }
+
+  stream(
+    path: string,
+    messages: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    options: CallOptions = {},
+  ): StreamAnswer {
+    const left = new AbortController();
+    const { signal: given } = options;
+    const signal = given === undefined ? left.signal : AbortSignal.any([given, left.signal]);
+    const call = this.#open(path, { ...options, signal });
+    return new HandlerStream({
+      call,
+      left,
+      method: () => this.#find(call),
+      messages,
+      decode: decodeRequest,
+      fail: (error) => this.#fail(error, call),
+    });
+  }
+
+  /** Calls under way go on. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    return Promise.resolve();
+  }
+
+  #open(path: string, options: CallOptions): HandlerCall {
+    const slash = path.indexOf("/", 1);
+    return new HandlerCall({
+      serviceName: path.slice(1, slash),
+      methodName: path.slice(slash + 1),
+      namespace: namespaceOf(options) ?? this.#options.namespace,
+      options,
+      requestId: this.#options.newRequestId(),
+    });
+  }
+
+  /** @throws {CollectorError} METHOD_UNIMPLEMENTED for a method that is newer than the handlers */
+  #find({ serviceName, methodName }: HandlerCall): BoundMethod {
+    const { service } = this.#options;
+    const method = serviceName === service.typeName ? this.#methods.get(methodName) : undefined;
+    if (method !== undefined) return method;
+    throw new CollectorError(
+      "METHOD_UNIMPLEMENTED",
+      `the handlers of ${service.typeName} have no method ${methodName}`,
+      { subject: { service: serviceName, method: methodName } },
+    );
+  }
+
+  #fail(error: unknown, call: HandlerCall): CallFailure {
+    const { requestId, serviceName, methodName } = call;
+    const failure = handlerFailure(error, requestId, call.takeTrailers());
+    const isForeseen = error instanceof CollectorError || error instanceof ConnectError;
+    const isBug = failure.code === Number(Code.Internal) && !isForeseen;
+    if (isBug) {
+      const method = `${serviceName}/${methodName}`;
+      this.#options.log.error({ err: error, requestId, method }, "a handler failed");
+    }
+    return failure;
+  }
+}
+
+/** @throws {CollectorError} ARGUMENT_INVALID */
+function decodeRequest(desc: BoundMethod["desc"]["input"], bytes: Uint8Array): Message {
+  try {
+    return fromBinary(desc, bytes);
+  } catch (cause) {
+    throw new CollectorError("ARGUMENT_INVALID", `the request is no valid ${desc.typeName}`, {
+      cause,
+    });
+  }
+}
