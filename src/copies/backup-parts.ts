@@ -69,7 +69,7 @@ export interface BackupCatalog {
   ): Promise<BackupMetadata>;
 
   /** Takes up an archive that lies in a backup folder already. @throws {CollectorError} BACKUP_EXISTS */
-  adopt(backup: BackupMetadata): Promise<void>;
+  adopt(backup: BackupMetadata): Promise<BackupMetadata>;
 
   /** @throws {CollectorError} BACKUP_NOT_FOUND, ARGUMENT_MISSING */
   get(backupId: string): BackupMetadata;

@@ -149,12 +149,15 @@ export class Backups implements BackupCatalog {
     return this.#observed(() => this.#keep(backup, destination, write));
   }
 
-  async adopt(backup: BackupMetadata): Promise<void> {
+  async adopt(backup: BackupMetadata): Promise<BackupMetadata> {
     const { backupId } = backup;
     if (this.#table.has(backupId) || this.#making.has(backupId)) {
       throw new CollectorError("BACKUP_EXISTS", "a backup of this id is known already");
     }
-    await this.#save({ ...backup, complete: true });
+    const importTime = timestampOfUs(this.#options.clock.nowUs());
+    const adopted: BackupMetadata = { ...backup, complete: true, importTime };
+    await this.#save(adopted);
+    return adopted;
   }
 
   get(backupId: string): BackupMetadata {

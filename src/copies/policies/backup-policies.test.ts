@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import * as fc from "fast-check";
 import { CollectorError } from "../../errors.ts";
 import { BackupPolicy_RunSchema, BackupPolicySchema } from "../../gen/collector/backups_pb.ts";
 import { PoliciesFixture } from "../testing/policies-fixture.ts";
@@ -180,6 +181,40 @@ describe("BackupPolicies", () => {
     await fixture.start();
     await fixture.look();
     assert.equal(fixture.next("hourly"), "2026-11-20T01:00:00.000Z");
+  });
+
+  it("is due once however the clock goes, and never further away than its schedule says", async () => {
+    await using fixture = await PoliciesFixture.open();
+    await fixture.put(hourly);
+    await fixture.put({ ...nightly, name: "daily" });
+    const limits = [
+      ["hourly", 3_600_000],
+      ["daily", 86_400_000],
+    ] as const;
+    const ms = (name: string): number => Date.parse(fixture.next(name) ?? "");
+    const nowMs = (): number => Number(fixture.clock.nowUs() / 1000n);
+    const step = fc.record({
+      passMs: fc.oneof(fc.integer({ min: 0, max: 9e6 }), fc.integer({ min: -4e8, max: 4e8 })),
+      isRestart: fc.integer({ min: 0, max: 5 }).map((number) => number === 0),
+    });
+    const steps = fc.array(step, { minLength: 10, maxLength: 40 });
+    await fc.assert(
+      fc.asyncProperty(steps, async (taken) => {
+        for (const { passMs, isRestart } of taken) {
+          fixture.clock.passMs(passMs);
+          if (isRestart) await fixture.start();
+          const before = limits.map(([name]) => ms(name) <= nowMs());
+          const startOf = (name: string) => fixture.policies.get(name).runs[0]?.startTime;
+          const starts = limits.map(([name]) => startOf(name));
+          await fixture.look();
+          for (const [index, [name, longestMs]] of limits.entries()) {
+            assert.equal(startOf(name) !== starts[index], before[index], name);
+            assert.ok(ms(name) > nowMs() && ms(name) <= nowMs() + longestMs, fixture.next(name));
+          }
+        }
+      }),
+      { numRuns: 10 },
+    );
   });
 
   it("makes the other backups if one fails, says what went wrong, and tries again when it is due", async () => {

@@ -76,10 +76,16 @@ export function hasOwnRetention(metadata: Readonly<Record<string, string>>): boo
   return metadata[retentionKey] !== undefined;
 }
 
-/** True if the metadata says how long to keep it, and that is over. */
+/**
+ * True if the metadata says how long to keep it, and that is over. Who imports an old archive wants to use it,
+ * so there the time begins anew.
+ */
 export function isOver(backup: BackupMetadata, nowUs: bigint): boolean {
   const retentionUs = readRetention(backup.metadata[retentionKey] ?? "");
-  return retentionUs !== undefined && momentUsOf(backup) + retentionUs <= nowUs;
+  if (retentionUs === undefined) return false;
+  const { importTime } = backup;
+  const fromUs = importTime === undefined ? momentUsOf(backup) : usOf(importTime);
+  return fromUs + retentionUs <= nowUs;
 }
 
 export function rulesOf(retention: BackupPolicy_Retention): KeepRules {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { PoliciesFixture } from "../testing/policies-fixture.ts";
 
 const collection = { namespace: "shop", name: "products" };
@@ -158,6 +158,22 @@ describe("the retention in the metadata of a backup", () => {
       fixture.ids,
       [newer, odd].map(({ backupId }) => backupId),
     );
+  });
+
+  it("counts from the import of an archive", async () => {
+    await using fixture = await PoliciesFixture.open();
+    const { backups, clock } = fixture;
+    const more = { collection, metadata: { retention: "1d" } };
+    const createTime = timestampFromDate(new Date("2020-01-01T00:00:00Z"));
+    const importTime = timestampFromDate(new Date("2026-11-27T10:00:00Z"));
+    await backups.put({ ...more, createTime, importTime });
+    const newest = await backups.put({ collection });
+    clock.passMs(dayMs - 1);
+    await fixture.look();
+    assert.equal(fixture.ids.length, 2);
+    clock.passMs(1);
+    await fixture.look();
+    assert.deepEqual(fixture.ids, [newest.backupId]);
   });
 
   it("spares the base of what stays", async () => {

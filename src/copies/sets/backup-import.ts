@@ -164,8 +164,7 @@ export class BackupImport {
         continue;
       }
       try {
-        await backups.adopt(backup);
-        taken.push(backup);
+        taken.push(await backups.adopt(backup));
       } catch (error) {
         // It was being made when it was found.
         if (!(error instanceof CollectorError) || error.reason !== "BACKUP_EXISTS") throw error;
