@@ -84,6 +84,12 @@ export class Outbox<Step> implements Outlet, AsyncIterableIterator<Step, undefin
     return Promise.resolve({ done: true, value: undefined });
   }
 
+  /** The transport has failed. */
+  throw(error: unknown): Promise<IteratorResult<Step, undefined>> {
+    void this.return();
+    return Promise.reject(error);
+  }
+
   #hasWork(): boolean {
     return this.#isEnded || this.#steps.length > 0 || this.#ready.size > 0;
   }

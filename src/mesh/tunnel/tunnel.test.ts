@@ -114,6 +114,18 @@ describe("a tunnel", () => {
     assert.deepEqual(await textsOf(messages), ["done"]);
   });
 
+  it("has no headers once there is a message", async () => {
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    await using pair = new TunnelPair(async function* () {
+      yield encode("1");
+      await promise;
+    });
+    const { headers, messages } = pair.caller.stream(path, []);
+    assert.deepEqual(await headers, []);
+    resolve(undefined);
+    assert.deepEqual(await textsOf(messages), ["1"]);
+  });
+
   it("carries an error as it is, behind the messages before it", async () => {
     const metadata = [
       ["grpc-status-details-bin", "CAMSA2JhZA"],

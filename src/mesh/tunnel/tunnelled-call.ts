@@ -114,6 +114,7 @@ export class TunnelledCall {
         break;
       case "part":
       case "message":
+        if (!this.#hasMessages) this.#headers.resolve([]);
         this.#hasMessages = true;
         this.#guard(() => this.#inbox.accept(callId, frame.value, frame.case === "message"));
         break;
