@@ -63,6 +63,11 @@ export interface Call {
   executorId?: string;
   /** Sends the headers of the answer before its first message, where the transport can. */
   flushHeaders?(): void;
+  /**
+   * The connection is between linked collectors: from now on limits of streams and of connections do
+   * not count it.
+   */
+  exemptConnection?(): void;
 }
 
 /** One message, or a stream of them, according to the method's kind. */

@@ -16,11 +16,23 @@ export function proofOf(secret: Uint8Array, nonce: Uint8Array, collectorId: stri
   return createHmac("sha256", secret).update(nonce).update(collectorId).digest();
 }
 
+export function isProof(
+  proof: Uint8Array,
+  secret: Uint8Array,
+  nonce: Uint8Array,
+  collectorId: string,
+): boolean {
+  const expected = proofOf(secret, nonce, collectorId);
+  return proof.byteLength === expected.byteLength && timingSafeEqual(proof, expected);
+}
+
 export interface DialBackOptions {
   readonly dialer: Dialer;
   readonly scheduler: Scheduler;
   readonly connectionId: string;
   readonly secret: Uint8Array;
+  /** This collector. */
+  readonly collectorId: string;
   /** The collector that has to be there. */
   readonly peerId: string;
   /** How long an attempt may take. */
@@ -82,18 +94,17 @@ export class DialBack implements Disposable {
   }
 
   async #verify(channel: Channel): Promise<void> {
-    const { connectionId, secret, peerId, timeoutMs } = this.#options;
+    const { connectionId, secret, collectorId: self, peerId, timeoutMs } = this.#options;
     const nonce = randomBytes(nonceBytes);
-    const request = create(IdentifyRequestSchema, { connectionId, nonce });
+    const own = proofOf(secret, nonce, self);
+    const request = create(IdentifyRequestSchema, { connectionId, nonce, proof: own });
     const { message } = await channel.unary(
       identifyPath,
       toBinary(IdentifyRequestSchema, request),
       { deadlineMs: performance.now() + timeoutMs },
     );
     const { collectorId, proof } = fromBinary(IdentifyResponseSchema, message);
-    const expected = proofOf(secret, nonce, peerId);
-    const isProof = proof.byteLength === expected.byteLength && timingSafeEqual(proof, expected);
-    if (collectorId !== peerId || !isProof) {
+    if (collectorId !== peerId || !isProof(proof, secret, nonce, peerId)) {
       throw new Error(`another collector than ${peerId} answers there`);
     }
   }

@@ -159,6 +159,7 @@ export class LinkAcceptor {
       scheduler,
       connectionId,
       secret,
+      collectorId: this.#options.book.collectorId,
       peerId,
       timeoutMs: handshakeMs,
       onProblem: (address, error) => {

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import { invalidField } from "../../errors.ts";
-import { nonceBytes, proofOf } from "./dial-back.ts";
+import { isProof, nonceBytes, proofOf } from "./dial-back.ts";
 import type { Via } from "./link-calls.ts";
 import { type LinkTable, linkNotFound } from "./link-table.ts";
 
@@ -30,8 +30,15 @@ export class LinkGuard {
     return { connectionId: link.id, collectorId: link.peerId };
   }
 
-  /** @throws {CollectorError} LINK_NOT_FOUND, ARGUMENT_MISSING, ARGUMENT_INVALID */
-  identify(connectionId: string, nonce: Uint8Array): { collectorId: string; proof: Uint8Array } {
+  /**
+   * @param askerProof shows that the other end of the link asks
+   * @throws {CollectorError} LINK_NOT_FOUND, ARGUMENT_MISSING, ARGUMENT_INVALID
+   */
+  identify(
+    connectionId: string,
+    nonce: Uint8Array,
+    askerProof: Uint8Array,
+  ): { collectorId: string; proof: Uint8Array } {
     if (connectionId === "") {
       throw invalidField("ARGUMENT_MISSING", "connection_id", "names no link");
     }
@@ -39,8 +46,11 @@ export class LinkGuard {
       const text = `has ${nonce.byteLength} bytes, not ${nonceBytes}`;
       throw invalidField("ARGUMENT_INVALID", "nonce", text);
     }
-    const secret = this.#table.byId(connectionId)?.live?.secret;
-    if (secret === undefined) throw linkNotFound(connectionId);
+    const link = this.#table.byId(connectionId);
+    const secret = link?.live?.secret;
+    const isOtherEnd =
+      link !== undefined && secret !== undefined && isProof(askerProof, secret, nonce, link.peerId);
+    if (!isOtherEnd) throw linkNotFound(connectionId);
     const collectorId = this.#collectorId;
     return { collectorId, proof: proofOf(secret, nonce, collectorId) };
   }

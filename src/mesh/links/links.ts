@@ -14,9 +14,9 @@ import { LinkAcceptor } from "./link-acceptor.ts";
 import { LinkBook } from "./link-book.ts";
 import type { LinkCallHost } from "./link-calls.ts";
 import { LinkGuard } from "./link-guard.ts";
+import { LinkKeeper } from "./link-keeper.ts";
 import { LinkOpener } from "./link-opener.ts";
 import { LinkRecords } from "./link-records.ts";
-import type { SessionEnd } from "./link-session.ts";
 import type { LinkStep } from "./link-step.ts";
 import { type LinkTable, linkNotFound } from "./link-table.ts";
 import { LinkViews } from "./link-views.ts";
@@ -28,9 +28,6 @@ import { Reconnector } from "./reconnector.ts";
 
 /** Namespaces that a Connect may name. */
 const namespacesMax = 1000;
-
-/** After so long the end that was dialled dials itself, in case the other one has lost the link. */
-const rescueMs = 60_000;
 
 export type LinkLimits = Pick<
   Limits,
@@ -91,6 +88,7 @@ export class Links implements AsyncDisposable {
   readonly #opener: LinkOpener;
   readonly #acceptor: LinkAcceptor;
   readonly #reconnector: Reconnector;
+  readonly #keeper: LinkKeeper;
   readonly #stopping = new AbortController();
   /** Streams that are open, and work that goes on beside them. */
   readonly #running = new Set<Promise<unknown>>();
@@ -113,10 +111,10 @@ export class Links implements AsyncDisposable {
       log,
       linksMax: limits.meshPeersMax,
       listener: {
-        onUp: (link) => this.#onUp(link),
-        onDown: (link, end) => this.#onDown(link, end),
+        onUp: (link) => this.#keeper.onUp(link),
+        onDown: (link, end) => this.#keeper.onDown(link, end),
         readOffer: (offer) => this.#readOffer(offer),
-        onOffer: (link) => this.#onOffer(link),
+        onOffer: (link) => this.#keeper.onOffer(link),
         onHealthy: (link) => this.#records.noteActivity(link),
       },
     });
@@ -131,7 +129,7 @@ export class Links implements AsyncDisposable {
       scheduler,
       log,
       bytesMax: Math.floor(limits.messageBytesMax / 2),
-      onChange: (link) => this.#share(link),
+      onChange: (link) => this.#keeper.share(link),
     });
     const common = {
       book: this.#book,
@@ -149,6 +147,16 @@ export class Links implements AsyncDisposable {
     this.#acceptor = new LinkAcceptor(common);
     const retryMaxMs = limits.linkRetryMaxMs;
     this.#reconnector = new Reconnector({ scheduler, retryMaxMs, random });
+    this.#keeper = new LinkKeeper({
+      book: this.#book,
+      board: this.#board,
+      opener: this.#opener,
+      executors: this.executors,
+      reconnector: this.#reconnector,
+      log,
+      track: common.track,
+      signal: this.#stopping.signal,
+    });
   }
 
   /** Reads the links that there are. They are not dialled before {@link start}. */
@@ -170,8 +178,8 @@ export class Links implements AsyncDisposable {
 
   /** Establishes the links again; to be called once this collector can be dialled. */
   start(): void {
-    for (const link of this.table.all()) this.#planToDial(link);
-    for (const parting of this.#book.partings()) this.#planToPart(parting);
+    for (const link of this.table.all()) this.#keeper.planToDial(link);
+    for (const parting of this.#book.partings()) this.#keeper.planToPart(parting);
   }
 
   /**
@@ -223,7 +231,7 @@ export class Links implements AsyncDisposable {
       const { live } = link;
       if (live === undefined) {
         link.abandon("the link is removed");
-        this.#planToPart(parting);
+        this.#keeper.planToPart(parting);
         return;
       }
       live.session.leave(true);
@@ -271,129 +279,9 @@ export class Links implements AsyncDisposable {
     return link;
   }
 
-  #onUp(link: Link): void {
-    const { id, peerId, connection } = link;
-    this.#reconnector.succeeded(id);
-    this.#shareNow(link);
-    this.#keep(link);
-    this.#board.changed();
-    const { address, sharedNamespaces } = connection;
-    this.#log.info({ connectionId: id, collectorId: peerId, address, sharedNamespaces }, "linked");
-  }
-
-  #onDown(link: Link, end: SessionEnd): void {
-    const { id, peerId } = link;
-    this.#board.changed();
-    const fields = { connectionId: id, collectorId: peerId, problem: end.problem };
-    if (this.table.byId(id) !== link) {
-      // It was removed here, and the other end has answered or not.
-      const parting = this.#book.parting(id);
-      if (parting === undefined) return;
-      if (end.removed) this.#inBackground(this.#book.forgetParting(id), id);
-      else this.#planToPart(parting);
-    } else if (end.removed) {
-      this.#reconnector.forget(id);
-      this.#log.info(fields, "a link was removed by its other end");
-      this.#inBackground(this.#book.forget(link, end.problem), id);
-    } else if (link.isSettled) {
-      if (!this.#stopping.signal.aborted) this.#log.warn(fields, "a link is down");
-      this.#planToDial(link);
-    } else {
-      this.table.remove(link);
-    }
-  }
-
-  #onOffer(link: Link): void {
-    this.executors.changed();
-    this.#share(link);
-  }
-
-  /** Settles what is shared; written if that has changed. */
-  #share(link: Link): void {
-    if (this.#shareNow(link)) this.#keep(link);
-  }
-
-  #shareNow(link: Link): boolean {
-    const { offer, connection } = link;
-    if (offer === undefined) return false;
-    this.executors.changed();
-    const shared = this.#board.sharedWith(connection.offeredNamespaces, offer.namespaces);
-    const before = connection.sharedNamespaces;
-    if (shared.length === before.length && shared.every((name, at) => name === before[at])) {
-      return false;
-    }
-    link.change({ sharedNamespaces: shared });
-    return true;
-  }
-
-  #planToDial(link: Link): void {
-    const { id, isSource, connection } = link;
-    if (this.#stopping.signal.aborted || connection.address === "") return;
-    const attempt = (): void => this.#inBackground(this.#dial(link), id);
-    this.#reconnector.plan(id, attempt, isSource ? 0 : rescueMs);
-  }
-
-  async #dial(link: Link): Promise<void> {
-    const { id, peerId, connection } = link;
-    if (this.table.byId(id) !== link || link.live !== undefined) return;
-    const { address, offeredNamespaces: namespaces } = connection;
-    const request = { address, field: "address", connectionId: id, namespaces, labels: {}, peerId };
-    try {
-      const opened = await this.#opener.open(request);
-      if (opened === undefined) {
-        this.#log.info(
-          { connectionId: id, collectorId: peerId },
-          "a link was removed by its other end",
-        );
-        await this.#book.exclusively(peerId, () => this.#book.forget(link, "it was removed"));
-        return;
-      }
-    } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error);
-      if (problem !== link.problem) {
-        this.#log.info({ connectionId: id, collectorId: peerId, problem }, "a link stays down");
-      }
-      link.problem = problem;
-    }
-    if (this.table.byId(id) === link && link.live === undefined) this.#planToDial(link);
-  }
-
-  #planToPart(parting: Connection): void {
-    const { id, address } = parting;
-    if (this.#stopping.signal.aborted || address === "") return;
-    this.#reconnector.plan(id, () => this.#inBackground(this.#part(parting), id));
-  }
-
-  async #part(parting: Connection): Promise<void> {
-    const { id } = parting;
-    if (this.#book.parting(id) === undefined) return;
-    try {
-      if (await this.#opener.part(parting)) {
-        this.#log.info({ connectionId: id }, "the other end knows that the link is removed");
-        this.#reconnector.forget(id);
-        await this.#book.forgetParting(id);
-        return;
-      }
-    } catch (error) {
-      this.#log.debug({ connectionId: id, err: error }, "the other end of a removed link is away");
-    }
-    this.#planToPart(parting);
-  }
-
   #readOffer(offer: Parameters<typeof readOffer>[0]): PeerOffer {
     const { serverVersion } = this.#facts;
     return readOffer(offer, { serverVersion, limits: this.#limits });
-  }
-
-  #keep(link: Link): void {
-    this.#inBackground(this.#book.keep(link), link.id);
-  }
-
-  #inBackground(work: Promise<void>, connectionId: string): void {
-    const done = work.catch((error: unknown) => {
-      this.#log.error({ err: error, connectionId }, "a link could not be written");
-    });
-    this.#track(done);
   }
 
   #track(run: Promise<unknown>): void {

@@ -22,6 +22,10 @@ export class MemoryRecords<D extends DescMessage> implements SystemRecords<Messa
     return [...this.#records.keys()];
   }
 
+  get values(): MessageShape<D>[] {
+    return [...this.#records.values()];
+  }
+
   async *all(): AsyncIterable<SystemRecord<MessageShape<D>>> {
     for (const [id, value] of this.#records) yield { id, value: clone(this.#schema, value) };
   }

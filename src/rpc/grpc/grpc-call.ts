@@ -120,6 +120,10 @@ export class GrpcCall implements Call, StreamListener, Watched {
     return this.#via.link;
   }
 
+  exemptConnection(): void {
+    this.#stream.exemptConnection?.();
+  }
+
   get requestMetadata(): RequestMetadata {
     this.#requestMetadata ??= new GrpcRequestMetadata(
       this.#headers,

@@ -38,11 +38,13 @@ export interface GrpcHandler {
    *
    * @param rawHeaders names and values in turn, as the `"stream"` event has them; without them,
    * repeated metadata is only known joined by commas
+   * @param exemptConnection takes the connection out of the limits of streams and connections
    */
   handle(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     rawHeaders?: readonly string[],
+    exemptConnection?: () => void,
   ): void;
   /** The same for a stream of any engine. */
   accept(stream: ServerStream, headers: IncomingHeaders, rawHeaders?: HeaderList): void;
@@ -87,8 +89,9 @@ class GrpcServerHandler implements GrpcHandler {
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     rawHeaders?: readonly string[],
+    exemptConnection?: () => void,
   ): void {
-    this.accept(new NodeHttp2Stream(stream), headers, rawHeaders);
+    this.accept(new NodeHttp2Stream(stream, exemptConnection), headers, rawHeaders);
   }
 
   accept(stream: ServerStream, headers: IncomingHeaders, rawHeaders?: HeaderList): void {

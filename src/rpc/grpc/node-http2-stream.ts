@@ -8,13 +8,16 @@ const withoutBody = { endStream: true, sendDate: false };
 export class NodeHttp2Stream implements ServerStream {
   readonly #stream: ServerHttp2Stream;
   readonly #session: Http2Session | undefined;
+  readonly exemptConnection: (() => void) | undefined;
   #trailers: HeaderList = [];
   #inputEnded = false;
   #discarding = false;
   #listener: StreamListener | undefined;
 
-  constructor(stream: ServerHttp2Stream) {
+  /** @param exemptConnection what takes the connection out of the limits */
+  constructor(stream: ServerHttp2Stream, exemptConnection?: () => void) {
     this.#stream = stream;
+    this.exemptConnection = exemptConnection;
     this.#session = stream.session;
     // A stream that fails emits "error" and then "close", and "close" is all a listener wants.
     stream.on("error", ignore);

@@ -49,6 +49,8 @@ export interface ServerStream {
   respondWith(headers: HeaderList, body: Uint8Array, trailers: HeaderList): void;
   /** Answers with one header block and nothing else. */
   respondOnly(headers: HeaderList): void;
+  /** The connection is between linked collectors: limits of streams and connections do not count it. */
+  readonly exemptConnection?: (() => void) | undefined;
   /** Gives up at once, dropping what is buffered. The peer sees a cancelled stream. */
   cancel(): void;
 }

@@ -77,6 +77,15 @@ export class Acceptor {
     });
   }
 
+  /** The connection is between linked collectors, and does not count. */
+  exempt(socket: Socket): void {
+    const peer = peerOf(socket);
+    // With TLS it is the socket beneath that is counted.
+    for (const counted of this.#connections.sockets) {
+      if (peerOf(counted) === peer) this.#connections.exempt(counted);
+    }
+  }
+
   destroyAll(): void {
     for (const socket of this.#connections.sockets) socket.destroy();
   }

@@ -32,6 +32,8 @@ export interface Http2SessionsOptions {
   readonly grpc: GrpcStreams;
   readonly http: (request: Http2ServerRequest, response: Http2ServerResponse) => void;
   readonly log: Log;
+  /** The connection is between linked collectors. */
+  readonly onExempt: (socket: Socket) => void;
 }
 
 /** The HTTP/2 connections of a port. */
@@ -46,7 +48,7 @@ export class Http2Sessions {
 
   /** Speaks HTTP/2 on a socket whose first bytes are still unread. */
   open(socket: Socket): void {
-    const { limits, log } = this.#options;
+    const { limits, log, onExempt } = this.#options;
     const session = performServerHandshake(socket, {
       maxSessionMemory: sessionMemoryMib,
       settings: {
@@ -56,6 +58,15 @@ export class Http2Sessions {
       },
     });
     session.setLocalWindowSize(windowBytes);
+    let isExempt = false;
+    const exempt = (): void => {
+      if (isExempt || session.destroyed) return;
+      isExempt = true;
+      session.settings({
+        maxConcurrentStreams: limits.linkCallsMax + limits.streamsPerConnectionMax,
+      });
+      onExempt(socket);
+    };
     session.on("stream", (stream, headers, _flags, rawHeaders: string[]) => {
       // The engine holds a client to the settings once it says that it has read them, if it ever does.
       if (session.pendingSettingsAck && listBytes(rawHeaders) > limits.headerBytesMax) {
@@ -65,7 +76,7 @@ export class Http2Sessions {
         stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
         return;
       }
-      this.#route(stream, headers, rawHeaders);
+      this.#route(stream, headers, rawHeaders, exempt);
     });
     session.on("error", (error) => {
       log.debug({ err: error }, "an HTTP/2 connection failed");
@@ -81,13 +92,18 @@ export class Http2Sessions {
     for (const session of this.#sessions) askToLeave(session);
   }
 
-  #route(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): void {
+  #route(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    rawHeaders: string[],
+    exempt: () => void,
+  ): void {
     // Neither Host nor Origin is asked of gRPC: no page can make a browser send it over HTTP/2 in
     // cleartext, and with TLS a rebound name fails at the certificate; and clients behind a proxy, or
     // in a container, know us by names that we do not.
     // Other forms of messages, such as application/grpc+json, go by connect-node.
     if (isGrpcContentType(headers["content-type"] ?? "")) {
-      this.#options.grpc.handle(stream, headers, rawHeaders);
+      this.#options.grpc.handle(stream, headers, rawHeaders, exempt);
       return;
     }
     const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);

@@ -125,6 +125,7 @@ export class Port implements AsyncDisposable {
       log,
       grpc: options.grpc,
       http: (request, response) => http.handle(request, response),
+      onExempt: (socket) => this.#acceptor.exempt(socket),
     });
     this.#acceptor = new Acceptor({
       tls: options.tls,

@@ -19,12 +19,17 @@ export function mesh(links: Links): ServiceHandlers<typeof Mesh> {
       return links.views.collectors(request);
     },
 
-    async *link(requests) {
-      for await (const step of links.accept(stepsOf(requests))) yield { step };
+    async *link(requests, call) {
+      for await (const step of links.accept(stepsOf(requests))) {
+        if (step.case === "offer" && !step.value.isDuplicate) call.exemptConnection?.();
+        yield { step };
+      }
     },
 
-    async identify({ connectionId, nonce }) {
-      return links.guard.identify(connectionId, nonce);
+    async identify({ connectionId, nonce, proof }, call) {
+      const identity = links.guard.identify(connectionId, nonce, proof);
+      call.exemptConnection?.();
+      return identity;
     },
   };
 }

@@ -7,12 +7,11 @@ import { hasCode, syncPath } from "../file-sync.ts";
 import type { StoreFolders } from "../store-folders.ts";
 import { dataFileName, storeKeyOf } from "../store-paths.ts";
 import { translateError } from "../translate-error.ts";
-import type { CopyProcesses } from "./copy-processes.ts";
+import { runCopyJob } from "./run-copy-job.ts";
 
 export interface SqliteIntakeOptions {
   readonly folders: StoreFolders;
   readonly clock: Clock;
-  readonly processes: CopyProcesses;
 }
 
 /** Contents that are synced at a time. */
@@ -61,19 +60,12 @@ export class SqliteIntake implements StoreIntake {
     record: RecordCheck | undefined,
     options: CopyOptions = {},
   ): Promise<readonly string[]> {
-    const { clock, processes } = this.#options;
-    const job = {
-      kind: "check",
-      path: this.dataPath,
-      expected,
-      record,
-      nowUs: clock.nowUs(),
-    } as const;
-    return processes.run(job, options);
+    const nowUs = this.#options.clock.nowUs();
+    return runCopyJob({ kind: "check", path: this.dataPath, expected, record, nowUs }, options);
   }
 
   async complete(location: StoreLocation): Promise<void> {
-    await this.#options.processes.run({ kind: "complete", path: this.dataPath }, {});
+    await runCopyJob({ kind: "complete", path: this.dataPath }, {});
     try {
       await this.#syncContents();
       await syncPath(this.#root);
