@@ -81,11 +81,11 @@ export class PolicyScheduler {
     clearTimeout(this.#timer);
   }
 
+  /** Looks no more. The operations of what it has begun end by themselves, or with their store. */
   async stop(): Promise<void> {
     this.pause();
     this.#stopping.abort();
     await this.#looking;
-    await this.settled();
   }
 
   #arm(delayMs: number): void {
