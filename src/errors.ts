@@ -34,6 +34,7 @@ export type ErrorReason =
   | "POLICY_NOT_FOUND"
   | "TRANSFER_NOT_FOUND"
   | "LINK_NOT_FOUND"
+  | "COLLECTOR_NOT_FOUND"
   // Something is there already.
   | "NAMESPACE_EXISTS"
   | "COLLECTION_EXISTS"
@@ -61,6 +62,8 @@ export type ErrorReason =
   | "LINK_INCOMPATIBLE"
   | "PEER_NOT_COLLECTOR"
   | "PEER_REFUSED"
+  | "CALL_LOOP"
+  | "HOPS_EXCEEDED"
   // The caller may not.
   | "SYSTEM_READ_ONLY"
   | "ORIGIN_DENIED"

@@ -1,22 +1,25 @@
 import { readFile } from "node:fs/promises";
-import { isIP } from "node:net";
 import { resolve } from "node:path";
-import type { DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
 import { destination, type Logger, pino } from "pino";
 import { CollectionCatalog } from "./collections/catalog.ts";
+import { systemCollections } from "./collections/own-collections.ts";
 import { openSystemRecords } from "./collections/system-collections.ts";
 import { Watches } from "./collections/watch/watches.ts";
 import { type Config, defaultConfig } from "./config.ts";
 import { openCopies } from "./copies/open-copies.ts";
 import { BackupPolicies } from "./copies/policies/backup-policies.ts";
-import { CollectorError } from "./errors.ts";
+import { addressToDial, checkExposure, isLoopback } from "./exposure.ts";
 import { FileCatalog } from "./files/file-catalog.ts";
 import { BackupPolicySchema, Backups, Transfers } from "./gen/collector/backups_pb.ts";
 import { CollectionAdmin } from "./gen/collector/collection_admin_pb.ts";
 import { CollectionSchema } from "./gen/collector/collection_pb.ts";
 import { BackupMetadataSchema, CollectionRepo } from "./gen/collector/collection_repo_pb.ts";
 import { CollectionService } from "./gen/collector/collection_server_pb.ts";
-import { CollectiveDispatcher, ConnectionSchema } from "./gen/collector/dispatcher_pb.ts";
+import {
+  CollectiveDispatcher,
+  ConnectionSchema,
+  DispatchSchema,
+} from "./gen/collector/dispatcher_pb.ts";
 import { FileService } from "./gen/collector/files_pb.ts";
 import { Mesh } from "./gen/collector/mesh_pb.ts";
 import { NamespaceSchema, Namespaces } from "./gen/collector/namespaces_pb.ts";
@@ -34,14 +37,19 @@ import { ServerReflection } from "./gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionV1alpha } from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { systemClock } from "./lib/clock.ts";
 import { defaultLimits, type Limits } from "./lib/limits.ts";
+import { systemScheduler } from "./lib/scheduler.ts";
+import { DispatchLog } from "./mesh/dispatch/dispatch-log.ts";
+import { Dispatcher } from "./mesh/dispatch/dispatcher.ts";
 import { Endpoints } from "./mesh/endpoints.ts";
 import { LocalExecutors } from "./mesh/executor.ts";
 import { Links } from "./mesh/links/links.ts";
 import { localOffers } from "./mesh/links/local-offers.ts";
-import { LocalRouter } from "./mesh/router.ts";
+import { Breakers } from "./mesh/routing/breakers.ts";
+import { MeshRouter } from "./mesh/routing/mesh-router.ts";
 import { AttachedWorkers } from "./mesh/workers/attached-workers.ts";
 import { OperationStore } from "./operations/operation-store.ts";
 import { Registry } from "./registry/registry.ts";
+import { isIdempotent } from "./registry/service-hosting.ts";
 import { type ChainOptions, chainOf, runTimeChain } from "./rpc/chain.ts";
 import { createGrpcHandler } from "./rpc/grpc/grpc-handler.ts";
 import { HealthState, healthHandlers } from "./rpc/health.ts";
@@ -59,6 +67,7 @@ import { RouteTable } from "./rpc/route-table.ts";
 import { Forwarder } from "./rpc/runtime/forwarder.ts";
 import { RegisteredMethods } from "./rpc/runtime/registered-methods.ts";
 import { createServe, type Serve } from "./rpc/runtime/serve-handlers.ts";
+import { isUnlimited, servedServices } from "./rpc/served-services.ts";
 import { backupService } from "./rpc/services/backup-service.ts";
 import { collectionAdmin } from "./rpc/services/collection-admin.ts";
 import { collectionRepo } from "./rpc/services/collection-repo.ts";
@@ -110,51 +119,6 @@ export interface Collector extends AsyncDisposable {
    */
   close(): Promise<void>;
 }
-
-/** What this version serves of the contract, and what we add to it. */
-const servedServices: readonly DescService[] = [
-  CollectionService,
-  CollectionRepo,
-  CollectorRegistry,
-  CollectionAdmin,
-  FileService,
-  TypeRegistry,
-  Namespaces,
-  Operations,
-  RecordStreams,
-  Backups,
-  ServiceHosts,
-  Transfers,
-  CollectiveDispatcher,
-  Mesh,
-];
-
-/** Unary methods that wait for work whose length nobody knows: no deadline is set for their callers. */
-const unlimited: ReadonlySet<DescMethod> = new Set<DescMethod>([
-  Operations.method.waitOperation,
-  CollectionRepo.method.backupCollection,
-  CollectionRepo.method.restoreBackup,
-  CollectionRepo.method.verifyBackup,
-  CollectionRepo.method.clone,
-  CollectionRepo.method.fetch,
-  Backups.method.backupServer,
-  Backups.method.restoreServer,
-  Backups.method.importBackups,
-  Backups.method.runBackupPolicy,
-]);
-const isUnlimited = (method: DescMethod): boolean => unlimited.has(method);
-
-/** What this server keeps of itself: the collections of namespace `system`. */
-const systemCollections: Readonly<Record<string, DescMessage>> = {
-  backups: BackupMetadataSchema,
-  collections: CollectionSchema,
-  connections: ConnectionSchema,
-  namespaces: NamespaceSchema,
-  operations: OperationSchema,
-  policies: BackupPolicySchema,
-  protos: RegisteredProtoSchema,
-  services: RegisteredServiceSchema,
-};
 
 /**
  * Starts a collector in this process.
@@ -307,13 +271,49 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     tracing: config.tracing,
     access,
   };
+  const hidesCredentials = access !== undefined;
+  const hopsMax = limits.meshHopsMax;
+  const breakers = new Breakers();
+  const router = new MeshRouter({
+    collectorId,
+    local: executors,
+    peers: links.executors,
+    breakers,
+    hopsMax,
+  });
+  const mayRunAgain = (namespace: string, service: string, method: string): boolean => {
+    const desc = registry.snapshot(namespace).method(service, method);
+    const registered = registry.registeredServices(namespace).get(service)?.record;
+    return desc !== undefined && isIdempotent(desc, registered);
+  };
+  const dispatcher = new Dispatcher({
+    collectorId,
+    types: registry,
+    isBuiltIn: (service) => servedServices.some(({ typeName }) => typeName === service),
+    isIdempotent: mayRunAgain,
+    router,
+    links: links.table,
+    hopsMax,
+  });
+  const dispatches = parts.use(
+    await DispatchLog.open({
+      records: await openSystemRecords(engine, DispatchSchema, "dispatches", limits),
+      limits,
+      scheduler: systemScheduler,
+      clock: systemClock,
+      log,
+    }),
+  );
   const registered = new RegisteredMethods({
     types: registry,
     defaultNamespace,
     interceptors: runTimeChain(chain),
     forwarder: new Forwarder({
-      router: new LocalRouter(executors),
-      hidesCredentials: access !== undefined,
+      router,
+      hidesCredentials,
+      collectorId,
+      hopsMax,
+      isIdempotent: mayRunAgain,
     }),
   });
   const routes: RouteTable = new RouteTable(chainOf(chain), registered);
@@ -352,18 +352,35 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   routes.add(Transfers, transferService(copies.transfers));
   routes.add(CollectionAdmin, collectionAdmin(catalog));
   routes.add(FileService, fileService(new FileCatalog({ collections: catalog, limits })));
-  routes.add(CollectorRegistry, collectorRegistry(registry));
+  routes.add(
+    CollectorRegistry,
+    collectorRegistry(registry, (namespace, service) => [
+      ...executors.executorsOf(namespace, service),
+      ...links.executors.executorsOf(namespace, service),
+    ]),
+  );
   routes.add(TypeRegistry, typeRegistry(registry));
   routes.add(Namespaces, namespaces(registry));
   routes.add(Operations, operations(operationStore));
   routes.add(RecordStreams, recordStreams(catalog));
-  routes.add(CollectiveDispatcher, collectiveDispatcher(links));
+  routes.add(
+    CollectiveDispatcher,
+    collectiveDispatcher({
+      links,
+      dispatcher,
+      dispatches,
+      routes: () => routes,
+      clock: systemClock,
+      hopsMax,
+      hidesCredentials,
+    }),
+  );
   routes.add(Mesh, mesh(links));
   routes.add(
     ServiceHosts,
     serviceHosts({
       workers,
-      executorsOf: (namespace) => executors.all(namespace),
+      executorsOf: (namespace) => [...executors.all(namespace), ...links.executors.all(namespace)],
       types: registry,
       limits,
     }),
@@ -444,28 +461,6 @@ export async function readVersion(): Promise<string> {
 
 function createLog({ logLevel }: Config): Logger {
   return pino({ level: logLevel, base: {} }, destination({ dest: 2, sync: true }));
-}
-
-/** @throws {CollectorError} ARGUMENT_INVALID for an address that others can reach, unless allowed */
-function checkExposure({ host, insecure }: Config): void {
-  if (insecure || isLoopback(host)) return;
-  throw new CollectorError(
-    "ARGUMENT_INVALID",
-    `host: ${host} can be reached from other machines, and there is no access control yet: listen on 127.0.0.1, or add --insecure if the network is trusted`,
-  );
-}
-
-/** What other collectors are told to dial; empty if there is no address that means this one. */
-function addressToDial(config: Config, address: string | undefined): string {
-  const isConcrete = config.host !== "0.0.0.0" && config.host !== "::";
-  const known = config.advertise ?? (isConcrete ? address : undefined);
-  if (known === undefined || known === "") return "";
-  return config.tlsCert === undefined || known.includes("://") ? known : `https://${known}`;
-}
-
-function isLoopback(host: string): boolean {
-  if (host === "localhost") return true;
-  return isIP(host) === 4 ? host.startsWith("127.") : host === "::1";
 }
 
 /** Ids that are short, and of this process alone in its logs. */

@@ -22,7 +22,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   client: ["gen", "tunnel", "errors.ts"],
   console: [],
   "config.ts": ["lib", "errors.ts"],
-  "server.ts": ["gen", "rpc", "storage", domain, "config.ts", "lib", "errors.ts"],
+  "exposure.ts": ["config.ts", "errors.ts"],
+  "server.ts": ["gen", "rpc", "storage", domain, "config.ts", "exposure.ts", "lib", "errors.ts"],
   cli: ["gen", "client", "server.ts", "config.ts", "lib", "errors.ts"],
 };
 

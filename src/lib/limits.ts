@@ -110,6 +110,12 @@ export interface Limits {
   readonly peerKeepAliveMs: number;
   /** Collectors that this one may be linked to. */
   readonly meshPeersMax: number;
+  /** Links that a call may travel. */
+  readonly meshHopsMax: number;
+  /** Dispatched calls that are kept in collection `dispatches`; the oldest go. */
+  readonly dispatchesKeptMax: number;
+  /** Dispatched calls that are recorded each second; of more, a sample. */
+  readonly dispatchesPerSecondMax: number;
   /** How often the other end of a link is asked whether it is there. */
   readonly linkPingMs: number;
   /** After so long without an answer a link is down. */
@@ -198,6 +204,9 @@ export const defaultLimits: Limits = {
   peerIdleMs: 300_000,
   peerKeepAliveMs: 30_000,
   meshPeersMax: 64,
+  meshHopsMax: 4,
+  dispatchesKeptMax: 10_000,
+  dispatchesPerSecondMax: 100,
   linkPingMs: 5000,
   linkTimeoutMs: 10_000,
   linkHandshakeMs: 10_000,

@@ -13,6 +13,8 @@ export interface CallOptions {
   readonly deadlineMs?: number | undefined;
   /** Cancels the call, at both ends. */
   readonly signal?: AbortSignal | undefined;
+  /** Collectors that the call has passed, this one included. Told to linked collectors and nobody else. */
+  readonly route?: readonly string[] | undefined;
 }
 
 /** The answer to one message, with status OK. */

@@ -63,7 +63,8 @@ function keyOf({ serviceName, id }: Executor): string {
   return `${serviceName}\0${id}`;
 }
 
-function toListed(executor: Executor): ListedExecutor {
+/** An executor as it is shown. */
+export function toListed(executor: Executor): ListedExecutor {
   const { id, kind, namespace, serviceName, address, ready, problem, inFlight } = executor;
   return {
     $typeName: "collector.Executor",

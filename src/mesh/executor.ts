@@ -20,6 +20,10 @@ export interface Executor {
   readonly labels: Readonly<Record<string, string>>;
   /** Id of the collector that it is at. */
   readonly collectorId: string;
+  /** Of a peer: the linked collector that calls are sent to, which passes them on if it is another one. */
+  readonly neighborId?: string;
+  /** Of a peer: the collectors that calls pass, the linked one first, the one that it is at last. */
+  readonly way?: readonly string[];
   /** Since when it is known here, in milliseconds since 1970. */
   readonly sinceMs: number;
   /** Whether calls are given to it. */

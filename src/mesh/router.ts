@@ -1,4 +1,5 @@
 import { CollectorError } from "../errors.ts";
+import type { CallFailure } from "./channel.ts";
 import {
   chooseExecutor,
   type Executor,
@@ -6,13 +7,25 @@ import {
   type ExecutorWish,
 } from "./executor.ts";
 
+/** What the choice of who runs a call has to heed. */
+export interface RouteWish extends ExecutorWish {
+  /** Collector that has to run it. */
+  readonly target?: string | undefined;
+  /** Where it is to be run if there is a choice: here, by default. */
+  readonly prefer?: "local" | "remote" | undefined;
+  /** Collectors that the call has passed: it is sent to none of them. */
+  readonly route?: readonly string[] | undefined;
+}
+
 /** Decides who runs a call. Whoever forwards calls asks here, once for each try. */
 export interface Router {
   /**
    * @param serviceName full name of a service that is registered in the namespace
    * @throws {CollectorError} SERVICE_UNAVAILABLE if there is none that could run it now
    */
-  route(namespace: string, serviceName: string, methodName: string, wish?: ExecutorWish): Executor;
+  route(namespace: string, serviceName: string, methodName: string, wish?: RouteWish): Executor;
+  /** Tells how a try has ended; without a failure, it was answered. */
+  report?(executor: Executor, failure: CallFailure | undefined): void;
 }
 
 /** Routes to what runs services at this collector, and nowhere else. */
@@ -23,12 +36,7 @@ export class LocalRouter implements Router {
     this.#executors = executors;
   }
 
-  route(
-    namespace: string,
-    serviceName: string,
-    _methodName: string,
-    wish?: ExecutorWish,
-  ): Executor {
+  route(namespace: string, serviceName: string, _methodName: string, wish?: RouteWish): Executor {
     const candidates = this.#executors.executorsOf(namespace, serviceName);
     const chosen = chooseExecutor(candidates, wish);
     if (chosen !== undefined) return chosen;

@@ -1,7 +1,8 @@
 import type { CallOptions, StreamAnswer, UnaryAnswer } from "./channel.ts";
 import { type CallFailure, CallFailure as Failure } from "./channel.ts";
-import { callStream, callUnary, type Executor, type ExecutorWish } from "./executor.ts";
-import type { Router } from "./router.ts";
+import { callStream, callUnary, type Executor } from "./executor.ts";
+import { remoteErrorOf } from "./remote-error.ts";
+import type { Router, RouteWish } from "./router.ts";
 
 /** A call of a registered method, to be run by whoever the router says. */
 export interface RoutedCall {
@@ -9,7 +10,9 @@ export interface RoutedCall {
   readonly serviceName: string;
   readonly methodName: string;
   readonly options: CallOptions;
-  readonly wish?: ExecutorWish | undefined;
+  readonly wish?: RouteWish | undefined;
+  /** Whether the method may be run again if it is not known whether it ran. Asked when that is so. */
+  readonly isIdempotent?: (() => boolean) | undefined;
   /** Told of each executor that is tried. */
   readonly onTry?: ((executor: Executor) => void) | undefined;
 }
@@ -21,7 +24,7 @@ const triesMax = 4;
 
 /**
  * One message for one message. If an executor provably has not begun to work on it, another one is
- * tried.
+ * tried; and so it is if the executor was lost and the method may be run again.
  *
  * @throws {CollectorError} SERVICE_UNAVAILABLE if there is no executor
  * @throws {CallFailure}
@@ -36,7 +39,9 @@ export async function runUnary(
   for (;;) {
     const executor = tries.next();
     try {
-      return await callUnary(executor, path, message, call.options);
+      const answer = await callUnary(executor, path, message, call.options);
+      router.report?.(executor, undefined);
+      return answer;
     } catch (error) {
       if (!tries.mayGoOn(executor, error)) throw error;
     }
@@ -69,7 +74,12 @@ export async function runStream(
     const executor = tries.next();
     const answer = callStream(executor, path, untilTouched, call.options);
     const failure = await earlyFailure(answer);
-    if (failure === undefined || isTouched || !tries.mayGoOn(executor, failure)) return answer;
+    if (failure === undefined) {
+      router.report?.(executor, undefined);
+      return answer;
+    }
+    const mayGoOn = tries.mayGoOn(executor, failure);
+    if (isTouched || !mayGoOn) return answer;
   }
 }
 
@@ -110,7 +120,10 @@ class Tries {
 
   /** Whether another executor may be tried after `executor` has failed. */
   mayGoOn(executor: Executor, error: unknown): boolean {
-    if (!(error instanceof Failure) || !isUnsent(error)) return false;
+    if (!(error instanceof Failure)) return false;
+    this.#router.report?.(executor, error);
+    const isSafe = isUnsent(error) || isRefusedBy(executor, error);
+    if (!isSafe && !(isLost(error) && this.#call.isIdempotent?.() === true)) return false;
     this.#last = error;
     this.#tried ??= new Set();
     this.#tried.add(executor);
@@ -127,6 +140,25 @@ function isUnsent({ mayHaveRun, reason }: CallFailure): boolean {
     reason === "PEER_DENIED" ||
     reason === "OVERLOADED"
   );
+}
+
+/** What a linked collector refuses a call with before it is run. */
+const refusals: ReadonlySet<string> = new Set([
+  "SERVICE_UNAVAILABLE",
+  "SHUTTING_DOWN",
+  "OVERLOADED",
+  "CALL_LOOP",
+  "HOPS_EXCEEDED",
+]);
+
+function isRefusedBy(executor: Executor, failure: CallFailure): boolean {
+  if (executor.kind !== "peer" || !failure.isRemote) return false;
+  return refusals.has(remoteErrorOf(failure)?.reason ?? "");
+}
+
+/** Whether the other end was lost while it had the call. */
+function isLost({ reason, mayHaveRun }: CallFailure): boolean {
+  return mayHaveRun && reason === "PEER_UNAVAILABLE";
 }
 
 function pathOf({ serviceName, methodName }: RoutedCall): string {

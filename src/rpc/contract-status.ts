@@ -1,4 +1,4 @@
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { CollectorError } from "../errors.ts";
 import { type Status, Status_Code } from "../gen/collector/common_pb.ts";
 import { codeByReason } from "./status.ts";
@@ -22,6 +22,18 @@ const codes: Readonly<Record<Code, Status_Code>> = {
   [Code.DataLoss]: Status_Code.DATA_LOSS,
   [Code.Unauthenticated]: Status_Code.UNKNOWN,
 };
+
+/** The same of whatever a call has failed with. */
+export function statusOfFailure(failure: unknown): Status {
+  if (failure instanceof CollectorError) return contractStatus(failure);
+  const { code, rawMessage } = ConnectError.from(failure, Code.Internal);
+  return {
+    $typeName: "collector.Status",
+    code: codes[code],
+    message: code === Code.Internal ? "" : rawMessage,
+    details: {},
+  };
+}
 
 /** The outcome of one thing among many, in the contract's own form. */
 export function contractStatus(error: CollectorError | undefined): Status {

@@ -6,6 +6,7 @@ import {
   type StreamAnswer,
   type UnaryAnswer,
 } from "../channel.ts";
+import { routeHeader } from "../routing/call-route.ts";
 
 /** Carries a call that travels over a link: `<connection id>.<secret in hex>`. */
 export const linkHeader = "x-collector-link";
@@ -76,8 +77,10 @@ export class LinkChannel implements Channel {
   }
 
   #withCredential(options: CallOptions): CallOptions {
-    const own = [linkHeader, this.#options.credential()] as const;
-    return { ...options, metadata: [own, ...(options.metadata ?? [])] };
+    const { route = [], metadata = [] } = options;
+    const own: (readonly [string, string])[] = [[linkHeader, this.#options.credential()]];
+    if (route.length > 0) own.push([routeHeader, route.join(",")]);
+    return { ...options, metadata: [...own, ...metadata] };
   }
 }
 

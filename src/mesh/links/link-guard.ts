@@ -4,9 +4,6 @@ import { isProof, nonceBytes, proofOf } from "./dial-back.ts";
 import type { Via } from "./link-calls.ts";
 import { type LinkTable, linkNotFound } from "./link-table.ts";
 
-/** Carries the ids of the collectors that a call has passed, separated by commas. */
-export const routeHeader = "x-collector-route";
-
 /** Knows which calls came over a link, and proves to others that this end has it. */
 export class LinkGuard {
   readonly #table: LinkTable;

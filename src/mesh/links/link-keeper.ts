@@ -73,6 +73,8 @@ export class LinkKeeper {
   onOffer(link: Link): void {
     this.#options.executors.changed();
     this.share(link);
+    // What it runs, or reaches, can be reached through here.
+    this.#options.board.changed();
   }
 
   /** Settles what is shared; written if that has changed. */

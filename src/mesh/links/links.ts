@@ -32,6 +32,7 @@ const namespacesMax = 1000;
 export type LinkLimits = Pick<
   Limits,
   | "meshPeersMax"
+  | "meshHopsMax"
   | "linkPingMs"
   | "linkTimeoutMs"
   | "linkHandshakeMs"
@@ -119,11 +120,20 @@ export class Links implements AsyncDisposable {
       },
     });
     const { table } = this.#book;
-    this.executors = new PeerExecutors(table, () => Number(clock.nowUs() / 1000n));
+    this.executors = new PeerExecutors({
+      table,
+      collectorId: facts.collectorId,
+      hopsMax: limits.meshHopsMax,
+      nowMs: () => Number(clock.nowUs() / 1000n),
+    });
     this.guard = new LinkGuard(table, facts.collectorId);
     this.views = new LinkViews({ table, source, facts, clock, limits });
     this.#board = new OfferBoard({
-      source,
+      source: {
+        namespaces: () => source.namespaces(),
+        servicesOf: (namespace) => source.servicesOf(namespace),
+        remoteServicesOf: (namespace) => this.executors.remoteServicesOf(namespace),
+      },
       facts,
       table,
       scheduler,

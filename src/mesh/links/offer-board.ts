@@ -5,13 +5,20 @@ import type { Scheduler } from "../../lib/scheduler.ts";
 import type { Link } from "./link.ts";
 import type { LinkSession } from "./link-session.ts";
 import type { LinkTable } from "./link-table.ts";
-import { makeOffer, type OfferSource, type OwnFacts, offeredNamespaces } from "./own-offer.ts";
+import {
+  makeOffer,
+  type OfferSource,
+  type OwnFacts,
+  offeredNamespaces,
+  type RemoteOffers,
+} from "./own-offer.ts";
+import type { PeerOffer } from "./peer-offer.ts";
 
 /** How long changes are gathered before the other ends are told. */
 const gatherMs = 100;
 
 export interface OfferBoardOptions {
-  readonly source: OfferSource;
+  readonly source: OfferSource & RemoteOffers;
   readonly facts: OwnFacts;
   readonly table: LinkTable;
   readonly scheduler: Scheduler;
@@ -41,15 +48,31 @@ export class OfferBoard {
     this.#options = options;
   }
 
-  /** The offer that a stream begins with. */
+  /** The offer that a stream begins with: of what can be reached through here the next one tells. */
   first(about: FirstOffer): LinkOffer {
+    return this.#make(about, undefined);
+  }
+
+  /** @param peer the other end, as it has said; undefined leaves out what is at other collectors */
+  #make(about: FirstOffer, peer: PeerOffer | undefined): LinkOffer {
     const { source, facts, table, bytesMax, log } = this.#options;
     const linkedCollectorIds = table
       .settled()
       .filter(({ isUp }) => isUp)
       .map(({ peerId }) => peerId);
     const isLeaving = this.#isLeaving;
-    const details = { ...about, linkedCollectorIds, bytesMax, isLeaving };
+    const isNews =
+      peer === undefined
+        ? undefined
+        : ({ way }: { readonly way: readonly string[] }) =>
+            !way.includes(peer.collectorId) && !peer.linkedCollectorIds.includes(way.at(-1) ?? "");
+    const details = {
+      ...about,
+      linkedCollectorIds,
+      bytesMax,
+      isLeaving,
+      ...(isNews === undefined ? {} : { isNews }),
+    };
     const { offer, leftOut } = makeOffer(source, facts, details);
     if (leftOut > 0) {
       const fields = { connectionId: about.connectionId, leftOut };
@@ -89,7 +112,7 @@ export class OfferBoard {
 
   #tell(link: Link, session: LinkSession): void {
     const namespaces = link.connection.offeredNamespaces;
-    const offer = this.first({ connectionId: link.id, namespaces });
+    const offer = this.#make({ connectionId: link.id, namespaces }, link.offer);
     const bytes = toBinary(LinkOfferSchema, offer);
     const last = this.#told.get(session);
     if (last !== undefined && Buffer.compare(last, bytes) === 0) return;

@@ -4,10 +4,17 @@ import {
   LinkNamespaceSchema,
   type LinkOffer,
   LinkOfferSchema,
+  type LinkService,
+  LinkServiceSchema,
 } from "../../gen/collector/mesh_pb.ts";
 import { systemNamespace } from "../../registry/names.ts";
 import { linkProtocolVersion } from "./link-step.ts";
-import { type OfferedService, offeredExecutorsMax } from "./peer-offer.ts";
+import {
+  type OfferedService,
+  offeredExecutorsMax,
+  type RemoteService,
+  remoteServicesMax,
+} from "./peer-offer.ts";
 
 /** What this collector has to offer; asked when that may have changed. */
 export interface OfferSource {
@@ -15,6 +22,12 @@ export interface OfferSource {
   namespaces(): Iterable<string>;
   /** What can be run in a namespace here: not what linked collectors run. */
   servicesOf(namespace: string): Iterable<OfferedService>;
+}
+
+/** What can be reached through this collector. */
+export interface RemoteOffers {
+  /** Services of a namespace at other collectors, each by the shortest way. */
+  remoteServicesOf(namespace: string): Iterable<RemoteService>;
 }
 
 /** What this collector says of itself. */
@@ -36,6 +49,8 @@ export interface OfferAbout {
   readonly secret?: Uint8Array;
   readonly isDuplicate?: boolean;
   readonly isLeaving?: boolean;
+  /** Whether a service at a collector is worth being told of. */
+  readonly isNews?: (service: RemoteService) => boolean;
   /** Namespaces past so many bytes are left out. */
   readonly bytesMax: number;
 }
@@ -56,12 +71,18 @@ export function offeredNamespaces(source: OfferSource, wanted: readonly string[]
 }
 
 /** Puts together what this collector says of itself over one link. */
-export function makeOffer(source: OfferSource, facts: OwnFacts, about: OfferAbout): MadeOffer {
+export function makeOffer(
+  source: OfferSource & RemoteOffers,
+  facts: OwnFacts,
+  about: OfferAbout,
+): MadeOffer {
   const namespaces: LinkNamespace[] = [];
   const names = offeredNamespaces(source, about.namespaces);
   let bytes = 0;
   for (const name of names) {
-    const namespace = toLinkNamespace(name, source.servicesOf(name));
+    const { isNews } = about;
+    const remote = isNews === undefined ? [] : [...source.remoteServicesOf(name)].filter(isNews);
+    const namespace = toLinkNamespace(name, source.servicesOf(name), remote);
     bytes += toBinary(LinkNamespaceSchema, namespace).byteLength;
     if (bytes > about.bytesMax) break;
     namespaces.push(namespace);
@@ -82,17 +103,32 @@ export function makeOffer(source: OfferSource, facts: OwnFacts, about: OfferAbou
   return { offer, leftOut: names.length - namespaces.length };
 }
 
-function toLinkNamespace(name: string, services: Iterable<OfferedService>): LinkNamespace {
+function toLinkNamespace(
+  name: string,
+  services: Iterable<OfferedService>,
+  remote: readonly RemoteService[],
+): LinkNamespace {
   return create(LinkNamespaceSchema, {
     name,
-    services: [...services]
-      .map((service) => ({
-        name: service.name,
-        executors: service.executors
-          .slice(0, offeredExecutorsMax)
-          .map((labels) => ({ labels: { ...labels } })),
-        idempotentMethods: [...service.idempotentMethods].sort(),
-      }))
-      .sort((a, b) => (a.name < b.name ? -1 : 1)),
+    services: [...services].map((service) => toLinkService(service, [])).sort(byName),
+    remoteServices: remote
+      .slice(0, remoteServicesMax)
+      .map((service) => toLinkService(service, service.way))
+      .sort(byName),
   });
+}
+
+function toLinkService(service: OfferedService, way: readonly string[]): LinkService {
+  return create(LinkServiceSchema, {
+    name: service.name,
+    executors: service.executors
+      .slice(0, offeredExecutorsMax)
+      .map((labels) => ({ labels: { ...labels } })),
+    idempotentMethods: [...service.idempotentMethods].sort(),
+    way: [...way],
+  });
+}
+
+function byName(a: LinkService, b: LinkService): number {
+  return a.name === b.name ? (a.way.join() < b.way.join() ? -1 : 1) : a.name < b.name ? -1 : 1;
 }

@@ -1,11 +1,15 @@
 import { checkLabels, type LabelLimits } from "../../collections/names.ts";
 import { CollectorError, invalidField } from "../../errors.ts";
 import type { LinkOffer } from "../../gen/collector/mesh_pb.ts";
+import type { Limits } from "../../lib/limits.ts";
 import { quote, systemNamespace } from "../../registry/names.ts";
 import { linkProtocolVersion } from "./link-step.ts";
 
 /** Executors of one service whose labels an offer tells apart. */
 export const offeredExecutorsMax = 64;
+
+/** Services at other collectors that an offer tells of, for each namespace. */
+export const remoteServicesMax = 2000;
 
 /** Ids of other collectors, and features, that are read of an offer. */
 const namesMax = 1000;
@@ -26,6 +30,12 @@ export interface OfferedService {
   readonly idempotentMethods: ReadonlySet<string>;
 }
 
+/** A service at another collector, which is reached through a linked one. */
+export interface RemoteService extends OfferedService {
+  /** Ids of the collectors behind the linked one, the one that runs it last. At least one. */
+  readonly way: readonly string[];
+}
+
 /** What the other end of a link says of itself, checked. */
 export interface PeerOffer {
   readonly collectorId: string;
@@ -34,6 +44,8 @@ export interface PeerOffer {
   readonly address: string;
   readonly connectionId: string;
   readonly namespaces: ReadonlyMap<string, ReadonlyMap<string, OfferedService>>;
+  /** By namespace. */
+  readonly remoteServices: ReadonlyMap<string, readonly RemoteService[]>;
   readonly linkedCollectorIds: readonly string[];
   readonly features: readonly string[];
   readonly isDuplicate: boolean;
@@ -54,7 +66,10 @@ export function keyOfLabels(labels: Readonly<Record<string, string>>): string {
  */
 export function readOffer(
   offer: LinkOffer,
-  own: { readonly serverVersion: string; readonly limits: LabelLimits },
+  own: {
+    readonly serverVersion: string;
+    readonly limits: LabelLimits & Pick<Limits, "meshHopsMax">;
+  },
 ): PeerOffer {
   if (offer.protocolVersion !== linkProtocolVersion) {
     throw new CollectorError(
@@ -80,13 +95,25 @@ export function readOffer(
     throw invalidField("ARGUMENT_INVALID", "offer.address", "is no host:port");
   }
   const namespaces = new Map<string, ReadonlyMap<string, OfferedService>>();
-  for (const [index, { name, services }] of offer.namespaces.entries()) {
+  const remoteServices = new Map<string, readonly RemoteService[]>();
+  for (const [index, { name, services, remoteServices: remote }] of offer.namespaces.entries()) {
     const field = `offer.namespaces[${index}]`;
     checkId(name, `${field}.name`);
     if (name === systemNamespace) {
       throw invalidField("NAME_INVALID", `${field}.name`, "a server's own namespace is not shared");
     }
-    namespaces.set(name, readServices(services, field, own.limits));
+    const read = readServices(services, `${field}.services`, own.limits);
+    namespaces.set(name, new Map(read.map((service) => [service.name, service])));
+    const elsewhere = readServices(
+      remote.slice(0, remoteServicesMax),
+      `${field}.remote_services`,
+      own.limits,
+    );
+    // A way that no call may go, or that leads nowhere, is none.
+    remoteServices.set(
+      name,
+      elsewhere.filter(({ way }) => way.length > 0 && way.length < own.limits.meshHopsMax),
+    );
   }
   return {
     collectorId: offer.collectorId,
@@ -94,6 +121,7 @@ export function readOffer(
     address: offer.address,
     connectionId: offer.connectionId,
     namespaces,
+    remoteServices,
     linkedCollectorIds: offer.linkedCollectorIds.slice(0, namesMax).filter(isId),
     features: offer.features.slice(0, namesMax).filter(isId),
     isDuplicate: offer.isDuplicate,
@@ -105,10 +133,10 @@ function readServices(
   services: LinkOffer["namespaces"][number]["services"],
   parent: string,
   limits: LabelLimits,
-): ReadonlyMap<string, OfferedService> {
-  const result = new Map<string, OfferedService>();
+): readonly RemoteService[] {
+  const result: RemoteService[] = [];
   for (const [index, service] of services.entries()) {
-    const field = `${parent}.services[${index}]`;
+    const field = `${parent}[${index}]`;
     const { name } = service;
     if (name === "" || Buffer.byteLength(name) > serviceBytesMax || !/^[\w.]+$/.test(name)) {
       throw invalidField("NAME_INVALID", `${field}.name`, "is no full name of a service");
@@ -117,7 +145,9 @@ function readServices(
     for (const [at, labels] of executors.entries()) {
       checkLabels(labels, limits, `${field}.executors[${at}].labels`);
     }
-    result.set(name, { name, executors, idempotentMethods: new Set(service.idempotentMethods) });
+    for (const [at, id] of service.way.entries()) checkId(id, `${field}.way[${at}]`);
+    const { way } = service;
+    result.push({ name, executors, way, idempotentMethods: new Set(service.idempotentMethods) });
   }
   return result;
 }

@@ -19,6 +19,9 @@ const hopNames: ReadonlySet<string> = new Set([
 
 const hopPrefixes = ["connect-", "sec-"] as const;
 
+/** Headers in our name. */
+const ownPrefix = "x-collector-";
+
 /** The caller's credentials, where they are for this server. */
 const credentials = "authorization";
 
@@ -36,7 +39,8 @@ export function forwardedMetadata(
   const isHttp = call.protocol !== "grpc";
   for (const entry of call.requestMetadata.entries()) {
     const [name] = entry;
-    if (name === namespaceHeader || (hidesCredentials && name === credentials)) continue;
+    // What collectors say to each other is of one link only.
+    if (name.startsWith(ownPrefix) || (hidesCredentials && name === credentials)) continue;
     if (isHttp && isHop(name)) continue;
     result.push(entry);
   }

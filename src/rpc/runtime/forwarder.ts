@@ -1,15 +1,25 @@
-import type { StreamAnswer } from "../../mesh/channel.ts";
+import type { MetadataEntries, StreamAnswer } from "../../mesh/channel.ts";
+import type { Executor } from "../../mesh/executor.ts";
 import type { Router } from "../../mesh/router.ts";
+import { handledByHeader, readRoute } from "../../mesh/routing/call-route.ts";
 import { earlyFailure, type RoutedCall, runStream, runUnary } from "../../mesh/run-call.ts";
 import type { Call, Invocation, RawMessage } from "../call.ts";
 import { forwardedFailure } from "./forwarded-error.ts";
 import { forwardedMetadata } from "./forwarded-metadata.ts";
 import { bytesOf, isStream, mapEach, toRaw } from "./raw-message.ts";
 
+const none: readonly string[] = [];
+
 export interface ForwarderOptions {
   readonly router: Router;
   /** Whether the credentials of callers are for this server and not passed on. */
   readonly hidesCredentials: boolean;
+  /** Of this collector. */
+  readonly collectorId: string;
+  /** Links that a call may travel. */
+  readonly hopsMax: number;
+  /** Whether a method may be run again if it is not known whether it ran. */
+  readonly isIdempotent: (namespace: string, serviceName: string, methodName: string) => boolean;
 }
 
 /**
@@ -19,17 +29,25 @@ export interface ForwarderOptions {
  */
 export class Forwarder {
   readonly #options: ForwarderOptions;
+  /** The way of a call that begins here. */
+  readonly #ownRoute: readonly string[];
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
+    this.#ownRoute = [options.collectorId];
   }
 
   /** For methods of one message both ways. */
   readonly unary: Invocation = async (input, call) => {
+    let ranBy: Executor | undefined;
+    const routed = this.#toRouted(call, (executor) => {
+      ranBy = executor;
+    });
     try {
-      const answer = await runUnary(this.#options.router, this.#toRouted(call), single(input));
+      const answer = await runUnary(this.#options.router, routed, single(input));
       if (answer.headers.length > 0) call.responseHeaders.pass(answer.headers);
-      if (answer.trailers.length > 0) call.responseTrailers.pass(answer.trailers);
+      const trailers = this.#trailersFor(call, answer.trailers, ranBy);
+      if (trailers.length > 0) call.responseTrailers.pass(trailers);
       return toRaw(answer.message);
     } catch (error) {
       throw forwardedFailure(error, call.serviceName);
@@ -50,20 +68,41 @@ export class Forwarder {
     }
   };
 
-  #toRouted(call: Call): RoutedCall {
+  #toRouted(call: Call, onTry?: (executor: Executor) => void): RoutedCall {
+    const { collectorId, hidesCredentials, isIdempotent } = this.#options;
+    const { namespace, serviceName, methodName } = call;
+    const passed = call.via === undefined ? none : readRoute(call.requestMetadata, this.#options);
     return {
-      namespace: call.namespace,
-      serviceName: call.serviceName,
-      methodName: call.methodName,
+      namespace,
+      serviceName,
+      methodName,
       options: {
-        metadata: forwardedMetadata(call, this.#options.hidesCredentials),
+        metadata: forwardedMetadata(call, hidesCredentials),
         deadlineMs: call.deadlineMs,
         signal: call.signal,
+        route: passed.length === 0 ? this.#ownRoute : [...passed, collectorId],
       },
-      onTry: ({ id }) => {
-        call.executorId = id;
+      wish: passed.length === 0 ? undefined : { route: passed },
+      isIdempotent: () => isIdempotent(namespace, serviceName, methodName),
+      onTry: (executor) => {
+        call.executorId = executor.id;
+        onTry?.(executor);
       },
     };
+  }
+
+  /** Collectors tell each other who ran a call; to others that is none of what the service has said. */
+  #trailersFor(
+    call: Call,
+    trailers: MetadataEntries,
+    ranBy: Executor | undefined,
+  ): MetadataEntries {
+    if (call.via === undefined) {
+      if (ranBy?.kind !== "peer") return trailers;
+      return trailers.filter(([name]) => name !== handledByHeader);
+    }
+    if (ranBy?.kind === "peer") return trailers;
+    return [...trailers, [handledByHeader, this.#options.collectorId]];
   }
 }
 

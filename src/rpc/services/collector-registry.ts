@@ -1,9 +1,14 @@
 import type { CollectorRegistry } from "../../gen/collector/registry_pb.ts";
+import type { Executor } from "../../mesh/executor.ts";
+import { toListed } from "../../mesh/executor-list.ts";
 import type { Registry } from "../../registry/registry.ts";
 import type { ServiceHandlers } from "../call.ts";
 
 /** `collector.CollectorRegistry` over the {@link Registry}. */
-export function collectorRegistry(registry: Registry): ServiceHandlers<typeof CollectorRegistry> {
+export function collectorRegistry(
+  registry: Registry,
+  executorsOf: (namespace: string, serviceName: string) => readonly Executor[],
+): ServiceHandlers<typeof CollectorRegistry> {
   return {
     async registerProto({ namespace, fileDescriptor, dependencies, validateOnly }) {
       const result = await registry.registerFile({
@@ -37,7 +42,9 @@ export function collectorRegistry(registry: Registry): ServiceHandlers<typeof Co
     },
 
     async lookupService({ namespace, serviceName }) {
-      return { service: registry.lookupService(namespace, serviceName) };
+      const service = registry.lookupService(namespace, serviceName);
+      const executors = executorsOf(namespace, service.serviceName).map(toListed);
+      return { service, executors };
     },
 
     async validateMethod({ namespace, serviceName, methodName }) {

@@ -1,0 +1,123 @@
+import { create, type DescMessage, type DescMethod, fromBinary } from "@bufbuild/protobuf";
+import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
+import { CollectorError, invalidField } from "../../errors.ts";
+import type { ServiceTypeRef } from "../../gen/collector/common_pb.ts";
+import { quote } from "../../registry/names.ts";
+import type { TypeSource } from "../../registry/type-snapshot.ts";
+
+/** A call of one message for one message, as Serve and Dispatch are asked for it. */
+export interface TypedRequest {
+  readonly namespace: string;
+  readonly service?: ServiceTypeRef | undefined;
+  readonly methodName: string;
+  readonly input?: Any | undefined;
+}
+
+/** What such a call is of, checked. */
+export interface TypedMethod {
+  readonly namespace: string;
+  /** Full name. */
+  readonly serviceName: string;
+  readonly methodName: string;
+  readonly desc: DescMethod;
+  /** Bytes of the method's request type. */
+  readonly input: Uint8Array;
+}
+
+const typePrefix = "type.googleapis.com/";
+
+/**
+ * Finds the method of a call and checks its input: first what is asked for, then whether it is
+ * registered, then whether the input is of its request type.
+ *
+ * @throws {CollectorError} ARGUMENT_MISSING, ARGUMENT_INVALID, TYPE_AMBIGUOUS; METHOD_NOT_REGISTERED
+ */
+export function resolveTyped(types: TypeSource, request: TypedRequest): TypedMethod {
+  const { namespace, methodName, service, input } = request;
+  if (service === undefined || service.serviceName === "") {
+    throw invalidField("ARGUMENT_MISSING", "service.service_name", "names no service");
+  }
+  if (methodName === "") throw invalidField("ARGUMENT_MISSING", "method_name", "names no method");
+  const desc = findMethod(types, namespace, service.serviceName, methodName);
+  if (desc.methodKind !== "unary") {
+    throw invalidField(
+      "ARGUMENT_INVALID",
+      "method_name",
+      `is a stream; call it as /${desc.parent.typeName}/${desc.name}`,
+    );
+  }
+  return {
+    namespace,
+    serviceName: desc.parent.typeName,
+    methodName: desc.name,
+    desc,
+    input: input === undefined ? new Uint8Array() : readInput(input, desc.input),
+  };
+}
+
+/** The answer of a method, as an Any of its response type. @throws {CollectorError} ANSWER_INVALID */
+export function packOutput({ desc }: Pick<TypedMethod, "desc">, bytes: Uint8Array): Any {
+  try {
+    fromBinary(desc.output, bytes);
+  } catch (cause) {
+    throw new CollectorError(
+      "ANSWER_INVALID",
+      `the implementation answered bytes that are no ${desc.output.typeName}`,
+      { cause },
+    );
+  }
+  return create(AnySchema, { typeUrl: typePrefix + desc.output.typeName, value: bytes });
+}
+
+function findMethod(
+  types: TypeSource,
+  namespace: string,
+  serviceName: string,
+  methodName: string,
+): DescMethod {
+  const snapshot = types.snapshot(namespace);
+  let service;
+  try {
+    service = snapshot.service(serviceName);
+  } catch (error) {
+    if (!(error instanceof CollectorError) || error.reason !== "SERVICE_NOT_FOUND") throw error;
+    throw notRegistered(namespace, serviceName, methodName, error.message);
+  }
+  const method = snapshot.method(service.typeName, methodName);
+  if (method !== undefined) return method;
+  const names = service.methods.map(({ name }) => name).join(", ");
+  throw notRegistered(
+    namespace,
+    service.typeName,
+    methodName,
+    `${service.typeName} has no method ${quote(methodName)} in namespace \`${namespace}\`; it has ${names}`,
+  );
+}
+
+function notRegistered(
+  namespace: string,
+  service: string,
+  method: string,
+  message: string,
+): CollectorError {
+  const subject = { namespace, service: service.slice(0, 512), method: method.slice(0, 128) };
+  return new CollectorError("METHOD_NOT_REGISTERED", message, { subject });
+}
+
+function readInput({ typeUrl, value }: Any, expected: DescMessage): Uint8Array {
+  const name = typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
+  if (name !== expected.typeName) {
+    const seen = name === "" ? "has no type" : `is a ${quote(name.slice(0, 200))}`;
+    throw invalidField(
+      "ARGUMENT_INVALID",
+      "input",
+      `${seen}; the method takes ${expected.typeName}`,
+    );
+  }
+  try {
+    fromBinary(expected, value);
+  } catch {
+    throw invalidField("ARGUMENT_INVALID", "input", `holds bytes that are no ${expected.typeName}`);
+  }
+  return value;
+}
