@@ -99,7 +99,7 @@ export class Pruner {
       // It is for these that the others may go, so they had better be there.
       const relied = [...chains.newestValid(), ...chains.newestValid(isCounted)]
         .filter(({ of }) => affected.has(of))
-        .flatMap((backup) => [...chains.chainOf(backup)]);
+        .flatMap((backup) => chains.chainOf(backup));
       const lost = await this.#missingOf(relied);
       if (lost.length === 0) return removable.flatMap(({ backup }) => backup ?? []);
       for (const id of lost) missing.add(id);

@@ -30,6 +30,8 @@ export class BackupChains<B extends RetainedBackup> {
   /** The newest first. */
   readonly backups: readonly B[];
   readonly #byId: ReadonlyMap<string, B>;
+  /** By id, as far as somebody has asked. */
+  readonly #validity = new Map<string, boolean>();
 
   constructor(backups: readonly B[]) {
     this.backups = [...backups].sort(newestFirst);
@@ -37,23 +39,29 @@ export class BackupChains<B extends RetainedBackup> {
   }
 
   /** The backup, what it is based on, what that is based on, and so on; as far as it is there. */
-  *chainOf(backup: B): Iterable<B> {
-    const seen = new Set<string>();
-    for (let at: B | undefined = backup; at !== undefined && !seen.has(at.id); ) {
+  chainOf(backup: B): readonly B[] {
+    const chain = [backup];
+    const seen = new Set([backup.id]);
+    for (let at = this.#baseOf(backup); at !== undefined && !seen.has(at.id); ) {
+      chain.push(at);
       seen.add(at.id);
-      yield at;
-      at = at.baseId === "" ? undefined : this.#byId.get(at.baseId);
+      at = this.#baseOf(at);
     }
+    return chain;
   }
 
   /** True if it can be restored, as far as is known: all of its chain is there and sound. */
   isValid(backup: B): boolean {
-    let last: B | undefined;
-    for (const link of this.chainOf(backup)) {
-      if (!link.isSound) return false;
-      last = link;
+    const known = this.#validity.get(backup.id);
+    if (known !== undefined) return known;
+    const chain = this.chainOf(backup);
+    // The base first, as what is based on it is valid only if it is.
+    let isValid = chain.at(-1)?.baseId === "";
+    for (const link of chain.toReversed()) {
+      isValid &&= link.isSound;
+      this.#validity.set(link.id, isValid);
     }
-    return last?.baseId === "";
+    return isValid;
   }
 
   /** The newest valid backup of each. */
@@ -78,19 +86,25 @@ export class BackupChains<B extends RetainedBackup> {
     const hasValid = new Set(newest.map((backup) => backup.of));
     const staying = new Set<string>();
     const stay = (backup: B): void => {
-      for (const { id } of this.chainOf(backup)) staying.add(id);
+      for (let at: B | undefined = backup; at !== undefined && !staying.has(at.id); ) {
+        staying.add(at.id);
+        at = this.#baseOf(at);
+      }
     };
     for (const backup of newest) stay(backup);
     for (const backup of this.newestValid(isCounted)) stay(backup);
     for (const backup of this.backups) {
       if (!unwanted.has(backup.id) || backup.isHeld || !hasValid.has(backup.of)) stay(backup);
     }
-    const depthOf = (backup: B): number => [...this.chainOf(backup)].length;
     return this.backups
       .filter(({ id }) => !staying.has(id))
-      .map((backup) => ({ backup, depth: depthOf(backup) }))
+      .map((backup) => ({ backup, depth: this.chainOf(backup).length }))
       .sort((one, other) => other.depth - one.depth)
       .map(({ backup }) => backup);
+  }
+
+  #baseOf({ baseId }: B): B | undefined {
+    return baseId === "" ? undefined : this.#byId.get(baseId);
   }
 }
 
