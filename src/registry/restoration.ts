@@ -112,6 +112,7 @@ export async function storeHistories(
   const batch: FileVersion[] = [];
   const flush = async (): Promise<void> => {
     const versions = batch.splice(0);
+    if (versions.length === 0) return;
     await records.write(
       versions.map((version) => {
         return { kind: "put", id: version.id, value: toRegisteredProto(namespace, version) };

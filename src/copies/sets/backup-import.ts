@@ -14,7 +14,7 @@ import { type ArchiveFile, checkEnd, findArchives } from "./archive-files.ts";
 import { archivedBackup } from "./archived-backup.ts";
 
 export interface BackupImportOptions {
-  readonly backups: BackupCatalog;
+  readonly backups: Pick<BackupCatalog, "all" | "adopt">;
   readonly folders: BackupFolders;
   readonly archives: Pick<Archives, "manifest">;
   readonly keys: Pick<ArchiveKeys, "identities">;
