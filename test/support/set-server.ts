@@ -89,45 +89,9 @@ export class SetServer implements AsyncDisposable {
     return join(this.folder.path, "backups");
   }
 
-  /** Two namespaces with three collections; one has a file that changed, and settings of its own. */
+  /** As {@link fillServer}. */
   async fill(): Promise<void> {
-    const { registry, namespaces, repo } = this.client;
-    await namespaces.createNamespace({
-      namespace: {
-        name: "shop",
-        compatibilityMode: CompatibilityMode.NONE,
-        disabledServices: ["collector.RecordStreams"],
-        metadata: { labels: { team: "sales" } },
-      },
-    });
-    for (const fileDescriptor of [priceFile(1), priceFile(2), quotesFile]) {
-      await registry.registerProto({ namespace: "shop", fileDescriptor });
-    }
-    await registry.registerService({ namespace: "shop", serviceName: "shop.v1.Quotes" });
-    await this.client.registerNotes();
-    for (const name of ["notes", "drafts"]) {
-      await this.client.createNotes(name, { indexedFields: ["price_cents"] });
-      const operations = Array.from({ length: 20 }, (_, number) => {
-        const value = { id: `n${number}`, item: noteItem(number) };
-        return create(RequestOpSchema, { operation: { case: "create", value } });
-      });
-      await this.client.records.batch({ collectionName: name, operations });
-    }
-    await repo.createCollection({
-      collection: {
-        namespace: "shop",
-        name: "prices",
-        messageType: { namespace: "shop", messageName: "shop.v1.Price" },
-      },
-    });
-    await this.client.records.create({
-      namespace: "shop",
-      collectionName: "prices",
-      id: "p1",
-      item: create(AnySchema, { typeUrl: "x/shop.v1.Price", value: new Uint8Array([10, 1, 57]) }),
-    });
-    await using client = await connect({ url: this.collector.url });
-    await client.files("notes").put("photo.jpg", Buffer.from("a photo"));
+    await fillServer(this.client, this.collector.url, 20);
   }
 
   async put(number: number, collectionName = "notes"): Promise<void> {
@@ -152,39 +116,9 @@ export class SetServer implements AsyncDisposable {
     await cp(other.backupFolder, this.backupFolder, { recursive: true });
   }
 
-  /** What callers can see of everything that is not of `system`. */
-  async state(): Promise<unknown> {
-    const { namespaces, types, registry, repo, records } = this.client;
-    const settings = (await namespaces.listNamespaces({})).namespaces
-      .filter(({ name }) => name !== "system")
-      .map(({ name, compatibilityMode, disabledServices, metadata }) => {
-        const { createdAt, labels } = metadata ?? {};
-        return { name, compatibilityMode, disabledServices, createdAt, labels };
-      });
-    const found: unknown[] = [settings];
-    for (const { name: namespace } of settings) {
-      for (const { fileDescriptor, version } of (await types.listFiles({ namespace })).files) {
-        const name = fileDescriptor?.name ?? "";
-        found.push((await types.listFileVersions({ namespace, name })).files);
-        found.push((await types.getFile({ namespace, name, version })).file);
-      }
-      const { services } = await registry.listServices({ namespace });
-      found.push(
-        services
-          .filter(({ builtIn }) => !builtIn)
-          .map(({ serviceName, fileName, version, methodNames }) => {
-            return { serviceName, fileName, version, methodNames };
-          }),
-      );
-      const { collections } = await repo.discover({ namespace });
-      for (const { name, indexedFields, messageType, typeVersion } of collections) {
-        const page = await records.list({ namespace, collectionName: name, pageSize: 1000 });
-        const { fileCount } = await records.describe({ namespace, collectionName: name });
-        const { items, metas } = page;
-        found.push({ name, indexedFields, messageType, typeVersion, items, metas, fileCount });
-      }
-    }
-    return found;
+  /** As {@link stateOf}. */
+  state(): Promise<unknown> {
+    return stateOf(this.client);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -192,4 +126,84 @@ export class SetServer implements AsyncDisposable {
     await this.collector.close();
     await this.folder[Symbol.asyncDispose]();
   }
+}
+
+/** Two namespaces with three collections; one has a file that changed, and settings of its own. */
+export async function fillServer(
+  client: TestClient,
+  url: string,
+  recordsPerCollection: number,
+): Promise<void> {
+  const { registry, namespaces, repo } = client;
+  await namespaces.createNamespace({
+    namespace: {
+      name: "shop",
+      compatibilityMode: CompatibilityMode.NONE,
+      disabledServices: ["collector.RecordStreams"],
+      metadata: { labels: { team: "sales" } },
+    },
+  });
+  for (const fileDescriptor of [priceFile(1), priceFile(2), quotesFile]) {
+    await registry.registerProto({ namespace: "shop", fileDescriptor });
+  }
+  await registry.registerService({ namespace: "shop", serviceName: "shop.v1.Quotes" });
+  await client.registerNotes();
+  for (const name of ["notes", "drafts"]) {
+    await client.createNotes(name, { indexedFields: ["price_cents"] });
+    const operations = Array.from({ length: recordsPerCollection }, (_, number) => {
+      const value = { id: `n${number}`, item: noteItem(number) };
+      return create(RequestOpSchema, { operation: { case: "create", value } });
+    });
+    await client.records.batch({ collectionName: name, operations });
+  }
+  await repo.createCollection({
+    collection: {
+      namespace: "shop",
+      name: "prices",
+      messageType: { namespace: "shop", messageName: "shop.v1.Price" },
+    },
+  });
+  await client.records.create({
+    namespace: "shop",
+    collectionName: "prices",
+    id: "p1",
+    item: create(AnySchema, { typeUrl: "x/shop.v1.Price", value: new Uint8Array([10, 1, 57]) }),
+  });
+  await using files = await connect({ url });
+  await files.files("notes").put("photo.jpg", Buffer.from("a photo"));
+}
+
+/** What callers can see of everything that is not of `system`. */
+export async function stateOf(client: TestClient): Promise<unknown> {
+  const { namespaces, types, registry, repo, records } = client;
+  const settings = (await namespaces.listNamespaces({})).namespaces
+    .filter(({ name }) => name !== "system")
+    .map(({ name, compatibilityMode, disabledServices, metadata }) => {
+      const { createdAt, labels } = metadata ?? {};
+      return { name, compatibilityMode, disabledServices, createdAt, labels };
+    });
+  const found: unknown[] = [settings];
+  for (const { name: namespace } of settings) {
+    for (const { fileDescriptor, version } of (await types.listFiles({ namespace })).files) {
+      const name = fileDescriptor?.name ?? "";
+      found.push((await types.listFileVersions({ namespace, name })).files);
+      found.push((await types.getFile({ namespace, name, version })).file);
+    }
+    const { services } = await registry.listServices({ namespace });
+    found.push(
+      services
+        .filter(({ builtIn }) => !builtIn)
+        .map(({ serviceName, fileName, version, methodNames }) => {
+          return { serviceName, fileName, version, methodNames };
+        }),
+    );
+    const { collections } = await repo.discover({ namespace });
+    for (const { name, indexedFields, messageType, typeVersion } of collections) {
+      const page = await records.list({ namespace, collectionName: name, pageSize: 1000 });
+      const { fileCount } = await records.describe({ namespace, collectionName: name });
+      const { items, metas } = page;
+      found.push({ name, indexedFields, messageType, typeVersion, items, metas, fileCount });
+    }
+  }
+  return found;
 }

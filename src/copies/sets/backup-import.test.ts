@@ -47,11 +47,12 @@ class Bench implements AsyncDisposable {
     this.#archives = createArchives({ threads: 1 });
     const backups = {
       all: () => this.known,
-      adopt: async (backup: BackupMetadata) => {
+      adopt: async (backup: BackupMetadata): Promise<BackupMetadata> => {
         if (this.known.some(({ backupId }) => backupId === backup.backupId)) {
           throw new CollectorError("BACKUP_EXISTS", "it is known");
         }
         this.known.push(backup);
+        return backup;
       },
     };
     const keys = { identities: [] };
