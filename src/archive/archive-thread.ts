@@ -1,4 +1,5 @@
 import { parentPort } from "node:worker_threads";
+import { lowerThreadPriority } from "../lib/priority.ts";
 import { packFailure } from "./file-failure.ts";
 import { JobProgress } from "./job-progress.ts";
 import type { ArchiveAnswers, ArchiveReport, ArchiveRequest } from "./messages.ts";
@@ -7,6 +8,8 @@ import { readManifestBytes, unpackArchive } from "./unpack.ts";
 
 if (parentPort === null) throw new Error("this module runs in a worker thread");
 const port = parentPort;
+// Manifests too, which come to little: there is no way back up.
+lowerThreadPriority();
 
 port.on("message", (request: ArchiveRequest) => void answer(request));
 

@@ -7,6 +7,7 @@ import type { RecordStore, StorageEngine, StoreLocation } from "../record-store.
 import type { StoreIntake } from "../store-copies.ts";
 import type { StoreLayout } from "../store-layout.ts";
 import { assertSqliteVersion } from "./connection.ts";
+import { CopyProcesses } from "./copies/copy-processes.ts";
 import { SqliteIntake } from "./copies/sqlite-intake.ts";
 import { PointReads } from "./point-reads.ts";
 import { ReaderPool } from "./reader/reader-pool.ts";
@@ -15,8 +16,9 @@ import { checkWanted } from "./search-tables.ts";
 import { SqliteRecordStore, type StoreParts } from "./sqlite-record-store.ts";
 import { StoreFolders } from "./store-folders.ts";
 import { StoreGate } from "./store-gate.ts";
-import { storeKeyOf } from "./store-paths.ts";
+import { dataFileName, storeKeyOf } from "./store-paths.ts";
 import { diskFull } from "./translate-error.ts";
+import { WriteBack } from "./writeback/write-back.ts";
 import { DiskReserve } from "./writer/disk-reserve.ts";
 import { WriterPool } from "./writer/writer-pool.ts";
 
@@ -34,6 +36,7 @@ const defaultWriterThreads = 2;
 
 interface EngineParts extends StoreParts {
   readonly folders: StoreFolders;
+  readonly writeBack: WriteBack;
 }
 
 /**
@@ -74,8 +77,9 @@ export class SqliteEngine implements StorageEngine {
         pointReads.close(storeKey);
         await readers.release(storeKey);
       },
+      writeBack: (storeKey) => engine.#writeBack(storeKey),
     });
-    return new SqliteEngine({
+    const engine: SqliteEngine = new SqliteEngine({
       storesFolder,
       folders,
       limits,
@@ -84,9 +88,12 @@ export class SqliteEngine implements StorageEngine {
       writers,
       readers,
       scans,
+      copies: new CopyProcesses(),
       reserve: new DiskReserve(storesFolder, limits.diskReserveBytes),
       files: new Map(),
+      writeBack: new WriteBack(),
     });
+    return engine;
   }
 
   async create(location: StoreLocation, layout: StoreLayout): Promise<void> {
@@ -130,9 +137,9 @@ export class SqliteEngine implements StorageEngine {
 
   async intake(): Promise<StoreIntake> {
     this.#checkOpen();
-    const { folders, clock, reserve } = this.#parts;
+    const { folders, clock, reserve, copies: processes } = this.#parts;
     if (reserve.low) throw diskFull();
-    return SqliteIntake.open({ folders, clock });
+    return SqliteIntake.open({ folders, clock, processes });
   }
 
   async list(): Promise<readonly StoreLocation[]> {
@@ -150,11 +157,19 @@ export class SqliteEngine implements StorageEngine {
   }
 
   async #close(): Promise<void> {
-    const { pointReads, readers, scans, writers } = this.#parts;
+    const { pointReads, readers, scans, copies, writeBack, writers } = this.#parts;
     await Promise.all([...this.#gates.values()].map((gate) => gate.close(shuttingDown())));
-    await Promise.all([readers.close(), scans.close()]);
+    await Promise.all([readers.close(), scans.close(), copies.close(), writeBack.close()]);
     pointReads.closeAll();
     await writers.close();
+  }
+
+  async #writeBack(key: string): Promise<void> {
+    const gate = this.#gateOf(key);
+    // Whoever closes a store writes back what is left.
+    if (gate.ending.aborted) return;
+    const { storesFolder, writeBack } = this.#parts;
+    await gate.use(() => writeBack.run(join(storesFolder, key, dataFileName)));
   }
 
   #gateOf(key: string): StoreGate {

@@ -25,6 +25,7 @@ import type {
 import type { CopyOptions, SnapshotOptions, StoreChanges, StoreSnapshot } from "../store-copies.ts";
 import type { IndexDefinition, StoreShape } from "../store-layout.ts";
 import type { StoredRecord } from "../stored-record.ts";
+import type { CopyProcesses } from "./copies/copy-processes.ts";
 import { snapshotStore } from "./copies/snapshot-store.ts";
 import { hasCode } from "./file-sync.ts";
 import { SqliteStoreFiles } from "./files/sqlite-store-files.ts";
@@ -60,6 +61,7 @@ export interface StoreParts {
   readonly files: Map<string, SqliteStoreFiles>;
   readonly readers: ReaderPool;
   readonly scans: ScanPool;
+  readonly copies: CopyProcesses;
 }
 
 /** Records read before other work on the event loop gets its turn. */
@@ -198,9 +200,9 @@ export class SqliteRecordStore implements RecordStore {
     const gate = this.#gate;
     const signals = options.signal === undefined ? [] : [options.signal];
     const signal = AbortSignal.any([gate.ending, ...signals]);
-    const { storesFolder, clock } = this.#parts;
+    const { storesFolder, clock, copies: processes } = this.#parts;
     const path = join(storesFolder, this.#key, dataFileName);
-    const source = { path, sizeBytes, files: this.files, nowUs: clock.nowUs() };
+    const source = { path, sizeBytes, files: this.files, nowUs: clock.nowUs(), processes };
     return gate.use(() => snapshotStore(source, { ...options, signal }));
   }
 

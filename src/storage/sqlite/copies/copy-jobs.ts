@@ -7,7 +7,7 @@ import type {
 } from "../../store-copies.ts";
 import type { Failure } from "../failure.ts";
 
-/** What a copy process is told to do. It does one thing and ends. */
+/** What a copy process is told to do, one thing at a time. */
 export type CopyJob =
   | {
       readonly kind: "snapshot";

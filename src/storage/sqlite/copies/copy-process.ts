@@ -1,14 +1,17 @@
+import { lowerProcessPriority } from "../../../lib/priority.ts";
 import { packFailure } from "../failure.ts";
 import { translateError } from "../translate-error.ts";
 import { checkCopy } from "./check-copy.ts";
 import type { CopyJob, CopyReport, CopyResults } from "./copy-jobs.ts";
 import { completeCopy, takeSnapshot } from "./take-snapshot.ts";
 
-// The main module of a process that copies or checks one store. It is ended from outside if it is not wanted
-// any more: SQLite cannot be stopped from inside while it copies.
+// The main module of a process that copies or checks stores, one at a time. It is ended from outside if it is
+// not wanted any more: SQLite cannot be stopped from inside while it copies.
+
+lowerProcessPriority();
 
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
-process.once("message", (job: CopyJob) => {
+process.on("message", (job: CopyJob) => {
   run(job).then(
     (result) => report({ kind: "done", result }),
     (error: unknown) => report({ kind: "failed", failure: packFailure(translateError(error)) }),

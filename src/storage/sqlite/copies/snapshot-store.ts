@@ -2,8 +2,8 @@ import { rm, stat } from "node:fs/promises";
 import type { HeldContent, SnapshotOptions, StoreSnapshot } from "../../store-copies.ts";
 import type { SqliteStoreFiles } from "../files/sqlite-store-files.ts";
 import { translateError } from "../translate-error.ts";
+import type { CopyProcesses } from "./copy-processes.ts";
 import { syncWhileGrowing } from "./paced-sync.ts";
-import { runCopyJob } from "./run-copy-job.ts";
 
 /** Copies a store. What it has of files stays in the store until the copy is disposed. */
 export async function snapshotStore(
@@ -12,6 +12,7 @@ export async function snapshotStore(
     readonly sizeBytes: bigint;
     readonly files: SqliteStoreFiles;
     readonly nowUs: bigint;
+    readonly processes: CopyProcesses;
   },
   { path, files, signal, onProgress }: SnapshotOptions,
 ): Promise<StoreSnapshot> {
@@ -22,7 +23,7 @@ export async function snapshotStore(
     const { nowUs } = source;
     const job = { kind: "snapshot", source: source.path, target: path, files, nowUs } as const;
     await using _pace = syncWhileGrowing(path, onSize);
-    const { contents, ...facts } = await runCopyJob(job, { signal });
+    const { contents, ...facts } = await source.processes.run(job, { signal });
     const { size } = await stat(path);
     const found: HeldContent[] = contents.map(({ sha256, sizeBytes }) => ({
       sha256,

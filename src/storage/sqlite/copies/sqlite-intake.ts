@@ -7,11 +7,12 @@ import { hasCode, syncPath } from "../file-sync.ts";
 import type { StoreFolders } from "../store-folders.ts";
 import { dataFileName, storeKeyOf } from "../store-paths.ts";
 import { translateError } from "../translate-error.ts";
-import { runCopyJob } from "./run-copy-job.ts";
+import type { CopyProcesses } from "./copy-processes.ts";
 
 export interface SqliteIntakeOptions {
   readonly folders: StoreFolders;
   readonly clock: Clock;
+  readonly processes: CopyProcesses;
 }
 
 /** Contents that are synced at a time. */
@@ -60,12 +61,19 @@ export class SqliteIntake implements StoreIntake {
     record: RecordCheck | undefined,
     options: CopyOptions = {},
   ): Promise<readonly string[]> {
-    const nowUs = this.#options.clock.nowUs();
-    return runCopyJob({ kind: "check", path: this.dataPath, expected, record, nowUs }, options);
+    const { clock, processes } = this.#options;
+    const job = {
+      kind: "check",
+      path: this.dataPath,
+      expected,
+      record,
+      nowUs: clock.nowUs(),
+    } as const;
+    return processes.run(job, options);
   }
 
   async complete(location: StoreLocation): Promise<void> {
-    await runCopyJob({ kind: "complete", path: this.dataPath }, {});
+    await this.#options.processes.run({ kind: "complete", path: this.dataPath }, {});
     try {
       await this.#syncContents();
       await syncPath(this.#root);

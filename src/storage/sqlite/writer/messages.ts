@@ -87,7 +87,9 @@ export type WriterRequest =
   | { readonly kind: "task"; readonly call: number; readonly task: WriterTask }
   | { readonly kind: "abort"; readonly call: number }
   /** The main thread's and the readers' connections to a store are closed. */
-  | { readonly kind: "released"; readonly storeKey: string };
+  | { readonly kind: "released"; readonly storeKey: string }
+  /** A store's log was written back as far as that goes, or that has failed. */
+  | { readonly kind: "writtenBack"; readonly storeKey: string; readonly isDone: boolean };
 
 /** From a writer thread to the main thread. */
 export type WriterReport =
@@ -97,6 +99,8 @@ export type WriterReport =
   | { readonly kind: "progress"; readonly call: number; readonly progress: BuildProgress }
   /** Asks for the connections of others to a store to be closed. */
   | { readonly kind: "release"; readonly storeKey: string }
+  /** Asks for a store's log to be written back; is always answered. */
+  | { readonly kind: "writeBack"; readonly storeKey: string }
   | {
       readonly kind: "log";
       readonly level: LogLevel;

@@ -52,6 +52,11 @@ export class OpenStores {
     return store;
   }
 
+  /** A store if it is open; that is no use of it. */
+  find(key: string): StoreWriter | undefined {
+    return this.#open.get(key);
+  }
+
   /** Takes a store out of use after a failure, and brings it back once the disk works again. */
   fail(key: string, failure: CollectorError): void {
     const store = this.#open.get(key);

@@ -19,8 +19,15 @@ export interface GroupResult {
   readonly failure: CollectorError | undefined;
 }
 
-/** WAL pages from which on it is written back to the database between groups. */
+/** WAL pages from which on they are written back to the database, beside the writes. */
 const checkpointPages = 1000n;
+
+/**
+ * How many pages may have come since for the writer to write those back itself, which it has to do for the
+ * WAL to start over: so many, or this part of a WAL that has grown long.
+ */
+const restPages = 128n;
+const restShare = 16n;
 
 /** The one connection that writes to a store. */
 export class StoreWriter implements StoreTables {
@@ -32,6 +39,10 @@ export class StoreWriter implements StoreTables {
   readonly #walSize: StatementSync;
   readonly #checkpoint: StatementSync;
   #counters: StoreCounters;
+  /** How far the writing back of the WAL is; see {@link tidy}. */
+  #writeBack: "none" | "asked" | "done" | "failed" = "none";
+  /** Pages of the WAL when that was asked for last. */
+  #askedAt = 0n;
 
   private constructor(db: DatabaseSync, limits: Limits) {
     const meta = readMeta(db);
@@ -133,19 +144,37 @@ export class StoreWriter implements StoreTables {
   }
 
   /**
-   * Writes the WAL back to the database if it has grown long. For between groups.
+   * Looks at the WAL between groups. A long one is written back elsewhere, as that waits for the disk; what
+   * has come meanwhile is little, and is written back here, so that the WAL can start over.
    *
-   * @returns false if there was nothing to do, or nothing could be done. @throws what SQLite throws
+   * @returns "ask" if it is to be written back elsewhere, and {@link noteWrittenBack} to be told.
+   * @throws what SQLite throws
    */
-  tidy(): boolean {
+  tidy(): "nothing" | "did" | "ask" {
+    if (this.#writeBack === "asked") return "nothing";
     const size = this.#walSize.get();
     const log = size?.["log"];
     const done = size?.["checkpointed"];
-    if (typeof log !== "bigint" || typeof done !== "bigint") return false;
-    if (log - done < checkpointPages) return false;
-    const after = this.#checkpoint.get()?.["checkpointed"];
-    // A reader may be in the way; then this comes again after the next group.
-    return typeof after === "bigint" && after > done;
+    if (typeof log !== "bigint" || typeof done !== "bigint") return "nothing";
+    const left = log - done;
+    const before = this.#writeBack;
+    this.#writeBack = "none";
+    const isRest = left <= restPages || left <= log / restShare;
+    if (before === "failed" || (before === "done" && isRest)) {
+      const after = this.#checkpoint.get()?.["checkpointed"];
+      return typeof after === "bigint" && after > done ? "did" : "nothing";
+    }
+    if (log < this.#askedAt) this.#askedAt = 0n;
+    // With a reader in the way there is nothing to be done until it has gone.
+    if (left < checkpointPages || log - this.#askedAt < checkpointPages) return "nothing";
+    this.#askedAt = log;
+    this.#writeBack = "asked";
+    return "ask";
+  }
+
+  /** The WAL was written back as far as it went when that was asked for, or that has failed. */
+  noteWrittenBack(isDone: boolean): void {
+    this.#writeBack = isDone ? "done" : "failed";
   }
 
   /**

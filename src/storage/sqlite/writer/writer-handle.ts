@@ -20,6 +20,8 @@ export interface WriterHandleOptions {
   readonly log: Log;
   /** Closes the connections to a store that are not the writer's. */
   readonly release: (storeKey: string) => Promise<void>;
+  /** Writes the log of a store back to its database. */
+  readonly writeBack: (storeKey: string) => Promise<void>;
   /** Told before writes are acknowledged. */
   readonly beforeAnswers: () => void;
 }
@@ -148,6 +150,9 @@ export class WriterHandle {
       case "release":
         void this.#release(report.storeKey);
         return;
+      case "writeBack":
+        void this.#writeBack(report.storeKey);
+        return;
       case "log":
         this.#options.log[report.level](report.fields, report.message);
     }
@@ -172,6 +177,21 @@ export class WriterHandle {
     await this.#options.release(storeKey);
     // A thread that died meanwhile has nothing to recover.
     this.#worker?.postMessage({ kind: "released", storeKey } satisfies WriterRequest);
+  }
+
+  async #writeBack(storeKey: string): Promise<void> {
+    let isDone = true;
+    try {
+      await this.#options.writeBack(storeKey);
+    } catch (error) {
+      isDone = false;
+      const reason = error instanceof CollectorError ? error.reason : "INTERNAL";
+      this.#options.log.warn(
+        { store: storeKey, reason, err: error },
+        "a store's log could not be written back beside its writer, which does so itself",
+      );
+    }
+    this.#worker?.postMessage({ kind: "writtenBack", storeKey, isDone } satisfies WriterRequest);
   }
 
   #takeTask(call: number): PendingTask | undefined {

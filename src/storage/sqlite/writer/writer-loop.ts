@@ -25,6 +25,8 @@ export class WriterLoop {
   /** Writes in order of arrival, by store; the stores take turns. */
   readonly #waiting = new Map<string, WriteQueue>();
   readonly #tasks: WriterTasks;
+  /** Stores whose log was written back, and is to be looked at once no transaction is open. */
+  readonly #writtenBack = new Set<string>();
   #stepScheduled = false;
 
   constructor(port: MessagePort, options: WriterOptions) {
@@ -57,6 +59,7 @@ export class WriterLoop {
       this.#tasks.start();
       this.#tasks.stepBetween();
     }
+    this.#tidyWrittenBack();
     this.#tasks.start();
     this.#scheduleStep();
   }
@@ -82,6 +85,10 @@ export class WriterLoop {
         return;
       case "released":
         this.#stores.recover(request.storeKey);
+        return;
+      case "writtenBack":
+        this.#stores.find(request.storeKey)?.noteWrittenBack(request.isDone);
+        this.#writtenBack.add(request.storeKey);
     }
   }
 
@@ -135,10 +142,21 @@ export class WriterLoop {
     else this.#stores.fail(key, failure);
   }
 
+  /** With no writes that would make it so, a log is looked at when it was written back. */
+  #tidyWrittenBack(): void {
+    for (const key of this.#writtenBack) {
+      this.#writtenBack.delete(key);
+      const store = this.#stores.find(key);
+      if (store !== undefined) this.#tidy(key, store);
+    }
+  }
+
   /** @returns true if there was something to tidy up. */
   #tidy(key: string, store: StoreWriter): boolean {
     try {
-      return store.tidy();
+      const done = store.tidy();
+      if (done === "ask") this.#report({ kind: "writeBack", storeKey: key });
+      return done === "did";
     } catch (error) {
       const { reason } = translateError(error);
       this.#report({
