@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 
 /** What some tests need of the machine. */
-export type Capability = "tmpfs" | "loop-mount" | "strace";
+export type Capability = "tmpfs" | "loop-mount" | "strace" | "age";
 
 /** How to find out; each must end with code 0 and leave nothing behind. */
 const probes: Readonly<Record<Capability, (folder: string) => readonly string[]>> = {
@@ -21,6 +21,7 @@ const probes: Readonly<Record<Capability, (folder: string) => readonly string[]>
       `mount -o loop "$i" '${folder}'; umount '${folder}'; python3 -c 'import fcntl'`,
   ],
   strace: () => ["strace", "-f", "-e", "inject=fsync:error=EIO", "-o", "/dev/null", "true"],
+  age: () => ["age", "--version"],
 };
 
 /**

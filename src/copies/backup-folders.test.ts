@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readdir, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, relative, sep } from "node:path";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { CollectorError } from "../errors.ts";
+import {
+  BackupFolders,
+  inFolder,
+  makeFolderOf,
+  putInPlace,
+  unfinishedName,
+} from "./backup-folders.ts";
+
+/** Two backup folders, with links planted in them that lead out, and what must never change beside them. */
+class Bench implements AsyncDisposable {
+  readonly base: string;
+  readonly folders: BackupFolders;
+
+  private constructor(base: string, folders: BackupFolders) {
+    this.base = base;
+    this.folders = folders;
+  }
+
+  static async open(): Promise<Bench> {
+    const base = await realpath(await mkdtemp(join(tmpdir(), "collector-folders-")));
+    for (const name of ["own/kept/deep", "root/kept", "outside/kept", "own-not"]) {
+      await mkdir(join(base, name), { recursive: true });
+    }
+    await writeFile(join(base, "own/file"), "a file");
+    await writeFile(join(base, "outside/secret"), "a secret");
+    await symlink(join(base, "outside"), join(base, "own/link"));
+    await symlink(join(base, "outside"), join(base, "own/kept/link"));
+    await symlink("../outside", join(base, "root/link"));
+    await symlink(join(base, "outside/secret"), join(base, "own/secret"));
+    await symlink(join(base, "outside/new"), join(base, "own/dangling"));
+    await symlink(".", join(base, "own/self"));
+    const folders = await BackupFolders.open(join(base, "own"), [join(base, "root")]);
+    return new Bench(base, folders);
+  }
+
+  get roots(): readonly string[] {
+    return ["own", "root"].map((name) => join(this.base, name));
+  }
+
+  /** Everything beside the backup folders. */
+  async outside(): Promise<readonly string[]> {
+    const beside = await readdir(this.base);
+    const folders = ["outside", "own-not"].map((name) =>
+      readdir(join(this.base, name), { recursive: true }),
+    );
+    return [beside, ...(await Promise.all(folders))].flat().sort();
+  }
+
+  /** Writes as a backup does. @returns where it is, or undefined if the path was refused */
+  async write(given: string, id: string): Promise<string | undefined> {
+    try {
+      const place = await this.folders.locate(given, "dest_path");
+      await makeFolderOf(place);
+      const unfinished = unfinishedName(place.path, id);
+      await writeFile(unfinished, "an archive", { flag: "wx" });
+      try {
+        await putInPlace(unfinished, place.path);
+      } finally {
+        await rm(unfinished, { force: true });
+      }
+      return place.path;
+    } catch (error) {
+      if (!(error instanceof CollectorError)) throw error;
+      assert.ok(["ARGUMENT_INVALID", "BACKUP_EXISTS"].includes(error.reason), error.reason);
+      assert.match(error.message, /^dest_path: /);
+      return undefined;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.base, { recursive: true, force: true });
+  }
+}
+
+const segment = fc.oneof(
+  fc.constantFrom("..", ".", "", "kept", "deep", "link", "self", "file", "secret", "dangling"),
+  fc.constantFrom(
+    "a",
+    "B",
+    "0-9._",
+    ".hidden",
+    "...",
+    "a..b",
+    "-x",
+    "~",
+    "a\0b",
+    "a\\b",
+    "C:",
+    "a b",
+  ),
+  fc.constantFrom(
+    "%2e%2e",
+    "..%2f",
+    "\u202e",
+    "e\u0301",
+    "\ud800",
+    "own",
+    "x".repeat(255),
+    "x".repeat(256),
+  ),
+  fc.string({ unit: "binary", maxLength: 8 }),
+  fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,12}$/),
+);
+
+/** Texts that a caller may send, made of what might lead out. */
+function paths(base: string): fc.Arbitrary<string> {
+  const joined = fc
+    .tuple(fc.array(segment, { minLength: 1, maxLength: 6 }), fc.constantFrom("/", "//", "\\"))
+    .map(([segments, separator]) => segments.join(separator));
+  const prefix = fc.constantFrom(
+    "",
+    "",
+    "/",
+    `${base}/own/`,
+    `${base}/root/`,
+    `${base}/own`,
+    `${base}/own-not/`,
+    `${base}/outside/`,
+    `${base}/own/../outside/`,
+    "file:///",
+    "../outside/",
+  );
+  return fc.oneof(
+    fc.tuple(prefix, joined).map(([before, path]) => before + path),
+    fc.string({ unit: "binary", maxLength: 2000 }),
+    fc.constantFrom("../../etc/x", "/etc/x", "x".repeat(5000), "a/".repeat(600), "\0"),
+  );
+}
+
+describe("a path of a caller", () => {
+  it("never makes anything outside of the backup folders, whatever it is", async () => {
+    await using bench = await Bench.open();
+    const before = await bench.outside();
+    let count = 0;
+    let written = 0;
+    await fc.assert(
+      fc.asyncProperty(paths(bench.base), fc.boolean(), async (text, isFolder) => {
+        count += 1;
+        const given = isFolder ? inFolder(text, "archive.collector") : text;
+        const path = await bench.write(given, String(count));
+        assert.deepEqual(await bench.outside(), before);
+        if (path === undefined) return;
+        written += 1;
+        // Where it really is, through all links.
+        const real = await realpath(path);
+        assert.equal(real, path);
+        assert.ok(bench.roots.some((root) => real.startsWith(root + sep)));
+        await rm(path);
+      }),
+      { numRuns: 300 },
+    );
+    assert.ok(written > 0, "some paths are allowed");
+  });
+
+  it("finds nothing outside of them either", async () => {
+    await using bench = await Bench.open();
+    await fc.assert(
+      fc.asyncProperty(paths(bench.base), async (given) => {
+        try {
+          const { root, path } = await bench.folders.locateExisting(given, "path");
+          assert.ok(bench.roots.includes(root));
+          assert.ok(!relative(root, path).startsWith(".."));
+        } catch (error) {
+          assert.ok(error instanceof CollectorError && error.reason === "ARGUMENT_INVALID");
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
