@@ -11,6 +11,16 @@ export async function cpuOf(pid: number): Promise<number> {
   return times.reduce((sum, time) => sum + time, 0);
 }
 
+/** CPU time that all programs of the machine have used so far, in µs. */
+export async function busyUsOfMachine(): Promise<number> {
+  const [line = ""] = (await readFile("/proc/stat", "utf8")).split("\n", 1);
+  const [user = 0, nice = 0, system = 0, , , interrupt = 0, soft = 0] = line
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
+  return (user + nice + system + interrupt + soft) * tickUs;
+}
+
 /** CPU time of each thread of a process so far, in µs, by thread id. */
 export async function cpuOfThreads(pid: number): Promise<ReadonlyMap<number, number>> {
   const times = new Map<number, number>();

@@ -9,8 +9,8 @@ import {
   writevSync,
 } from "node:fs";
 
-/** How long written bytes wait before they are synced: no other writer's fsync waits for many of them. */
-const syncEveryMs = 20;
+/** How many written bytes may wait to be synced: no other writer's sync waits for more of them. */
+const unsyncedBytesMax = 4 * 1024 * 1024;
 
 /**
  * A new file, written from a thread that may wait. What is written is synced as it grows, so that
@@ -19,7 +19,7 @@ const syncEveryMs = 20;
 export class PacedFile implements Disposable {
   readonly #path: string;
   readonly #fd: number;
-  #syncedAtMs: number = performance.now();
+  #unsyncedBytes = 0;
   #isOpen = true;
 
   private constructor(path: string, fd: number) {
@@ -36,15 +36,15 @@ export class PacedFile implements Disposable {
   write(pieces: readonly Uint8Array[]): void {
     let written = writevSync(this.#fd, pieces);
     for (const piece of pieces) {
+      this.#unsyncedBytes += piece.length;
       // Of what the call took, nothing is left to do; it may have taken a part.
       let done = Math.min(written, piece.length);
       written -= done;
       while (done < piece.length) done += writeSync(this.#fd, piece, done, piece.length - done);
     }
-    const nowMs = performance.now();
-    if (nowMs - this.#syncedAtMs < syncEveryMs) return;
+    if (this.#unsyncedBytes < unsyncedBytesMax) return;
     fdatasyncSync(this.#fd);
-    this.#syncedAtMs = performance.now();
+    this.#unsyncedBytes = 0;
   }
 
   sync(): void {

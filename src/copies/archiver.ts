@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create, equals, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Archives, PartSource } from "../archive/archive.ts";
@@ -16,6 +15,7 @@ import {
 import { type Collection, CollectionSchema } from "../gen/collector/collection_pb.ts";
 import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
 import type { Clock } from "../lib/clock.ts";
+import { removeFile } from "../lib/remove-file.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { CopyFacts, HeldContent, StoreChange, StoreChanges } from "../storage/store-copies.ts";
 import { unusableBase } from "./archive-failures.ts";
@@ -54,7 +54,7 @@ export class Archiver implements CollectionArchiver {
         ? await this.#writeAll(request, scratch, run)
         : await this.#writeChanges(request, request.base, scratch, run);
     } finally {
-      await rm(scratch, { force: true });
+      await removeFile(scratch);
     }
   }
 
@@ -66,7 +66,7 @@ export class Archiver implements CollectionArchiver {
     const { namespace, name, includeFiles: files } = request;
     await using copy = await copyCollection(
       this.#options,
-      { namespace, name, files, path: scratch },
+      { namespace, name, files, path: scratch, isTransient: true },
       run,
     );
     const { snapshot, nowUs } = copy;

@@ -17,6 +17,7 @@ import {
 } from "../gen/collector/collection_repo_pb.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
+import { removeFile } from "../lib/remove-file.ts";
 import {
   type BackupFolders,
   existing,
@@ -373,7 +374,7 @@ export class Backups implements BackupCatalog {
         () => ({ size: 0n, isFile: false }),
       );
       if (isFile && (isOurs || size === 0n)) {
-        await rm(path, { force: true });
+        await removeFile(path);
         await syncFolder(dirname(path));
         bytes = size;
       }

@@ -36,6 +36,8 @@ export interface CopyCollection {
   readonly files: boolean;
   /** Absolute; where the data is written. Nothing is there yet. */
   readonly path: string;
+  /** True if the data is removed again soon. */
+  readonly isTransient?: boolean;
 }
 
 /**
@@ -46,7 +48,7 @@ export interface CopyCollection {
  */
 export async function copyCollection(
   { catalog, clock }: { readonly catalog: CollectionCatalog; readonly clock: Clock },
-  { namespace, name, files, path }: CopyCollection,
+  { namespace, name, files, path, isTransient }: CopyCollection,
   { signal, report }: CopyRun,
 ): Promise<CollectionCopy> {
   for (let attempt = 1; ; attempt += 1) {
@@ -56,6 +58,7 @@ export async function copyCollection(
     const snapshot = await catalog.store(namespace, name).snapshot({
       path,
       files,
+      isTransient,
       signal,
       onProgress: (progress) => report({ ...progress, phase: "copying" }),
     });

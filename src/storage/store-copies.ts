@@ -39,6 +39,11 @@ export interface SnapshotOptions extends CopyOptions {
   readonly path: string;
   /** Without files the copy has no names of files either. */
   readonly files: boolean;
+  /**
+   * True if the file is removed again soon: then it is not brought to the disk as it grows, unless it takes
+   * much of the memory.
+   */
+  readonly isTransient?: boolean | undefined;
 }
 
 /**

@@ -1,15 +1,21 @@
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasCode } from "../file-sync.ts";
 
-/** How often what another process writes is brought to the disk, in ms. */
+/** How often what another process has written is looked at, in ms. */
 const everyMs = 20;
 
+export interface GrowthOptions {
+  /** Whether it is brought to the disk as it grows, so that no sync has to wait for all of it at once. */
+  readonly isSynced: boolean;
+  readonly onSize: (bytes: bigint) => void;
+}
+
 /**
- * Brings a file that another process writes to the disk as it grows, so that no writer's sync has to wait for
- * all of it at once. To be stopped by disposing it. No connection of this process may have the file open.
+ * Follows a file that another process writes, until this is disposed. No connection of this process may have
+ * the file open.
  */
-export function syncWhileGrowing(path: string, onSize: (bytes: bigint) => void): AsyncDisposable {
+export function followGrowth(path: string, { isSynced, onSize }: GrowthOptions): AsyncDisposable {
   const over = new AbortController();
   const run = async (): Promise<void> => {
     let file: FileHandle | undefined;
@@ -18,8 +24,8 @@ export function syncWhileGrowing(path: string, onSize: (bytes: bigint) => void):
         await sleep(everyMs);
         file ??= await openIfThere(path);
         if (file === undefined) continue;
-        await file.datasync();
-        onSize(BigInt((await stat(path)).size));
+        if (isSynced) await file.datasync();
+        onSize(BigInt((await file.stat()).size));
       }
     } catch {
       // It only paces: who writes the file meets the failure too.

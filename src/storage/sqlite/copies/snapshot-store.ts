@@ -1,9 +1,16 @@
 import { rm, stat } from "node:fs/promises";
+import { totalmem } from "node:os";
 import type { HeldContent, SnapshotOptions, StoreSnapshot } from "../../store-copies.ts";
 import type { SqliteStoreFiles } from "../files/sqlite-store-files.ts";
 import { translateError } from "../translate-error.ts";
 import type { CopyProcesses } from "./copy-processes.ts";
-import { syncWhileGrowing } from "./paced-sync.ts";
+import { followGrowth } from "./paced-sync.ts";
+
+/**
+ * What part of the memory a copy may take that never comes to the disk. Systems begin to write by themselves
+ * at about twice as much, and then without measure.
+ */
+const memoryShare = 20n;
 
 /** Copies a store. What it has of files stays in the store until the copy is disposed. */
 export async function snapshotStore(
@@ -14,7 +21,7 @@ export async function snapshotStore(
     readonly nowUs: bigint;
     readonly processes: CopyProcesses;
   },
-  { path, files, signal, onProgress }: SnapshotOptions,
+  { path, files, isTransient = false, signal, onProgress }: SnapshotOptions,
 ): Promise<StoreSnapshot> {
   // Before the moment of the copy, so that all contents of that moment stay.
   const held = files ? source.files.hold() : undefined;
@@ -22,7 +29,8 @@ export async function snapshotStore(
     const onSize = (done: bigint): void => onProgress?.({ done, total: source.sizeBytes });
     const { nowUs } = source;
     const job = { kind: "snapshot", source: source.path, target: path, files, nowUs } as const;
-    await using _pace = syncWhileGrowing(path, onSize);
+    const isSynced = !isTransient || source.sizeBytes > BigInt(totalmem()) / memoryShare;
+    await using _pace = followGrowth(path, { isSynced, onSize });
     const { contents, ...facts } = await source.processes.run(job, { signal });
     const { size } = await stat(path);
     const found: HeldContent[] = contents.map(({ sha256, sizeBytes }) => ({
