@@ -62,6 +62,7 @@ import { linkCallHost } from "./rpc/links/link-call-host.ts";
 import { createLocalCaller, type LocalCaller } from "./rpc/local.ts";
 import { Metrics } from "./rpc/metrics.ts";
 import { PeerDialer } from "./rpc/outbound/dialer.ts";
+import { grpcCollectors } from "./rpc/peers/grpc-collectors.ts";
 import { reflectionHandlers, reflectionV1alphaHandlers } from "./rpc/reflection.ts";
 import { RouteTable } from "./rpc/route-table.ts";
 import { Forwarder } from "./rpc/runtime/forwarder.ts";
@@ -214,6 +215,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       registry,
       records: await openSystemRecords(engine, BackupMetadataSchema, "backups", limits),
       operations: operationStore,
+      remotes: grpcCollectors(dialer),
       collectorId: folder.collectorId,
       serverVersion: version,
       limits,

@@ -18,6 +18,8 @@ import { Backups } from "./backups.ts";
 import type { ArchiveInstaller } from "./copy-parts.ts";
 import { boundedArchiver, boundedInstaller, CopySlots } from "./copy-slots.ts";
 import { openInstaller } from "./installer.ts";
+import type { RemoteCollectors } from "./remote/remote-collector.ts";
+import { RemoteCopies } from "./remote/remote-copies.ts";
 import { BackupImport } from "./sets/backup-import.ts";
 import { RegistryCopies } from "./sets/registry-copies.ts";
 import { ServerBackup } from "./sets/server-backup.ts";
@@ -40,6 +42,8 @@ export interface CopiesOptions {
   /** Collection `backups` of namespace `system`. */
   readonly records: SystemRecords<BackupMetadata>;
   readonly operations: OperationStore;
+  /** Where copies may go and come from. */
+  readonly remotes: RemoteCollectors;
   readonly collectorId: string;
   readonly serverVersion: string;
   readonly limits: Limits;
@@ -58,6 +62,7 @@ export interface Copies extends AsyncDisposable {
     readonly imports: BackupImport;
   };
   readonly transfers: Transfers;
+  readonly remote: RemoteCopies;
 }
 
 /**
@@ -151,11 +156,23 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     limits,
     log,
   });
+  const { remotes } = options;
+  const remote = new RemoteCopies({
+    archives,
+    installer,
+    keys,
+    catalog,
+    transfers,
+    remotes,
+    limits,
+    log,
+  });
   return {
     backups,
     installer,
     sets,
     transfers,
+    remote,
     [Symbol.asyncDispose]: async () => {
       await transfers[Symbol.asyncDispose]();
       await archives[Symbol.asyncDispose]();

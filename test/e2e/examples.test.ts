@@ -96,6 +96,21 @@ describe("the examples", () => {
     assert.equal(await site.count("taken"), 0n);
   });
 
+  it("mirror a collection of another server, and bring the mirror up to date", async () => {
+    await using production = await Site.open();
+    await using mirror = await Site.open();
+    await production.fill();
+    const { url } = production.server;
+    assert.match(await mirror.run("mirror", url), /^products: 20 records, 0 files; all of it, /);
+    await production.put(recordCount);
+    assert.match(await mirror.run("mirror", url), /^products: 21 records, 0 files; changes, /);
+    assert.equal(await mirror.count("products"), 21n);
+    await assert.rejects(
+      mirror.run("mirror", "10.9.8.7:50051"),
+      /not an endpoint that this server/,
+    );
+  });
+
   it("find airports in a catalogue by words and filters", async () => {
     await using site = await Site.open();
     assert.match(await site.run("catalogue", "load"), /^loaded \d{4,} airports\n$/);

@@ -12,13 +12,12 @@ import type { OperationStore } from "../../operations/operation-store.ts";
 import type { ServiceHandlers } from "../call.ts";
 import { contractStatus } from "../contract-status.ts";
 import { backupHandlers } from "./backup-handlers.ts";
-import { cloneHandler } from "./clone-handler.ts";
+import { cloneHandlers } from "./clone-handler.ts";
 import { transferHandlers } from "./transfer-handlers.ts";
-import { unserved } from "./unserved.ts";
 
 export interface CollectionRepoOptions {
   readonly catalog: CollectionCatalog;
-  readonly copies: Pick<Copies, "backups" | "installer" | "transfers">;
+  readonly copies: Pick<Copies, "backups" | "installer" | "transfers" | "remote">;
   readonly operations: OperationStore;
   readonly limits: Limits;
 }
@@ -57,9 +56,8 @@ export function collectionRepo({
       };
     },
 
-    ...cloneHandler(copies.installer, operations),
+    ...cloneHandlers(copies, operations),
     ...backupHandlers(copies.backups, operations),
-    fetch: unserved("CollectionRepo/Fetch"),
     ...transferHandlers(copies.transfers),
   };
 }

@@ -1,0 +1,31 @@
+// A mirror: a collection of another server, kept as a copy on this one. Each run brings it up to date with what has
+// changed there since the one before, in one step, so that readers see it as it was or as it is. Run it by cron,
+// or with a number of seconds as the last argument to have it go on.
+//
+//   node examples/mirror.ts production.example:50051 products 60
+//
+// The server that has the mirror dials the other one, and names it in its `peers`. In a project of yours the
+// import is `collector/client`.
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "../src/client/client.ts";
+
+const [endpoint = "", collection = "products", seconds = "0"] = process.argv.slice(2);
+
+await using client = await connect();
+
+do {
+  try {
+    const copy = await client.fetch(endpoint, collection, undefined, { refresh: true });
+    const { recordsFetched, filesFetched, bytesTransferred, incremental } = copy;
+    const how = incremental ? "changes" : "all of it";
+    console.log(
+      `${collection}: ${recordsFetched} records, ${filesFetched} files; ${how}, ${bytesTransferred} bytes`,
+    );
+  } catch (error) {
+    // The mirror is as it was. The next run brings what this one did not.
+    if (!(error instanceof Error && "retryable" in error)) throw error;
+    if (error.retryable !== true || seconds === "0") throw error;
+    console.error(error.message);
+  }
+  await sleep(Number(seconds) * 1000);
+} while (seconds !== "0");

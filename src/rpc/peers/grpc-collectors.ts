@@ -1,0 +1,168 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  fromBinary,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import type {
+  PulledArchive,
+  RemoteCollector,
+  RemoteCollectors,
+} from "../../copies/remote/remote-collector.ts";
+import type { ArchiveChunk } from "../../copies/transfers/archive-chunks.ts";
+import { CollectorError } from "../../errors.ts";
+import {
+  type DescribeCopyResponse,
+  type GetTransferResponse,
+  Transfers,
+} from "../../gen/collector/backups_pb.ts";
+import {
+  CollectionRepo,
+  PullCollectionChunkSchema,
+  PullCollectionRequestSchema,
+  PushCollectionRequestSchema,
+  type PushCollectionResponse,
+} from "../../gen/collector/collection_repo_pb.ts";
+import type { Channel, Dialer } from "../../mesh/channel.ts";
+import { encodeMessage } from "../encoding/message-encoder.ts";
+import { fromRemote } from "./remote-failures.ts";
+
+/** How long a short call may take, in ms. */
+const shortCallMs = 30_000;
+
+/** Other collectors, as gRPC clients reach them. */
+export function grpcCollectors(dialer: Dialer): RemoteCollectors {
+  return { reach: (endpoint, field) => new GrpcCollector(dialer.dial(endpoint, field)) };
+}
+
+class GrpcCollector implements RemoteCollector {
+  readonly #channel: Channel;
+
+  constructor(channel: Channel) {
+    this.#channel = channel;
+  }
+
+  get endpoint(): string {
+    return this.#channel.endpoint;
+  }
+
+  async describeCopy(
+    collection: { readonly namespace: string; readonly name: string },
+    signal: AbortSignal,
+  ): Promise<DescribeCopyResponse> {
+    return await this.#call(Transfers.method.describeCopy, { collection }, signal);
+  }
+
+  async getTransfer(transferId: string, signal: AbortSignal): Promise<GetTransferResponse> {
+    return await this.#call(Transfers.method.getTransfer, { transferId }, signal);
+  }
+
+  async abandonTransfer(transferId: string, signal: AbortSignal): Promise<void> {
+    await this.#call(Transfers.method.abandonTransfer, { transferId }, signal);
+  }
+
+  async push(
+    metadata: Parameters<RemoteCollector["push"]>[0],
+    chunks: AsyncIterable<ArchiveChunk>,
+    signal: AbortSignal,
+  ): Promise<PushCollectionResponse> {
+    const method = CollectionRepo.method.pushCollection;
+    try {
+      const answer = this.#channel.stream(pathOf(method), pushMessages(metadata, chunks), {
+        signal,
+      });
+      let response: PushCollectionResponse | undefined;
+      for await (const bytes of answer.messages) response ??= fromBinary(method.output, bytes);
+      if (response === undefined) throw this.#nonsense("a push without an answer");
+      return response;
+    } catch (error) {
+      throw fromRemote(error, this.endpoint, "transfers of collections");
+    }
+  }
+
+  async pull(
+    request: Parameters<RemoteCollector["pull"]>[0],
+    signal: AbortSignal,
+  ): Promise<PulledArchive> {
+    const path = pathOf(CollectionRepo.method.pullCollection);
+    const message = encode(PullCollectionRequestSchema, request);
+    const { messages } = this.#channel.stream(path, [message], { signal });
+    try {
+      const first = await messages.next();
+      const { data } = fromBinary(PullCollectionChunkSchema, first.value ?? new Uint8Array());
+      if (data.case !== "metadata") throw this.#nonsense("an archive without metadata");
+      return {
+        metadata: data.value,
+        chunks: this.#chunks(messages),
+        [Symbol.asyncDispose]: async () => {
+          await messages.return?.();
+        },
+      };
+    } catch (error) {
+      await messages.return?.();
+      throw fromRemote(error, this.endpoint, "transfers of collections");
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#channel[Symbol.asyncDispose]();
+  }
+
+  async *#chunks(messages: AsyncIterable<Uint8Array>): AsyncGenerator<ArchiveChunk, undefined> {
+    try {
+      for await (const bytes of messages) {
+        const { data, chunkCrc32 } = fromBinary(PullCollectionChunkSchema, bytes);
+        if (data.case !== "chunk") throw this.#nonsense("something else than chunks");
+        yield { bytes: data.value, crc32: chunkCrc32 };
+      }
+    } catch (error) {
+      throw fromRemote(error, this.endpoint, "transfers of collections");
+    }
+  }
+
+  async #call<I extends DescMessage, O extends DescMessage>(
+    method: DescMethod & { readonly input: I; readonly output: O },
+    request: MessageInitShape<I>,
+    signal: AbortSignal,
+  ): Promise<MessageShape<O>> {
+    try {
+      const message = encode(method.input, request);
+      const deadlineMs = performance.now() + shortCallMs;
+      const answer = await this.#channel.unary(pathOf(method), message, { signal, deadlineMs });
+      return fromBinary(method.output, answer.message);
+    } catch (error) {
+      throw fromRemote(error, this.endpoint, "transfers of collections");
+    }
+  }
+
+  #nonsense(what: string): CollectorError {
+    return new CollectorError("PEER_NOT_COLLECTOR", `${this.endpoint} sends ${what}`, {
+      subject: { endpoint: this.endpoint },
+    });
+  }
+}
+
+async function* pushMessages(
+  metadata: Parameters<RemoteCollector["push"]>[0],
+  chunks: AsyncIterable<ArchiveChunk>,
+): AsyncGenerator<Uint8Array, undefined> {
+  yield encode(PushCollectionRequestSchema, { data: { case: "metadata", value: metadata } });
+  for await (const { bytes, crc32 } of chunks) {
+    const data = { case: "chunk", value: bytes } as const;
+    yield encode(
+      PushCollectionRequestSchema,
+      crc32 === undefined ? { data } : { data, chunkCrc32: crc32 },
+    );
+  }
+}
+
+function encode<D extends DescMessage>(schema: D, message: MessageInitShape<D>): Buffer {
+  return encodeMessage(schema, create(schema as DescMessage, message) as Message, 0);
+}
+
+function pathOf(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`;
+}
