@@ -1,5 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { type Code, ConnectError } from "@connectrpc/connect";
+import { ConnectError } from "@connectrpc/connect";
 import { CollectorError } from "../../errors.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
 import { CallFailure, type MetadataEntries } from "../../mesh/channel.ts";
@@ -14,7 +14,7 @@ export class ForwardedError extends ConnectError {
   readonly trailers: MetadataEntries;
 
   constructor(failure: CallFailure) {
-    super(failure.message, failure.code as Code, undefined, undefined, failure);
+    super(failure.message, failure.code, undefined, undefined, failure);
     this.trailers = failure.trailers;
     const list = passableHeaders(failure.trailers);
     for (let i = 0; i + 1 < list.length; i += 2) {
