@@ -66,6 +66,7 @@ import { grpcCollectors } from "./rpc/peers/grpc-collectors.ts";
 import { reflectionHandlers, reflectionV1alphaHandlers } from "./rpc/reflection.ts";
 import { RouteTable } from "./rpc/route-table.ts";
 import { Forwarder } from "./rpc/runtime/forwarder.ts";
+import { createMethodCaller } from "./rpc/runtime/method-caller.ts";
 import { RegisteredMethods } from "./rpc/runtime/registered-methods.ts";
 import { createServe, type Serve } from "./rpc/runtime/serve-handlers.ts";
 import { isUnlimited, servedServices } from "./rpc/served-services.ts";
@@ -345,7 +346,8 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     defaultNamespace,
   };
   const server = { version, collectorId: folder.collectorId, defaultNamespace, limits };
-  routes.add(CollectionService, collectionService(catalog, server));
+  const run = createMethodCaller({ routes: () => routes, collectorId });
+  routes.add(CollectionService, collectionService(catalog, server, { types: registry, run }));
   routes.add(
     CollectionRepo,
     collectionRepo({ catalog, copies, operations: operationStore, limits }),
@@ -371,7 +373,8 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       links,
       dispatcher,
       dispatches,
-      routes: () => routes,
+      types: registry,
+      run,
       clock: systemClock,
       hopsMax,
       hidesCredentials,

@@ -11,6 +11,7 @@ import type {
 } from "@bufbuild/protobuf";
 import type { MetadataEntries } from "../mesh/channel.ts";
 import type { Via } from "../mesh/links/link-calls.ts";
+import type { RouteWish } from "../mesh/router.ts";
 
 /** The metadata that came with a call. Names are lower case. */
 export interface RequestMetadata {
@@ -61,6 +62,8 @@ export interface Call {
   readonly responseTrailers: ResponseMetadata;
   /** Id of what runs the call, if that is no handler of this server's own. */
   executorId?: string;
+  /** What the choice of who runs the call has to heed. */
+  readonly wish?: RouteWish | undefined;
   /** Sends the headers of the answer before its first message, where the transport can. */
   flushHeaders?(): void;
   /**

@@ -1,7 +1,8 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import { CollectorError } from "../errors.ts";
 import { type Status, Status_Code } from "../gen/collector/common_pb.ts";
-import { codeByReason } from "./status.ts";
+import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
+import { codeByReason, toConnectError } from "./status.ts";
 
 /** The contract's codes by gRPC's, which are numbered otherwise; those it lacks are UNKNOWN. */
 const codes: Readonly<Record<Code, Status_Code>> = {
@@ -23,18 +24,6 @@ const codes: Readonly<Record<Code, Status_Code>> = {
   [Code.Unauthenticated]: Status_Code.UNKNOWN,
 };
 
-/** The same of whatever a call has failed with. */
-export function statusOfFailure(failure: unknown): Status {
-  if (failure instanceof CollectorError) return contractStatus(failure);
-  const { code, rawMessage } = ConnectError.from(failure, Code.Internal);
-  return {
-    $typeName: "collector.Status",
-    code: codes[code],
-    message: code === Code.Internal ? "" : rawMessage,
-    details: {},
-  };
-}
-
 /** The outcome of one thing among many, in the contract's own form. */
 export function contractStatus(error: CollectorError | undefined): Status {
   if (error === undefined) {
@@ -46,5 +35,20 @@ export function contractStatus(error: CollectorError | undefined): Status {
     code: codes[codeByReason[reason]],
     message,
     details: { ...subject, reason },
+  };
+}
+
+/** The same of whatever a call has failed with, another server's status included. */
+export function statusOfFailure(error: unknown): Status {
+  const status = toConnectError(error);
+  if (status.cause instanceof CollectorError) return contractStatus(status.cause);
+  const [info] = status.findDetails(ErrorInfoSchema);
+  const known = info === undefined ? {} : { ...info.metadata, reason: info.reason };
+  return {
+    $typeName: "collector.Status",
+    code: codes[status.code],
+    message: status.rawMessage,
+    // The contract lacks some of gRPC's codes.
+    details: { ...known, grpc_code: String(status.code) },
   };
 }

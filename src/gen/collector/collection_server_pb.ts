@@ -1589,21 +1589,24 @@ export type InvokeRequest = Message<"collector.InvokeRequest"> & {
   collectionName: string;
 
   /**
-   * Method of a service registered in the namespace, as `shop.v1.Shop/Quote`.
+   * Method of a service registered in the namespace, as `shop.v1.Shop/Quote`. One message both ways.
    *
    * @generated from field: string method_name = 3;
    */
   methodName: string;
 
   /**
-   * Records to run it over, in order.
+   * Records to run it over, in order, a few at a time; at most 1,000.
    *
    * @generated from field: repeated string item_ids = 4;
    */
   itemIds: string[];
 
   /**
-   * Request of the method, if it does not take the record itself.
+   * Request of the method, if it does not take the record itself. If it has one field of the records'
+   * type, or else one of type Any, the record is put there; otherwise it goes along as metadata,
+   * `x-collector-item-bin`, up to 8 KiB. A method that takes the record gets the input as metadata,
+   * `x-collector-input-bin`. `x-collector-item-id` always is the record's id, percent-encoded.
    *
    * @generated from field: google.protobuf.Any input = 5;
    */
@@ -2086,7 +2089,8 @@ export const CollectionService: GenService<{
     output: typeof MetaResponseSchema;
   },
   /**
-   * Runs a method of a registered service over stored records. Not served yet: UNIMPLEMENTED.
+   * Runs a method of a registered service once for each of several records, as by
+   * CollectiveDispatcher.Serve. A record that fails does not keep the others: see `item_statuses`.
    *
    * @generated from rpc collector.CollectionService.Invoke
    */

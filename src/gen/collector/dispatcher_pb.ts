@@ -328,7 +328,9 @@ export type ServeRequest = Message<"collector.ServeRequest"> & {
   input?: Any | undefined;
 
   /**
-   * What the caller says of the call's circumstances; passed on to the implementation as metadata.
+   * What the caller says of the call's circumstances; passed on to the implementation as metadata: names
+   * of `0-9 a-z _ . -`, printable ASCII (base64 under a name in `-bin`), 8 KiB in all. Names of protocols
+   * and those that tell who calls are INVALID_ARGUMENT.
    *
    * @generated from field: map<string, string> execution_context = 5;
    */
@@ -363,7 +365,8 @@ export type ServeResponse = Message<"collector.ServeResponse"> & {
   output?: Any | undefined;
 
   /**
-   * Id of what ran it: a handler, an endpoint or an attached worker.
+   * Id of what ran it: a handler, an endpoint or an attached worker; of a built-in method, the
+   * collector's own.
    *
    * @generated from field: string executor_id = 3;
    */
@@ -555,14 +558,17 @@ export const DispatchResponseSchema: GenMessage<DispatchResponse> = /*@__PURE__*
 /**
  * Connects collectors and runs calls wherever they can be served.
  *
- * Serve and Dispatch are defined and not served yet: they answer UNIMPLEMENTED.
+ * Dispatch is defined and not served yet: it answers UNIMPLEMENTED.
  *
  * @generated from service collector.CollectiveDispatcher
  */
 export const CollectiveDispatcher: GenService<{
   /**
-   * Runs a method here. UNIMPLEMENTED if it is not registered in the namespace; INVALID_ARGUMENT if
-   * the input is not of its request type. The method's own error is the call's error.
+   * Runs a method here: one of a registered service, or a built-in one with the caller's rights. Only
+   * methods of one message both ways; the others are called as themselves. UNIMPLEMENTED if it is not
+   * registered in the namespace; INVALID_ARGUMENT if the input is not of its request type; UNAVAILABLE
+   * if nothing runs it now; INTERNAL if what runs it answers another type than the method's. The
+   * method's own error is the call's error.
    *
    * @generated from rpc collector.CollectiveDispatcher.Serve
    */

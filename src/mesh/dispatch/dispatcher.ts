@@ -59,28 +59,11 @@ export class Dispatcher {
   }
 
   /**
-   * Runs a method here and nowhere else.
-   *
-   * @throws {CollectorError} what {@link resolveTyped} throws; SERVICE_UNAVAILABLE; ANSWER_INVALID
-   * @throws {CallFailure} what the implementation ended with
-   */
-  async serve(request: TypedRequest, context: CallContext): Promise<Dispatched> {
-    const { types, collectorId, isBuiltIn } = this.#options;
-    const method = resolveTyped(types, request);
-    if (isBuiltIn(method.serviceName)) return await this.#builtInHere(method, context);
-    const { answer, executor } = await this.#run(method, context, { target: collectorId });
-    return {
-      output: packOutput(method, answer.message),
-      handledBy: collectorId,
-      executorId: executor?.id ?? "",
-    };
-  }
-
-  /**
    * Runs a method at the collector that is named; else here if it can be run here; else at the nearest
    * linked one that can.
    *
-   * @throws {CollectorError} what {@link serve} throws; COLLECTOR_NOT_FOUND, HOPS_EXCEEDED, CALL_LOOP
+   * @throws {CollectorError} what {@link resolveTyped} throws; SERVICE_UNAVAILABLE, ANSWER_INVALID;
+   * COLLECTOR_NOT_FOUND, HOPS_EXCEEDED, CALL_LOOP
    * @throws {CallFailure} what the implementation ended with
    */
   async dispatch(request: DispatchRequest, context: CallContext): Promise<Dispatched> {

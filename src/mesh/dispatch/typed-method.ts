@@ -4,6 +4,7 @@ import { CollectorError, invalidField } from "../../errors.ts";
 import type { ServiceTypeRef } from "../../gen/collector/common_pb.ts";
 import { quote } from "../../registry/names.ts";
 import type { TypeSource } from "../../registry/type-snapshot.ts";
+import type { MetadataEntries } from "../channel.ts";
 
 /** A call of one message for one message, as Serve and Dispatch are asked for it. */
 export interface TypedRequest {
@@ -24,6 +25,25 @@ export interface TypedMethod {
   readonly input: Uint8Array;
 }
 
+/** A call of a registered method, and what its implementation is told besides. */
+export interface MethodCall extends Pick<TypedMethod, "namespace" | "desc" | "input"> {
+  readonly context: MetadataEntries;
+}
+
+/** What a method has answered, and who that was. */
+export interface MethodAnswer {
+  /** As the implementation has sent it. */
+  readonly output: Uint8Array;
+  readonly executorId: string;
+}
+
+/** Methods that run others: run by themselves, a small request could be a great many calls. */
+const notServed: ReadonlySet<string> = new Set([
+  "collector.CollectionService/Invoke",
+  "collector.CollectiveDispatcher/Dispatch",
+  "collector.CollectiveDispatcher/Serve",
+]);
+
 const typePrefix = "type.googleapis.com/";
 
 /**
@@ -39,20 +59,26 @@ export function resolveTyped(types: TypeSource, request: TypedRequest): TypedMet
   }
   if (methodName === "") throw invalidField("ARGUMENT_MISSING", "method_name", "names no method");
   const desc = findMethod(types, namespace, service.serviceName, methodName);
-  if (desc.methodKind !== "unary") {
-    throw invalidField(
-      "ARGUMENT_INVALID",
-      "method_name",
-      `is a stream; call it as /${desc.parent.typeName}/${desc.name}`,
-    );
-  }
+  checkServable(desc);
   return {
     namespace,
     serviceName: desc.parent.typeName,
     methodName: desc.name,
     desc,
-    input: input === undefined ? new Uint8Array() : readInput(input, desc.input),
+    input: readInput(input, desc.input),
   };
+}
+
+/** @throws {CollectorError} ARGUMENT_INVALID for what is not run with an Any */
+export function checkServable({ parent, name, methodKind }: DescMethod): void {
+  const path = `${parent.typeName}/${name}`;
+  const problem =
+    methodKind !== "unary"
+      ? `is a stream; call it as /${path}`
+      : notServed.has(path)
+        ? `${path} is not run by another method; call it as itself`
+        : undefined;
+  if (problem !== undefined) throw invalidField("ARGUMENT_INVALID", "method_name", problem);
 }
 
 /** The answer of a method, as an Any of its response type. @throws {CollectorError} ANSWER_INVALID */
@@ -69,7 +95,12 @@ export function packOutput({ desc }: Pick<TypedMethod, "desc">, bytes: Uint8Arra
   return create(AnySchema, { typeUrl: typePrefix + desc.output.typeName, value: bytes });
 }
 
-function findMethod(
+/**
+ * A registered method by names that may be short.
+ *
+ * @throws {CollectorError} METHOD_NOT_REGISTERED, TYPE_AMBIGUOUS
+ */
+export function findMethod(
   types: TypeSource,
   namespace: string,
   serviceName: string,
@@ -104,7 +135,10 @@ function notRegistered(
   return new CollectorError("METHOD_NOT_REGISTERED", message, { subject });
 }
 
-function readInput({ typeUrl, value }: Any, expected: DescMessage): Uint8Array {
+/** @throws {CollectorError} ARGUMENT_INVALID if the input is there and not of the type */
+export function readInput(input: Any | undefined, expected: DescMessage): Uint8Array {
+  if (input === undefined) return new Uint8Array();
+  const { typeUrl, value } = input;
   const name = typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
   if (name !== expected.typeName) {
     const seen = name === "" ? "has no type" : `is a ${quote(name.slice(0, 200))}`;

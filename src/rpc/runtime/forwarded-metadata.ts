@@ -1,3 +1,4 @@
+import { inputHeader, itemHeader, itemIdHeader } from "../../mesh/item-request.ts";
 import type { Call } from "../call.ts";
 import { namespaceHeader } from "../interceptors/namespace.ts";
 
@@ -22,6 +23,9 @@ const hopPrefixes = ["connect-", "sec-"] as const;
 /** Headers in our name. */
 const ownPrefix = "x-collector-";
 
+/** What Invoke tells an implementation. No caller can: headers in our name are not taken from them. */
+const itemHeaders: ReadonlySet<string> = new Set([itemIdHeader, itemHeader, inputHeader]);
+
 /** The caller's credentials, where they are for this server. */
 const credentials = "authorization";
 
@@ -39,8 +43,9 @@ export function forwardedMetadata(
   const isHttp = call.protocol !== "grpc";
   for (const entry of call.requestMetadata.entries()) {
     const [name] = entry;
-    // What collectors say to each other is of one link only.
-    if (name.startsWith(ownPrefix) || (hidesCredentials && name === credentials)) continue;
+    // What collectors say to each other is of one link only, but for what the implementation is told.
+    if (name.startsWith(ownPrefix) && !itemHeaders.has(name)) continue;
+    if (hidesCredentials && name === credentials) continue;
     if (isHttp && isHop(name)) continue;
     result.push(entry);
   }

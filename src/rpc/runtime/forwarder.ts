@@ -82,7 +82,7 @@ export class Forwarder {
         signal: call.signal,
         route: passed.length === 0 ? this.#ownRoute : [...passed, collectorId],
       },
-      wish: passed.length === 0 ? undefined : { route: passed },
+      wish: passed.length === 0 ? call.wish : { ...call.wish, route: passed },
       isIdempotent: () => isIdempotent(namespace, serviceName, methodName),
       onTry: (executor) => {
         call.executorId = executor.id;

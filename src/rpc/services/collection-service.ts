@@ -2,8 +2,11 @@ import type { CollectionCatalog } from "../../collections/catalog.ts";
 import type { RecordCollection } from "../../collections/record-collection.ts";
 import type { CollectionService } from "../../gen/collector/collection_server_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
+import { invokeMethod } from "../../mesh/invoke.ts";
+import type { TypeSource } from "../../registry/type-snapshot.ts";
 import type { Call, ServiceHandlers } from "../call.ts";
-import { unserved } from "./unserved.ts";
+import { contractStatus, statusOfFailure } from "../contract-status.ts";
+import type { MethodCaller } from "../runtime/method-caller.ts";
 
 /** What Meta tells of this server. */
 export interface ServerFacts {
@@ -11,6 +14,12 @@ export interface ServerFacts {
   readonly collectorId: string;
   readonly defaultNamespace: string;
   readonly limits: Limits;
+}
+
+/** Runs registered methods over records. */
+export interface MethodRunner {
+  readonly types: TypeSource;
+  readonly run: MethodCaller;
 }
 
 /** What a client can count on, by name; more come with later versions, none goes. */
@@ -26,11 +35,14 @@ export const features: readonly string[] = [
   "full-text",
   "highlights",
   "indexes",
+  "invoke",
   "namespaces",
   "operations",
   "order-by",
   "request-ids",
+  "run-time-services",
   "search-collections",
+  "serve",
   "type-versions",
   "update-masks",
   "vectors",
@@ -44,6 +56,7 @@ const marginMs = 250;
 export function collectionService(
   catalog: CollectionCatalog,
   server: ServerFacts,
+  { types, run }: MethodRunner,
 ): ServiceHandlers<typeof CollectionService> {
   const open = (request: { namespace: string; collectionName: string }): RecordCollection =>
     catalog.open(request.namespace, request.collectionName);
@@ -80,7 +93,21 @@ export function collectionService(
       };
     },
 
-    invoke: unserved("CollectionService/Invoke"),
+    async invoke(request, call) {
+      const outcomes = await invokeMethod(request, {
+        types,
+        collection: open(request),
+        run: (method) => run(method, call, { dropsMetadata: true }),
+        limits: server.limits,
+        signal: call.signal,
+      });
+      return {
+        outputs: outcomes.map(({ output }) => output),
+        itemStatuses: outcomes.map(({ error }) =>
+          error === undefined ? contractStatus(undefined) : statusOfFailure(error),
+        ),
+      };
+    },
   };
 }
 
