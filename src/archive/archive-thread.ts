@@ -9,7 +9,7 @@ import { readManifestBytes, unpackArchive } from "./unpack.ts";
 if (parentPort === null) throw new Error("this module runs in a worker thread");
 const port = parentPort;
 // Manifests too, which come to little: there is no way back up.
-lowerThreadPriority();
+lowerThreadPriority("whenever");
 
 port.on("message", (request: ArchiveRequest) => void answer(request));
 

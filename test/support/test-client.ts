@@ -39,7 +39,7 @@ export class TestClient implements Disposable {
     this.transport = createGrpcTransport({
       baseUrl: url,
       sessionManager: this.#session,
-      defaultTimeoutMs: options.timeoutMs ?? 20_000,
+      defaultTimeoutMs: options.timeoutMs ?? 60_000,
     });
     this.records = createClient(CollectionService, this.transport);
     this.repo = createClient(CollectionRepo, this.transport);

@@ -8,7 +8,7 @@ import { completeCopy, takeSnapshot } from "./take-snapshot.ts";
 // The main module of a process that copies or checks stores, one at a time. It is ended from outside if it is
 // not wanted any more: SQLite cannot be stopped from inside while it copies.
 
-lowerProcessPriority();
+lowerProcessPriority("whenever");
 
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 process.on("message", (job: CopyJob) => {

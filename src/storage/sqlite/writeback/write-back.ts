@@ -6,7 +6,7 @@ import { unpackFailure } from "../failure.ts";
 import type { WriteBackReport, WriteBackRequest } from "./messages.ts";
 
 /** The process ends after so long without work. */
-const idleMs = 60_000;
+const idleMs = 300_000;
 
 interface Pending {
   readonly resolve: () => void;

@@ -1,4 +1,5 @@
 import { closeSync, fdatasyncSync, openSync } from "node:fs";
+import { lowerProcessPriority } from "../../../lib/priority.ts";
 import { openForWriting } from "../connection.ts";
 import { packFailure } from "../failure.ts";
 import { translateError } from "../translate-error.ts";
@@ -6,6 +7,7 @@ import type { WriteBackReport, WriteBackRequest } from "./messages.ts";
 
 // The main module of the process that writes logs back to their databases.
 
+lowerProcessPriority("soon");
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 process.on("message", ({ call, path }: WriteBackRequest) => {
   const report: WriteBackReport = { call, failure: failureOf(path) };
