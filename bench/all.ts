@@ -4,6 +4,7 @@ import { getBenchmark } from "./get.bench.ts";
 import { type Benchmark, runBenchmark } from "./harness.ts";
 import { latencyBenchmark } from "./latency.bench.ts";
 import { loopBenchmark } from "./loop.bench.ts";
+import { loopbackBenchmark } from "./loopback.bench.ts";
 import { scaleBenchmark } from "./scale.bench.ts";
 import { searchBenchmark } from "./search.bench.ts";
 import { startBenchmark } from "./start.bench.ts";
@@ -21,6 +22,7 @@ export const benchmarks: readonly Benchmark[] = [
   watchBenchmark,
   scaleBenchmark,
   copiesBenchmark,
+  loopbackBenchmark,
 ];
 
 if (import.meta.main) {

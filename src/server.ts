@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import type { Transport } from "@connectrpc/connect";
 import { destination, type Logger, pino } from "pino";
 import { CollectionCatalog } from "./collections/catalog.ts";
 import { systemCollections } from "./collections/own-collections.ts";
@@ -59,7 +60,9 @@ import { readTls } from "./rpc/http/read-tls.ts";
 import { ReceiveBudget } from "./rpc/http/receive-budget.ts";
 import type { AccessControl } from "./rpc/interceptors/access.ts";
 import { linkCallHost } from "./rpc/links/link-call-host.ts";
-import { createLocalCaller, type LocalCaller } from "./rpc/local.ts";
+import { channelTransport } from "./rpc/local/channel-transport.ts";
+import { createLocalCaller, type LocalCaller } from "./rpc/local/local-caller.ts";
+import { LoopbackChannel } from "./rpc/local/loopback-channel.ts";
 import { Metrics } from "./rpc/metrics.ts";
 import { PeerDialer } from "./rpc/outbound/dialer.ts";
 import { grpcCollectors } from "./rpc/peers/grpc-collectors.ts";
@@ -106,8 +109,16 @@ export interface Collector extends AsyncDisposable {
   readonly version: string;
   /** From the call of {@link createCollector} until the port listened. */
   readonly startedInMs: number;
-  /** Calls a unary method of this collector without a socket, through the same interceptors. */
+  /**
+   * Calls a unary method of this collector, or of a service that is registered with it, without a
+   * socket. It meets all that a call from outside does: limits, interceptors, metrics.
+   */
   readonly call: LocalCaller;
+  /**
+   * The same for clients of generated code, `createClient(Pricing, collector.transport)`, all kinds of
+   * methods, and for {@link ConnectOptions.transport} of the client.
+   */
+  readonly transport: Transport;
   /**
    * Runs a service by functions of this process. Its file is registered if it is not yet; from then on
    * every client of the collector can call it.
@@ -320,6 +331,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     }),
   });
   const routes: RouteTable = new RouteTable(chainOf(chain), registered);
+  const loopback = new LoopbackChannel({ routes, limits, isUnlimited, newRequestId });
   const health = new HealthState({ services: () => servedServices.map((s) => s.typeName) });
   const workers = parts.use(
     new AttachedWorkers({
@@ -338,7 +350,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     watches.close();
     policies.pause();
     void links.close();
-    workers.drain(() => grpc.callCount > workers.count);
+    workers.drain(() => grpc.callCount > workers.count || loopback.callCount > 0);
   });
   const reflection = {
     types: registry,
@@ -428,7 +440,11 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     httpRoutes: filePages({ routes, limits, newRequestId }),
   });
   listening.port = port;
-  parts.defer(() => port.close({ drainMs: limits.drainMs }));
+  const transport = channelTransport(loopback);
+  parts.defer(async () => {
+    const { drainMs } = limits;
+    await Promise.all([port.close({ drainMs }), loopback.close(drainMs)]);
+  });
   policies.start();
   links.start();
 
@@ -443,7 +459,8 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     collectorId: folder.collectorId,
     version,
     startedInMs,
-    call: createLocalCaller(routes, newRequestId),
+    call: createLocalCaller(transport),
+    transport,
     serve: createServe({
       registry,
       executors,

@@ -24,7 +24,7 @@ import { type RegisteredFileResult, registerFiles } from "./register.ts";
 import { withRetries } from "./retries.ts";
 import { createServices, type Services } from "./services.ts";
 import { openTransport } from "./transport.ts";
-import type { OpenTransport } from "./transport-parts.ts";
+import { type OpenTransport, overTransport } from "./transport-parts.ts";
 import type { AttachOptions, Worker } from "./worker.ts";
 import type { WorkerHandlers } from "./worker-handlers.ts";
 
@@ -50,6 +50,11 @@ export interface ConnectOptions {
   readonly messageBytesMax?: number | undefined;
   /** Authorities to trust instead of the system's, in PEM. */
   readonly ca?: string | undefined;
+  /**
+   * Instead of a connection, as `collector.transport` of a collector in this process. Whoever made it
+   * closes it.
+   */
+  readonly transport?: Transport | undefined;
   /** Where the defaults are looked up. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
@@ -82,7 +87,7 @@ export class Client implements AsyncDisposable {
     this.namespace = options.namespace ?? env["COLLECTOR_NAMESPACE"] ?? "";
     const token = options.token ?? env["COLLECTOR_TOKEN"];
     this.#messageBytesMax = options.messageBytesMax ?? defaultMessageBytesMax;
-    const connection = openTransport({
+    const settings = {
       url: this.url,
       headers: {
         ...(this.namespace === "" ? {} : { "x-collector-namespace": this.namespace }),
@@ -91,7 +96,10 @@ export class Client implements AsyncDisposable {
       timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
       messageBytesMax: this.#messageBytesMax,
       ca: options.ca,
-    });
+    };
+    const { transport: given } = options;
+    const connection =
+      given === undefined ? openTransport(settings) : overTransport(given, settings);
     const retries = options.retries ?? defaultRetries;
     const transport = withRetries(connection.transport, { retries });
     this.#connection = { transport, close: () => connection.close() };

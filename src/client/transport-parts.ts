@@ -59,3 +59,31 @@ async function* translateStream<T>(messages: AsyncIterable<T>, url: string): Asy
     throw toClientError(error, url);
   }
 }
+
+/** A transport that somebody else has opened, with what the client adds to every call. */
+export function overTransport(
+  given: Transport,
+  { headers, timeoutMs, url }: Pick<TransportOptions, "headers" | "timeoutMs" | "url">,
+): OpenTransport {
+  const state = { isClosed: false };
+  const prepare = (own: ConstructorParameters<typeof Headers>[0]): Headers => {
+    if (state.isClosed) throw new ConnectError("the client is closed", Code.Canceled);
+    const all = new Headers(own);
+    for (const [name, value] of Object.entries(headers)) {
+      if (!all.has(name)) all.set(name, value);
+    }
+    return all;
+  };
+  const transport: Transport = {
+    unary: async (method, signal, ms, header, input, values) =>
+      await given.unary(method, signal, ms ?? timeoutMs, prepare(header), input, values),
+    stream: async (method, signal, ms, header, input, values) =>
+      await given.stream(method, signal, ms ?? timeoutMs, prepare(header), input, values),
+  };
+  return {
+    transport: translateErrors(transport, url),
+    close: () => {
+      state.isClosed = true;
+    },
+  };
+}

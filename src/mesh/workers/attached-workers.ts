@@ -75,7 +75,8 @@ export class AttachedWorkers implements Disposable {
       worker.lose("has gone");
       this.#forget(id);
       log.info({ worker: id, namespace, peer: context.peer }, "a worker has gone");
-      await iterator.return?.();
+      // Whoever sends may wait for the end of this stream.
+      Promise.resolve(iterator.return?.()).catch(() => undefined);
     }
   }
 
