@@ -1,5 +1,6 @@
 import { Compression } from "../src/gen/collector/collection_repo_pb.ts";
 import { type BenchServer, benchServer } from "./bench-server.ts";
+import { writeDocsTable } from "./copies/docs-table.ts";
 import { durations } from "./copies/durations.ts";
 import {
   backUp,
@@ -169,4 +170,7 @@ async function reportSmall(report: Report, quick: boolean): Promise<void> {
   }
 }
 
-if (import.meta.main) await main(copiesBenchmark);
+if (import.meta.main) {
+  await main(copiesBenchmark);
+  if (!process.argv.includes("--quick")) await writeDocsTable();
+}
