@@ -84,6 +84,18 @@ describe("the examples", () => {
     await assert.rejects(site.run("backup-daily", "missing"), /no collection missing/);
   });
 
+  it("embed a collector, call it in each way, and stop with nothing left open", async () => {
+    // It ends by itself: something that were left open would keep it.
+    const program = join(import.meta.dirname, "../../examples/embedded.ts");
+    const { stdout } = await runFile(process.execPath, [program], { timeout: 60_000 });
+    assert.deepEqual(stdout.trim().split("\n"), [
+      "by gRPC: tea costs 750 cents",
+      "in the process: 250, 500, 750",
+      "by worker-1: tea costs 42 cents",
+      "stopped",
+    ]);
+  });
+
   it("clone production to staging, and bring the clone up to date", async () => {
     await using site = await Site.open();
     await site.fill();
