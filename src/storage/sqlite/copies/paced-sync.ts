@@ -21,7 +21,8 @@ export function followGrowth(path: string, { isSynced, onSize }: GrowthOptions):
     let file: FileHandle | undefined;
     try {
       while (!over.signal.aborted) {
-        await sleep(everyMs);
+        // Cut short when the file is complete, so that a small copy does not wait for it.
+        await sleep(everyMs, undefined, { signal: over.signal });
         file ??= await openIfThere(path);
         if (file === undefined) continue;
         if (isSynced) await file.datasync();
