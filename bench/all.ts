@@ -1,5 +1,6 @@
 import { copiesBenchmark } from "./copies.bench.ts";
 import { createBenchmark } from "./create.bench.ts";
+import { forwardBenchmark } from "./forward.bench.ts";
 import { getBenchmark } from "./get.bench.ts";
 import { type Benchmark, runBenchmark } from "./harness.ts";
 import { latencyBenchmark } from "./latency.bench.ts";
@@ -13,6 +14,7 @@ import { watchBenchmark } from "./watch.bench.ts";
 
 export const benchmarks: readonly Benchmark[] = [
   getBenchmark,
+  forwardBenchmark,
   latencyBenchmark,
   createBenchmark,
   loopBenchmark,

@@ -24,7 +24,10 @@ export async function load(
   serverPid: number,
   hooks: { readonly onBegin?: () => void; readonly onEnd?: () => void } = {},
 ): Promise<LoadResult> {
-  const child = fork(join(import.meta.dirname, "load-process.ts"));
+  const child = fork(join(import.meta.dirname, "load-process.ts"), {
+    // Messages are bytes.
+    serialization: "advanced",
+  });
   const exited = new Promise((resolve) => child.once("exit", resolve));
   let cpuAtBegin: Promise<number> | undefined;
   try {
