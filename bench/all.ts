@@ -6,6 +6,7 @@ import { type Benchmark, runBenchmark } from "./harness.ts";
 import { latencyBenchmark } from "./latency.bench.ts";
 import { loopBenchmark } from "./loop.bench.ts";
 import { loopbackBenchmark } from "./loopback.bench.ts";
+import { meshBenchmark } from "./mesh.bench.ts";
 import { scaleBenchmark } from "./scale.bench.ts";
 import { searchBenchmark } from "./search.bench.ts";
 import { startBenchmark } from "./start.bench.ts";
@@ -25,6 +26,7 @@ export const benchmarks: readonly Benchmark[] = [
   scaleBenchmark,
   copiesBenchmark,
   loopbackBenchmark,
+  meshBenchmark,
 ];
 
 if (import.meta.main) {

@@ -2,7 +2,17 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http2";
 import { type AddressInfo } from "node:net";
 import { describe, it } from "node:test";
-import { LinkState } from "../../src/gen/collector/mesh_pb.ts";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { ConnectRouter } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import {
+  type LinkOffer,
+  LinkOfferSchema,
+  type LinkRequestSchema,
+  type LinkResponse,
+  LinkState,
+  Mesh,
+} from "../../src/gen/collector/mesh_pb.ts";
 import { MeshNode } from "../support/mesh-node.ts";
 import { refusalOf } from "../support/refusal.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -193,6 +203,72 @@ describe("Connect refuses", () => {
     await a.linkedTo();
   });
 
+  it("another version of the protocol, at either end", async () => {
+    await using a = await MeshNode.start("a");
+    const { id } = a;
+    const first = create(LinkOfferSchema, {
+      collectorId: "later",
+      protocolVersion: 2,
+      serverVersion: "9.9.9",
+      connectionId: "x",
+      secret: new Uint8Array(32),
+    });
+    const refusal = await refusalOf(firstOf(a.client.mesh.link(say(first))));
+    assert.deepEqual([refusal.code, refusal.reason], ["FailedPrecondition", "LINK_INCOMPATIBLE"]);
+    assert.match(refusal.message, /version 2 .*9\.9\.9.* version 1 /);
+    await a.linkedTo();
+
+    // One that answers with an offer of its own.
+    const routes = (router: ConnectRouter) =>
+      router.rpc(Mesh.method.link, async function* (requests) {
+        for await (const _request of requests) yield { step: { case: "offer", value: first } };
+      });
+    const later = createServer(connectNodeAdapter({ routes }));
+    await new Promise<void>((resolve) => later.listen(0, "127.0.0.1", resolve));
+    const { port } = later.address() as AddressInfo;
+    const other = await refusalOf(a.client.dispatcher.connect({ address: `127.0.0.1:${port}` }));
+    assert.deepEqual([other.code, other.reason], ["FailedPrecondition", "LINK_INCOMPATIBLE"]);
+    assert.match(other.message, /version 2 .* version 1 /);
+    later.close();
+    await a.linkedTo();
+    assert.equal(a.id, id);
+  });
+
+  it("offers that are none, naming what is wrong", async () => {
+    await using a = await MeshNode.start("a");
+    const good = {
+      collectorId: "x",
+      protocolVersion: 1,
+      connectionId: "x",
+      secret: new Uint8Array(32),
+    };
+    const cases: readonly [MessageInitShape<typeof LinkOfferSchema>, RegExp][] = [
+      [{ ...good, collectorId: "a/b" }, /offer\.collector_id/],
+      [{ ...good, connectionId: "" }, /offer\.connection_id/],
+      [{ ...good, secret: new Uint8Array(31) }, /offer\.secret/],
+      [{ ...good, address: "x".repeat(300) }, /offer\.address/],
+      [{ ...good, namespaces: [{ name: "ok" }, { name: ".." }] }, /offer\.namespaces\[1\]\.name/],
+      [{ ...good, namespaces: [{ name: "system" }] }, /offer\.namespaces\[0\]\.name/],
+      [
+        { ...good, namespaces: [{ name: "ok", services: [{ name: "a b" }] }] },
+        /offer\.namespaces\[0\]\.services\[0\]\.name/,
+      ],
+    ];
+    for (const [offer, message] of cases) {
+      const said = say(create(LinkOfferSchema, offer));
+      const refusal = await refusalOf(firstOf(a.client.mesh.link(said)));
+      assert.equal(refusal.code, "InvalidArgument");
+      assert.match(refusal.message, message);
+    }
+    const silent = await refusalOf(firstOf(a.client.mesh.link(say(undefined))));
+    assert.equal(silent.code, "InvalidArgument");
+    await a.linkedTo();
+    const forged = await refusalOf(
+      a.client.mesh.identify({ connectionId: "x", nonce: new Uint8Array(32) }),
+    );
+    assert.equal(forged.reason, "LINK_NOT_FOUND");
+  });
+
   it("one link too many, at either end", async () => {
     await using hub = await MeshNode.start("hub", { limits: { meshPeersMax: 1 } });
     await using a = await MeshNode.start("a");
@@ -207,6 +283,17 @@ describe("Connect refuses", () => {
     await b.linkedTo();
   });
 });
+
+async function* say(offer: LinkOffer | undefined): AsyncGenerator<LinkRequestInit> {
+  if (offer !== undefined) yield { step: { case: "offer", value: offer } };
+}
+
+type LinkRequestInit = MessageInitShape<typeof LinkRequestSchema>;
+
+async function firstOf(answers: AsyncIterable<LinkResponse>): Promise<LinkResponse | undefined> {
+  for await (const answer of answers) return answer;
+  return undefined;
+}
 
 describe("ListCollectors", () => {
   it("tells of this one, its peers, and theirs", async () => {

@@ -123,6 +123,7 @@ export class LinkAcceptor {
     const outbox = new Outbox(() => session.drop("the other end reads nothing"));
     const session = new LinkSession({
       openerId: offer.collectorId,
+      isOpener: false,
       incoming,
       outbox,
       scheduler,

@@ -185,7 +185,15 @@ export class LinkOpener {
       stream.abort();
       void channel[Symbol.asyncDispose]();
     };
-    const session = new LinkSession({ openerId: self, incoming, outbox, scheduler, times, abort });
+    const session = new LinkSession({
+      openerId: self,
+      isOpener: true,
+      incoming,
+      outbox,
+      scheduler,
+      times,
+      abort,
+    });
     const via = { connectionId: id, collectorId: peerId };
     const calls = servedCalls(via, outbox, this.#options.callHost, this.#options.limits);
     const run = link.attach(

@@ -4,7 +4,6 @@ import type { Connection } from "../../gen/collector/dispatcher_pb.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Scheduler } from "../../lib/scheduler.ts";
-import { timestampOfUs } from "./timestamps.ts";
 
 /** How often it is written when links were last heard of. */
 const activityMs = 60_000;
@@ -13,7 +12,7 @@ const activityMs = 60_000;
 export interface ActiveLink {
   readonly id: string;
   readonly connection: Connection;
-  change(changes: Partial<Connection>): Connection;
+  noteActivity(nowUs: bigint): void;
 }
 
 export interface LinkRecordsOptions {
@@ -61,7 +60,7 @@ export class LinkRecords {
   /** A link was heard of: that is written with those of others, some time later. */
   noteActivity(link: ActiveLink): void {
     if (this.#isClosed) return;
-    link.change({ lastActivity: timestampOfUs(this.#options.clock.nowUs()) });
+    link.noteActivity(this.#options.clock.nowUs());
     this.#active.set(link.id, link);
     this.#timer ??= this.#options.scheduler.after(activityMs, () => {
       this.#timer = undefined;

@@ -34,6 +34,8 @@ export interface SessionTimes {
 export interface SessionOptions {
   /** Collector that opened the stream. */
   readonly openerId: string;
+  /** Whether that is this one. It checks more often: the other end hears of it by that. */
+  readonly isOpener: boolean;
   /** What the other end says, behind its first offer. */
   readonly incoming: AsyncIterator<LinkStep, undefined>;
   readonly outbox: Outbox;
@@ -42,6 +44,9 @@ export interface SessionOptions {
   /** Ends the stream at once, whatever is still to be sent. */
   readonly abort: () => void;
 }
+
+/** The end that was dialled makes a check of its own only so rarely, as long as it hears the other one. */
+const checksBetween = 12;
 
 /** A check that is never answered is given up after so many times `linkTimeoutMs`, whatever else is heard. */
 const silentTimesMax = 3;
@@ -59,6 +64,8 @@ export class LinkSession {
   /** The check that is not answered yet. */
   #ping: { readonly id: bigint; readonly sentMs: number } | undefined;
   #pings = 0n;
+  /** Times that it was asked whether a check is due. */
+  #looks = 0;
   #heardMs: number;
   #end: SessionEnd | undefined;
   #isLeaving = false;
@@ -185,8 +192,9 @@ export class LinkSession {
     const { scheduler, times } = this.#options;
     const { linkPingMs, linkTimeoutMs } = times;
     const nowMs = scheduler.nowMs();
-    if (this.#ping === undefined) this.#sendPing();
-    else {
+    if (this.#ping === undefined) {
+      if (this.#isCheckDue(nowMs)) this.#sendPing();
+    } else {
       const waitedMs = nowMs - this.#ping.sentMs;
       const isSilent = nowMs - this.#heardMs > linkTimeoutMs && waitedMs > linkTimeoutMs;
       if (isSilent || waitedMs > silentTimesMax * linkTimeoutMs) {
@@ -199,6 +207,13 @@ export class LinkSession {
     this.#timer = scheduler.after(Math.min(linkPingMs, linkTimeoutMs) * jitter, () => {
       this.#check();
     });
+  }
+
+  #isCheckDue(nowMs: number): boolean {
+    this.#looks += 1;
+    const { isOpener, times } = this.#options;
+    const isQuiet = nowMs - this.#heardMs > 2 * times.linkPingMs;
+    return isOpener || isQuiet || this.#looks % checksBetween === 1;
   }
 
   #sendPing(): void {

@@ -11,6 +11,7 @@ import type { StreamCalls } from "./link-calls.ts";
 import { LinkChannel } from "./link-channel.ts";
 import type { LinkSession, SessionEnd } from "./link-session.ts";
 import type { PeerOffer } from "./peer-offer.ts";
+import { timestampOfUs } from "./timestamps.ts";
 
 /** A stream that carries a link, with what belongs to it. */
 export interface LiveStream {
@@ -55,6 +56,8 @@ export class Link {
   #problem = "it was not established since the start of this server";
   #roundTripMs: number | undefined;
   #ups = 0;
+  /** When it was last heard of, if that is not in what is kept yet. */
+  #activeUs: bigint | undefined;
   /** Calls to the other end that are under way. Whoever makes them counts them. */
   callsInFlight = 0;
   readonly #answered: (() => void)[] = [];
@@ -79,6 +82,11 @@ export class Link {
 
   /** As it is kept. Not to be changed. */
   get connection(): Connection {
+    const activeUs = this.#activeUs;
+    if (activeUs !== undefined) {
+      this.#activeUs = undefined;
+      this.change({ lastActivity: timestampOfUs(activeUs) });
+    }
     return this.#connection;
   }
 
@@ -120,6 +128,11 @@ export class Link {
   /** Whether this collector was told to Connect, and so has to dial. */
   get isSource(): boolean {
     return this.#connection.targetCollectorId === this.peerId;
+  }
+
+  /** It was heard of. */
+  noteActivity(nowUs: bigint): void {
+    this.#activeUs = nowUs;
   }
 
   /** Changes what is kept. Whoever calls it also writes it. */
@@ -185,7 +198,7 @@ export class Link {
   toStatus(): LinkStatus {
     const dialled = this.#isUp ? this.#live?.dialled() : undefined;
     return create(LinkStatusSchema, {
-      connection: this.#connection,
+      connection: this.connection,
       state: this.#isUp ? LinkState.UP : LinkState.DOWN,
       problem: this.problem,
       dials: dialled !== undefined && dialled.state !== "failing",

@@ -19,7 +19,7 @@ class Note extends WheelEntry {
 
 describe("TimerWheel", () => {
   it("keeps moments to within two ticks, near and many turns away", (test) => {
-    test.mock.timers.enable({ apis: ["setInterval"] });
+    test.mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
     let nowMs = 1003;
     const wheel = new TimerWheel(() => nowMs);
     const due = new Map<string, number>();
@@ -43,7 +43,7 @@ describe("TimerWheel", () => {
   });
 
   it("catches up after the process was held", (test) => {
-    test.mock.timers.enable({ apis: ["setInterval"] });
+    test.mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
     let nowMs = 0;
     const wheel = new TimerWheel(() => nowMs);
     const log: string[] = [];
@@ -55,7 +55,7 @@ describe("TimerWheel", () => {
   });
 
   it("forgets and moves a moment, from any place among its neighbours", (test) => {
-    test.mock.timers.enable({ apis: ["setInterval"] });
+    test.mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
     let nowMs = 0;
     const wheel = new TimerWheel(() => nowMs);
     const log: string[] = [];
@@ -69,5 +69,36 @@ describe("TimerWheel", () => {
       log.map((line) => line[0]),
       ["c", "a"],
     );
+  });
+
+  it("stands still while nothing is due soon, and keeps moments that are set meanwhile", (test) => {
+    test.mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
+    let nowMs = 0;
+    let looks = 0;
+    const wheel = new TimerWheel(() => {
+      looks += 1;
+      return nowMs;
+    });
+    const log: string[] = [];
+    const pass = (ms: number): void => {
+      for (const endMs = nowMs + ms; nowMs < endMs; ) {
+        nowMs += 10;
+        test.mock.timers.tick(10);
+      }
+    };
+    wheel.set(new Note("far", log), 3_600_000);
+    pass(2000);
+    looks = 0;
+    pass(600_000);
+    assert.equal(looks, 0);
+    const soon = nowMs + 50;
+    wheel.set(new Note("soon", log), soon);
+    pass(100);
+    assert.match(log[0] ?? "", /^soon/);
+    assert.ok(Number(log[0]?.split(" at ")[1]) - soon <= 20);
+    pass(3_600_000);
+    const far = Number(log[1]?.split(" at ")[1]);
+    assert.ok(far >= 3_600_000 && far <= 3_600_020, log[1]);
+    assert.equal(wheel.size, 0);
   });
 });

@@ -17,10 +17,16 @@ export abstract class WheelEntry {
 const tickMs = 10;
 const slotCount = 1024;
 
+/** Longest time that a timer can wait. */
+const waitMsMax = 2 ** 31 - 1;
+
+/** After so many ticks in which nothing was due, the wheel stands still until something is. */
+const quietTicks = 100;
+
 /**
  * One timer for every deadline of a server. Setting and clearing a moment is a few assignments,
  * against half a microsecond for `setTimeout` and `clearTimeout`; a moment is kept to within two
- * ticks. The timer runs only while something waits, and does not keep the process alive.
+ * ticks. The timer runs only while something waits soon, and does not keep the process alive.
  */
 export class TimerWheel {
   readonly #nowMs: () => number;
@@ -28,6 +34,9 @@ export class TimerWheel {
   #size = 0;
   #tick = 0;
   #timer: NodeJS.Timeout | undefined;
+  #quiet = 0;
+  /** While the wheel stands still: when it goes on. */
+  #standsUntilMs: number | undefined;
 
   constructor(nowMs: () => number = () => performance.now()) {
     this.#nowMs = nowMs;
@@ -43,7 +52,9 @@ export class TimerWheel {
     this.clear(entry);
     if (this.#timer === undefined) {
       this.#tick = this.#tickAt(this.#nowMs());
-      this.#timer = setInterval(() => this.#turn(), tickMs).unref();
+      this.#run();
+    } else if (this.#standsUntilMs !== undefined && dueMs < this.#standsUntilMs) {
+      this.#run();
     }
     // A moment that has passed, or is passing, comes with the next tick.
     const tick = Math.max(this.#tickAt(dueMs) + 1, this.#tick + 1);
@@ -91,9 +102,38 @@ export class TimerWheel {
     }
     for (const entry of due) this.clear(entry);
     for (const entry of due) entry.onDue(nowMs);
-    if (this.#size === 0) {
-      clearInterval(this.#timer);
-      this.#timer = undefined;
+    this.#quiet = due.length === 0 ? this.#quiet + 1 : 0;
+    if (this.#size === 0) this.#stop();
+    else if (this.#standsUntilMs !== undefined) this.#run();
+    else if (this.#quiet >= quietTicks) this.#stand(nowMs);
+  }
+
+  /** Turns with every tick. */
+  #run(): void {
+    this.#stop();
+    this.#quiet = 0;
+    this.#timer = setInterval(() => this.#turn(), tickMs).unref();
+  }
+
+  /** Waits for the first moment, if that is not soon. A process with nothing to do is not woken. */
+  #stand(nowMs: number): void {
+    this.#quiet = 0;
+    let firstMs = Number.POSITIVE_INFINITY;
+    for (let entry of this.#slots) {
+      for (; entry !== undefined; entry = entry.wheelNext) {
+        firstMs = Math.min(firstMs, entry.dueMs);
+      }
     }
+    const waitMs = Math.min(firstMs - nowMs, waitMsMax);
+    if (waitMs < quietTicks * tickMs) return;
+    this.#stop();
+    this.#standsUntilMs = nowMs + waitMs;
+    this.#timer = setTimeout(() => this.#turn(), waitMs).unref();
+  }
+
+  #stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#standsUntilMs = undefined;
   }
 }
