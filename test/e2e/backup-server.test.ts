@@ -286,7 +286,7 @@ describe("backups of a whole server, over sockets", () => {
     const { operations, backups, repo } = server.client;
     const { operation } = await backups.backupServer({ returnImmediately: true });
     const name = operation?.name ?? "";
-    await waitUntil("the first is made", 10_000, async () => {
+    await waitUntil("the first is made", 30_000, async () => {
       const { progressDone, progressTotal } = await operations.getOperation({ name });
       return progressDone > 0n && progressTotal === 4n;
     });

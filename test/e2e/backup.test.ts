@@ -173,7 +173,7 @@ describe("copies, over sockets", () => {
       logLevel: "silent",
       limits,
     });
-    using client = new TestClient(collector.url);
+    using client = new TestClient(collector.url, { timeoutMs: 120_000 });
     await client.registerNotes();
     const names = ["one", "two", "three"];
     for (const name of names) {

@@ -76,7 +76,7 @@ export class SetServer implements AsyncDisposable {
   private constructor(folder: TempFolder, collector: Collector) {
     this.folder = folder;
     this.collector = collector;
-    this.client = new TestClient(collector.url);
+    this.client = new TestClient(collector.url, { timeoutMs: 60_000 });
   }
 
   static async open(config: Partial<Config> = {}): Promise<SetServer> {
