@@ -10,6 +10,7 @@ import { meshBenchmark } from "./mesh.bench.ts";
 import { scaleBenchmark } from "./scale.bench.ts";
 import { searchBenchmark } from "./search.bench.ts";
 import { startBenchmark } from "./start.bench.ts";
+import { transfersBenchmark } from "./transfers.bench.ts";
 import { vectorsBenchmark } from "./vectors.bench.ts";
 import { watchBenchmark } from "./watch.bench.ts";
 
@@ -27,6 +28,7 @@ export const benchmarks: readonly Benchmark[] = [
   copiesBenchmark,
   loopbackBenchmark,
   meshBenchmark,
+  transfersBenchmark,
 ];
 
 if (import.meta.main) {

@@ -11,22 +11,47 @@ export interface ArchiveChunk {
   readonly bytes: Uint8Array;
   /** As in zlib; undefined: not checked. */
   readonly crc32: number | undefined;
+  /** To be called when the bytes are not needed any more: they may change then. Or not at all. */
+  readonly giveBack?: (() => void) | undefined;
 }
+
+/** Room in memory around the bytes of a chunk, for who wraps it without a copy. */
+export interface ChunkRoom {
+  readonly before: number;
+  readonly after: number;
+}
+
+/** The memory of chunks that were given back, to be used again. */
+type Spare = Buffer[];
+
+/** Chunks in memory at a time: one that leaves, one that is read, and one between. */
+const spareMax = 3;
 
 /**
  * Reads a file in chunks from an offset on. The next one is read while the one before is used, so that two
  * are in memory.
  *
+ * @param room that is left around the bytes of each chunk, where nothing of meaning is
  * @throws {CollectorError} ARCHIVE_DAMAGED if the file is shorter, STORAGE_UNAVAILABLE, the reason of `signal`
  */
 export async function* readChunks(
   file: FileHandle,
   range: { readonly offset: number; readonly sizeBytes: number },
+  room: ChunkRoom,
   signal: AbortSignal,
 ): AsyncGenerator<ArchiveChunk, undefined> {
   const { sizeBytes } = range;
+  const spare: Spare = [];
+  const read = async (from: number): Promise<Buffer> => {
+    const length = Math.min(chunkBytesMax, sizeBytes - from);
+    const size = room.before + chunkBytesMax + room.after;
+    const buffer = spare.pop() ?? Buffer.allocUnsafeSlow(size);
+    const bytes = buffer.subarray(room.before, room.before + length);
+    await readFully(file, bytes, from);
+    return bytes;
+  };
   let position = range.offset;
-  let ahead = readChunk(file, position, sizeBytes);
+  let ahead = read(position);
   try {
     while (position < sizeBytes) {
       const bytes = await ahead.catch((error: unknown) => {
@@ -36,18 +61,25 @@ export async function* readChunks(
       });
       signal.throwIfAborted();
       position += bytes.length;
-      ahead = readChunk(file, position, sizeBytes);
+      ahead = read(position);
       // Whether it fails is asked with the next chunk, if there is a next one.
       ahead.catch(() => undefined);
-      yield { bytes, crc32: crc32(bytes) };
+      const giveBack = (): void => {
+        if (spare.length < spareMax) spare.push(wholeOf(bytes, room));
+      };
+      yield { bytes, crc32: crc32(bytes), giveBack };
     }
   } finally {
     await ahead.catch(() => undefined);
   }
 }
 
-async function readChunk(file: FileHandle, position: number, sizeBytes: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(Math.min(chunkBytesMax, sizeBytes - position));
+/** The buffer that the bytes of a chunk are in. */
+function wholeOf(bytes: Buffer, { before, after }: ChunkRoom): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset - before, before + chunkBytesMax + after);
+}
+
+async function readFully(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
   try {
     for (let done = 0; done < bytes.length; ) {
       const { bytesRead } = await file.read(bytes, done, bytes.length - done, position + done);
@@ -59,7 +91,6 @@ async function readChunk(file: FileHandle, position: number, sizeBytes: number):
   } catch (error) {
     throw translateFileError(error);
   }
-  return bytes;
 }
 
 /** @throws {CollectorError} ARGUMENT_INVALID; CONTENT_MISMATCH if it was changed on its way */

@@ -122,13 +122,13 @@ export class IncomingArchive implements AsyncDisposable {
     checkChunk(chunk);
     await this.#writing;
     if (this.#failure !== undefined) throw this.#failure;
-    const { bytes } = chunk;
+    const { bytes, giveBack } = chunk;
     const position = this.#receivedBytes;
     if (position + bytes.length > this.sizeBytes) {
       const description = `is ${this.sizeBytes}, and more was sent`;
       throw invalidField("ARGUMENT_INVALID", "total_size", description);
     }
-    this.#writing = this.#write(bytes, position).catch((error: unknown) => {
+    this.#writing = this.#write(bytes, position).then(giveBack, (error: unknown) => {
       this.#failure = translateFileError(error);
     });
   }

@@ -2,7 +2,7 @@ import { type FileHandle, open, rm } from "node:fs/promises";
 import { translateFileError } from "../../archive/file-failure.ts";
 import { CollectorError } from "../../errors.ts";
 import type { Collection } from "../../gen/collector/collection_pb.ts";
-import { type ArchiveChunk, readChunks } from "./archive-chunks.ts";
+import { type ArchiveChunk, type ChunkRoom, readChunks } from "./archive-chunks.ts";
 
 /** What is told of an archive before it is sent. */
 export interface ArchiveFacts {
@@ -58,10 +58,17 @@ export class OutgoingArchive implements AsyncDisposable {
     }
   }
 
-  /** @throws {CollectorError} as {@link readChunks} */
-  chunks(offset: bigint, signal: AbortSignal): AsyncGenerator<ArchiveChunk, undefined> {
+  /**
+   * @param room that is left around the bytes of each chunk
+   * @throws {CollectorError} as {@link readChunks}
+   */
+  chunks(
+    offset: bigint,
+    signal: AbortSignal,
+    room: ChunkRoom = { before: 0, after: 0 },
+  ): AsyncGenerator<ArchiveChunk, undefined> {
     const sizeBytes = Number(this.facts.sizeBytes);
-    return readChunks(this.#file, { offset: Number(offset), sizeBytes }, signal);
+    return readChunks(this.#file, { offset: Number(offset), sizeBytes }, room, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

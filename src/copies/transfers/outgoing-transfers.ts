@@ -4,7 +4,7 @@ import { CollectorError, invalidField } from "../../errors.ts";
 import type { CopyState, PullCollectionRequest } from "../../gen/collector/collection_repo_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
-import type { ArchiveChunk } from "./archive-chunks.ts";
+import type { ArchiveChunk, ChunkRoom } from "./archive-chunks.ts";
 import type { ArchiveStager } from "./archive-stager.ts";
 import { contentsMax } from "./copy-state.ts";
 import type { ArchiveFacts, OutgoingArchive } from "./outgoing-archive.ts";
@@ -62,10 +62,11 @@ export class OutgoingTransfers implements AsyncDisposable {
   /**
    * Begins to send an archive of this moment, or goes on with one.
    *
+   * @param room that is left around the bytes of chunks
    * @throws {CollectorError} ARGUMENT_MISSING, ARGUMENT_INVALID, TRANSFER_NOT_FOUND, ARCHIVE_TOO_NEW,
    * OVERLOADED, and what {@link ArchiveStager} throws
    */
-  async open(request: PullRequest, signal: AbortSignal): Promise<OutgoingStream> {
+  async open(request: PullRequest, room: ChunkRoom, signal: AbortSignal): Promise<OutgoingStream> {
     const { transferId, offset } = request;
     checkFormat(request.formatVersion, formatVersion);
     const isNew = transferId === "";
@@ -80,7 +81,7 @@ export class OutgoingTransfers implements AsyncDisposable {
       const description = `is ${offset}, and the archive has ${sizeBytes} bytes`;
       throw invalidField("ARGUMENT_INVALID", "offset", description);
     }
-    return this.#send(transfer, offset, signal);
+    return this.#send(transfer, offset, room, signal);
   }
 
   /** @returns false if there is none of this id */
@@ -138,7 +139,12 @@ export class OutgoingTransfers implements AsyncDisposable {
     }
   }
 
-  #send(transfer: OutgoingTransfer, offset: bigint, signal: AbortSignal): OutgoingStream {
+  #send(
+    transfer: OutgoingTransfer,
+    offset: bigint,
+    room: ChunkRoom,
+    signal: AbortSignal,
+  ): OutgoingStream {
     const { id: transferId, archive } = transfer;
     // The receiver comes back before the end of its connection is noticed here.
     transfer.stream?.abort(
@@ -151,7 +157,7 @@ export class OutgoingTransfers implements AsyncDisposable {
       transferId,
       offset,
       facts: archive.facts,
-      chunks: this.#chunks(transfer, offset, AbortSignal.any([signal, stream.signal])),
+      chunks: this.#chunks(transfer, offset, room, AbortSignal.any([signal, stream.signal])),
       [Symbol.dispose]: () => {
         if (transfer.stream !== stream) return;
         transfer.stream = undefined;
@@ -163,9 +169,10 @@ export class OutgoingTransfers implements AsyncDisposable {
   async *#chunks(
     transfer: OutgoingTransfer,
     offset: bigint,
+    room: ChunkRoom,
     signal: AbortSignal,
   ): AsyncGenerator<ArchiveChunk, undefined> {
-    yield* transfer.archive.chunks(offset, signal);
+    yield* transfer.archive.chunks(offset, signal, room);
     transfer.isSent = true;
   }
 

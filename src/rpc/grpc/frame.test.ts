@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
 import { encodeFrame, FrameReader } from "./frame.ts";
+import { FrameBuffers } from "./frame-buffers.ts";
 
 const limit = 100_000;
 
@@ -87,5 +88,59 @@ describe("FrameReader", () => {
     });
     const grown = process.memoryUsage().arrayBuffers - before;
     assert.ok(grown < 20 * 1024 * 1024, `${grown} bytes for ${readers.length} readers`);
+  });
+
+  it("puts large frames together in memory that is used again once it is given back", () => {
+    const sizes = fc.array(fc.constantFrom(0, 10, 262_143, 262_144, 400_000, 1_000_000), {
+      minLength: 1,
+      maxLength: 6,
+    });
+    const cuts = fc.infiniteStream(fc.constantFrom(1, 5, 1000, 32_768, 65_536, 300_000));
+    fc.assert(
+      fc.property(sizes, cuts, fc.infiniteStream(fc.boolean()), (all, pieces, returns) => {
+        const payloads = all.map((size, at) => Buffer.alloc(size, at + 1));
+        const bytes = Buffer.concat(payloads.map((payload) => encodeFrame(payload)));
+        const reader = new FrameReader(2_000_000, new FrameBuffers());
+        const kept: [Uint8Array, number][] = [];
+        let found = 0;
+        for (let at = 0; at < bytes.length; ) {
+          const size = Number(pieces.next().value);
+          // Small pieces of large frames would take for ever.
+          const piece = bytes.length > 500_000 ? Math.max(size, 1000) : size;
+          reader.push(Uint8Array.prototype.slice.call(bytes, at, at + piece));
+          at = Math.min(at + piece, bytes.length);
+          assert.ok(reader.bufferedBytes <= at);
+          const isThere = reader.hasFrame();
+          let frame = reader.next();
+          assert.equal(frame !== undefined, isThere);
+          for (; frame !== undefined; frame = reader.next()) {
+            const { payload, giveBack } = frame;
+            assert.ok(payloads[found]?.equals(payload), `frame ${found}`);
+            found += 1;
+            if (giveBack !== undefined && returns.next().value === true) giveBack();
+            else kept.push([payload, found]);
+          }
+        }
+        assert.equal(found, payloads.length);
+        assert.equal(reader.bufferedBytes, 0);
+        for (const [payload, byte] of kept) assert.ok(payload.every((found) => found === byte));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("takes the same memory for the next large frame", () => {
+    const reader = new FrameReader(2_000_000, new FrameBuffers());
+    const memory = new Set<ArrayBufferLike>();
+    for (let round = 0; round < 10; round += 1) {
+      const bytes = encodeFrame(Buffer.alloc(1_000_000 + round, round));
+      for (let at = 0; at < bytes.length; at += 65_536) reader.push(bytes.slice(at, at + 65_536));
+      const frame = reader.next();
+      assert.ok(frame);
+      assert.ok(frame.payload.every((byte) => byte === round));
+      memory.add(frame.payload.buffer);
+      frame.giveBack?.();
+    }
+    assert.equal(memory.size, 1);
   });
 });

@@ -1,9 +1,21 @@
 import { CollectorError } from "../../errors.ts";
+import type { FrameBuffers } from "./frame-buffers.ts";
+import { noteReceived } from "./receive-garbage.ts";
 
 /** A length-prefixed message: a flag, four bytes of length, the bytes. */
 export interface Frame {
   readonly compressed: boolean;
   readonly payload: Uint8Array;
+  /** Lets the memory of the payload be used again, if it can be. */
+  readonly giveBack?: (() => void) | undefined;
+}
+
+/** A frame that is put together in memory of its own. */
+interface LargeFrame {
+  readonly compressed: boolean;
+  readonly buffer: Buffer;
+  readonly payloadBytes: number;
+  filledBytes: number;
 }
 
 /** Bytes of a frame before its payload. */
@@ -11,6 +23,11 @@ export const framePrefixBytes = 5;
 
 /** What a growing frame is first given; declared lengths are not trusted before the bytes come. */
 const growthBytesMin = 16 * 1024;
+
+/** From this size on a frame is put together in memory of its own, */
+const largeBytesMin = 256 * 1024;
+/** once so much of it is there, and a quarter of it unless the memory is there already. */
+const largeStartBytes = 32 * 1024;
 
 /** One frame in one buffer: the payload is copied behind its prefix. */
 export function encodeFrame(payload: Uint8Array, compressed = false): Uint8Array {
@@ -40,22 +57,35 @@ export function writePrefix(bytes: Buffer): Buffer {
  */
 export class FrameReader {
   readonly #bytesMax: number;
+  readonly #buffers: FrameBuffers | undefined;
+  /** Comes before what is in `#buffer`. */
+  #large: LargeFrame | undefined;
   #buffer: Uint8Array | undefined;
   /** Whether `#buffer` was made here, so that what lies behind `#end` may be written. */
   #isOwned = false;
   #start = 0;
   #end = 0;
 
-  constructor(messageBytesMax: number) {
+  /** @param buffers memory for large frames that comes back; without it each has new memory */
+  constructor(messageBytesMax: number, buffers?: FrameBuffers) {
     this.#bytesMax = messageBytesMax;
+    this.#buffers = buffers;
   }
 
   /** Bytes received and not yet taken as frames. */
   get bufferedBytes(): number {
-    return this.#end - this.#start;
+    const large = this.#large === undefined ? 0 : framePrefixBytes + this.#large.filledBytes;
+    return large + this.#end - this.#start;
   }
 
   push(chunk: Uint8Array): void {
+    const rest = this.#large === undefined ? chunk : fill(this.#large, chunk);
+    if (rest.byteLength === 0) return;
+    this.#append(rest);
+    if (this.#large === undefined) this.#beginLarge();
+  }
+
+  #append(chunk: Uint8Array): void {
     if (this.#buffer === undefined) {
       this.#buffer = chunk;
       this.#isOwned = false;
@@ -70,6 +100,7 @@ export class FrameReader {
 
   /** Whether {@link next} has a frame. @throws {CollectorError} as `next` does */
   hasFrame(): boolean {
+    if (this.#large !== undefined) return isWhole(this.#large);
     const length = this.#frameLength();
     return length !== undefined && this.bufferedBytes >= length;
   }
@@ -81,6 +112,7 @@ export class FrameReader {
    * flag that is neither 0 nor 1
    */
   next(): Frame | undefined {
+    if (this.#large !== undefined) return this.#takeLarge(this.#large);
     const length = this.#frameLength();
     const buffer = this.#buffer;
     if (buffer === undefined || length === undefined || this.bufferedBytes < length) {
@@ -100,6 +132,40 @@ export class FrameReader {
 
   /** Drops everything. */
   clear(): void {
+    this.#large = undefined;
+    this.#buffer = undefined;
+    this.#start = 0;
+    this.#end = 0;
+  }
+
+  #takeLarge(large: LargeFrame): Frame | undefined {
+    if (!isWhole(large)) return undefined;
+    this.#large = undefined;
+    const { compressed, buffer, payloadBytes } = large;
+    const payload = new Uint8Array(buffer.buffer, buffer.byteOffset, payloadBytes);
+    noteReceived(payloadBytes);
+    this.#beginLarge();
+    const buffers = this.#buffers;
+    if (buffers === undefined) return { compressed, payload };
+    return { compressed, payload, giveBack: () => buffers.giveBack(buffer) };
+  }
+
+  /** Moves a frame that is large and not whole to memory of its own. */
+  #beginLarge(): void {
+    const buffer = this.#buffer;
+    const kept = this.#end - this.#start;
+    if (buffer === undefined || kept < largeStartBytes) return;
+    const payloadBytes = this.#payloadBytes(buffer);
+    if (payloadBytes < largeBytesMin || kept >= framePrefixBytes + payloadBytes) return;
+    if (kept * 4 < payloadBytes && this.#buffers?.has(payloadBytes) !== true) return;
+    const flag = buffer[this.#start] ?? 0;
+    // What is not allowed is refused when it is asked for.
+    if (payloadBytes > this.#bytesMax || flag > 1) return;
+    const compressed = flag === 1;
+    const own = this.#buffers?.take(payloadBytes) ?? Buffer.allocUnsafeSlow(payloadBytes);
+    const large: LargeFrame = { compressed, buffer: own, payloadBytes, filledBytes: 0 };
+    fill(large, buffer.subarray(this.#start + framePrefixBytes, this.#end));
+    this.#large = large;
     this.#buffer = undefined;
     this.#start = 0;
     this.#end = 0;
@@ -117,11 +183,17 @@ export class FrameReader {
         `malformed gRPC frame: flag ${flag}, where only 0 and 1 are defined`,
       );
     }
-    const high = ((buffer[at + 1] ?? 0) << 8) | (buffer[at + 2] ?? 0);
-    const low = ((buffer[at + 3] ?? 0) << 8) | (buffer[at + 4] ?? 0);
-    const payloadBytes = high * 0x1_0000 + low;
+    const payloadBytes = this.#payloadBytes(buffer);
     if (payloadBytes > this.#bytesMax) throw messageTooLarge(payloadBytes, this.#bytesMax);
     return framePrefixBytes + payloadBytes;
+  }
+
+  /** What the prefix at the start declares. */
+  #payloadBytes(buffer: Uint8Array): number {
+    const at = this.#start;
+    const high = ((buffer[at + 1] ?? 0) << 8) | (buffer[at + 2] ?? 0);
+    const low = ((buffer[at + 3] ?? 0) << 8) | (buffer[at + 4] ?? 0);
+    return high * 0x1_0000 + low;
   }
 
   /**
@@ -132,7 +204,7 @@ export class FrameReader {
     const buffer = this.#buffer;
     if (buffer === undefined) return;
     if (this.#isOwned && this.#end + bytes <= buffer.byteLength) return;
-    const kept = this.bufferedBytes;
+    const kept = this.#end - this.#start;
     const frame = this.#frameLength() ?? 0;
     const doubled = Math.max(growthBytesMin, kept * 2);
     const wanted = frame > kept ? Math.min(doubled, frame) : doubled;
@@ -143,6 +215,21 @@ export class FrameReader {
     this.#start = 0;
     this.#end = kept;
   }
+}
+
+function isWhole({ filledBytes, payloadBytes }: LargeFrame): boolean {
+  return filledBytes === payloadBytes;
+}
+
+/** @returns what does not belong to the frame any more */
+function fill(large: LargeFrame, bytes: Uint8Array): Uint8Array {
+  const taken = Math.min(bytes.byteLength, large.payloadBytes - large.filledBytes);
+  large.buffer.set(
+    taken === bytes.byteLength ? bytes : bytes.subarray(0, taken),
+    large.filledBytes,
+  );
+  large.filledBytes += taken;
+  return bytes.subarray(taken);
 }
 
 /** The refusal of a message over the limit; `bytes` where its size is known. */

@@ -184,12 +184,16 @@ export class GrpcCall implements Call, StreamListener, Watched {
     this.#release();
   }
 
-  /** Writes one framed message; resolves when the next one may be written. */
-  write(frame: Uint8Array): Promise<void> | undefined {
+  /**
+   * Writes one framed message; resolves when the next one may be written.
+   *
+   * @param onLeft called once the frame has left, and its memory may be used again
+   */
+  write(frame: Uint8Array, onLeft?: () => void): Promise<void> | undefined {
     if (this.#isAnswered) return undefined;
     this.#sendHeaders();
     this.#watch.noteWritten(frame.byteLength);
-    const willDrain = this.#stream.write(frame);
+    const willDrain = this.#stream.write(frame, onLeft);
     const { streamBufferBytesMax } = this.#host.limits;
     if (!willDrain || this.#stream.bufferedBytes < streamBufferBytesMax) return undefined;
     return new Promise((resolve) => {

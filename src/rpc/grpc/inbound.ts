@@ -1,5 +1,6 @@
 import { CollectorError } from "../../errors.ts";
 import { type Frame, FrameReader } from "./frame.ts";
+import { FrameBuffers } from "./frame-buffers.ts";
 
 /** Where the bytes of a request go as they come in. */
 export interface Inbound {
@@ -103,7 +104,7 @@ export class StreamInbound<T> implements Inbound, AsyncIterableIterator<T, undef
 
   constructor(options: StreamInboundOptions<T>) {
     this.#options = options;
-    this.#reader = new FrameReader(options.messageBytesMax);
+    this.#reader = new FrameReader(options.messageBytesMax, new FrameBuffers());
   }
 
   get isOwed(): boolean {

@@ -2,6 +2,8 @@ import { type DescMessage, type DescMethod, fromBinary, type Message } from "@bu
 import { CollectorError } from "../../errors.ts";
 import type { BoundMethod, Invocation, Payload, RawMethod } from "../call.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
+import { readyOf } from "../encoding/ready-messages.ts";
+import { lendBytes } from "../lent-bytes.ts";
 import { bytesOf, toRaw } from "../runtime/raw-message.ts";
 import { pack, unpack } from "./compression.ts";
 import {
@@ -105,7 +107,7 @@ async function unpackAndRun(
   }
 }
 
-function streamInbound<T>(
+function streamInbound<T extends object>(
   options: RunOptions,
   isAnswerDue: boolean,
   decodeMessage: (bytes: Uint8Array) => T,
@@ -114,10 +116,12 @@ function streamInbound<T>(
   return new StreamInbound<T>({
     messageBytesMax,
     isAnswerDue,
-    decode: (frame) =>
-      frame.compressed
-        ? unpackFrame(frame, options).then(decodeMessage)
-        : decodeMessage(frame.payload),
+    decode: (frame) => {
+      if (frame.compressed) return unpackFrame(frame, options).then(decodeMessage);
+      const message = decodeMessage(frame.payload);
+      if (frame.giveBack !== undefined) lendBytes(message, frame.giveBack);
+      return message;
+    },
     pause: () => call.pauseInput(),
     resume: () => call.resumeInput(),
     onWait: () => call.noteWait(),
@@ -143,9 +147,9 @@ function decode(desc: DescMessage, bytes: Uint8Array): Message {
 }
 
 /** Sends each message as it comes; the next one is asked for when the peer keeps up. */
-async function sendAll<T>(
-  messages: AsyncIterable<T>,
-  encode: (message: T) => Buffer,
+async function sendAll(
+  messages: AsyncIterable<Message>,
+  encode: (message: Message) => Buffer,
   options: RunOptions,
 ): Promise<void> {
   const { call } = options;
@@ -166,8 +170,10 @@ async function sendAll<T>(
         return;
       }
       if (call.isOver) break;
-      const frame = toFrame(encode(result.value), options);
-      await call.write(frame instanceof Promise ? await frame : frame);
+      const ready = readyOf(result.value);
+      const frame = toFrame(ready?.bytes ?? encode(result.value), options);
+      if (frame instanceof Promise) await call.write(await frame);
+      else await call.write(frame, ready?.giveBack);
     }
   } catch (error) {
     call.fail(error);

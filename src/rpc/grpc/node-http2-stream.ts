@@ -63,9 +63,16 @@ export class NodeHttp2Stream implements ServerStream {
     stream.respond(headers, withTrailers);
   }
 
-  write(chunk: Uint8Array): boolean {
+  write(chunk: Uint8Array, onLeft?: () => void): boolean {
     const stream = this.#stream;
-    if (this.#isGone || stream.write(chunk)) return false;
+    if (this.#isGone) return false;
+    const isTaken =
+      onLeft === undefined
+        ? stream.write(chunk)
+        : stream.write(chunk, (error) => {
+            if (error === undefined || error === null) onLeft();
+          });
+    if (isTaken) return false;
     // A unary answer never gets here, so it does not pay for the listener.
     if (stream.listenerCount("drain") === 0) {
       stream.once("drain", () => this.#listener?.onDrain());

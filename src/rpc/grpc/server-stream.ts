@@ -41,8 +41,11 @@ export interface ServerStream {
 
   /** Sends the header block that opens an answer. */
   respond(headers: HeaderList): void;
-  /** @returns whether so much is buffered that {@link StreamListener.onDrain} will be called */
-  write(chunk: Uint8Array): boolean;
+  /**
+   * @param onLeft called once nothing reads the chunk any more; never if it was given up
+   * @returns whether so much is buffered that {@link StreamListener.onDrain} will be called
+   */
+  write(chunk: Uint8Array, onLeft?: () => void): boolean;
   /** Ends an answer that {@link respond} began. What the peer still sends is discarded. */
   end(trailers: HeaderList): void;
   /** `respond`, `write` and `end` in one, for as few writes as the engine can make of it. */

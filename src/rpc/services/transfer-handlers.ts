@@ -11,6 +11,8 @@ import type {
 import { untilAborted } from "../../lib/until-aborted.ts";
 import type { ServiceHandlers } from "../call.ts";
 import { contractStatus } from "../contract-status.ts";
+import { giveBytesBack } from "../lent-bytes.ts";
+import { pullChunk, pullChunkRoom } from "./chunk-messages.ts";
 
 /** The methods of `collector.CollectionRepo` by which archives travel. */
 export function transferHandlers(
@@ -23,14 +25,11 @@ export function transferHandlers(
     },
 
     async *pullCollection(request, { signal }) {
-      using stream = await transfers.outgoing.open(request, signal);
+      using stream = await transfers.outgoing.open(request, pullChunkRoom, signal);
       const { transferId, offset, facts } = stream;
       const metadata = { ...metadataOf(facts), transferId, offset };
       yield { data: { case: "metadata", value: metadata } };
-      for await (const { bytes, crc32 } of stream.chunks) {
-        const data = { case: "chunk", value: bytes } as const;
-        yield crc32 === undefined ? { data } : { data, chunkCrc32: crc32 };
-      }
+      for await (const chunk of stream.chunks) yield pullChunk(chunk);
     },
   };
 }
@@ -98,11 +97,12 @@ async function readPush(
 async function* chunksOf(
   messages: AsyncIterable<PushCollectionRequest>,
 ): AsyncGenerator<ArchiveChunk, undefined> {
-  for await (const { data, chunkCrc32 } of messages) {
+  for await (const message of messages) {
+    const { data, chunkCrc32 } = message;
     if (data.case !== "chunk") {
       const field = data.case ?? "chunk";
       throw invalidField("ARGUMENT_INVALID", field, "only chunks follow the first message");
     }
-    yield { bytes: data.value, crc32: chunkCrc32 };
+    yield { bytes: data.value, crc32: chunkCrc32, giveBack: () => giveBytesBack(message) };
   }
 }

@@ -1,0 +1,25 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { crc32 } from "node:zlib";
+import { toBinary } from "@bufbuild/protobuf";
+import { PullCollectionChunkSchema } from "../../gen/collector/collection_repo_pb.ts";
+import { readyHeadroomBytes, readyOf } from "../encoding/ready-messages.ts";
+import { pullChunk, pullChunkRoom } from "./chunk-messages.ts";
+
+it("makes the message of a chunk around it as it would be encoded", () => {
+  const { before, after } = pullChunkRoom;
+  for (const length of [1, 2, 127, 128, 16_383, 16_384, 1_048_575, 1_048_576]) {
+    const buffer = Buffer.alloc(before + length + after, 0xff);
+    const bytes = buffer.subarray(before, before + length).fill(length);
+    const message = pullChunk({ bytes, crc32: crc32(bytes), giveBack: () => undefined });
+    const form = readyOf(message)?.bytes.subarray(readyHeadroomBytes);
+    assert.ok(form?.equals(toBinary(PullCollectionChunkSchema, message)), `${length} bytes`);
+    assert.ok(bytes.every((byte) => byte === (length & 0xff)));
+  }
+});
+
+it("leaves a chunk alone that nobody wants back", () => {
+  const message = pullChunk({ bytes: new Uint8Array(10), crc32: 1 });
+  assert.equal(readyOf(message), undefined);
+  assert.equal(message.chunkCrc32, 1);
+});
