@@ -10,22 +10,31 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../src/client/client.ts";
 
 const [endpoint = "", collection = "products", seconds = "0"] = process.argv.slice(2);
+const pauseMs = Number(seconds) * 1000;
 
 await using client = await connect();
 
-do {
-  try {
-    const copy = await client.fetch(endpoint, collection, undefined, { refresh: true });
-    const { recordsFetched, filesFetched, bytesTransferred, incremental } = copy;
-    const how = incremental ? "changes" : "all of it";
-    console.log(
-      `${collection}: ${recordsFetched} records, ${filesFetched} files; ${how}, ${bytesTransferred} bytes`,
-    );
-  } catch (error) {
-    // The mirror is as it was. The next run brings what this one did not.
-    if (!(error instanceof Error && "retryable" in error)) throw error;
-    if (error.retryable !== true || seconds === "0") throw error;
-    console.error(error.message);
+async function refresh(): Promise<void> {
+  const copy = await client.fetch(endpoint, collection, undefined, { refresh: true });
+  const { recordsFetched, filesFetched, bytesTransferred, incremental } = copy;
+  const how = incremental ? "changes" : "all of it";
+  console.log(
+    `${collection}: ${recordsFetched} records, ${filesFetched} files; ${how}, ${bytesTransferred} bytes`,
+  );
+}
+
+if (pauseMs === 0) {
+  await refresh();
+} else {
+  for (;;) {
+    try {
+      await refresh();
+    } catch (error) {
+      // The mirror is as it was, and the next run brings what this one did not.
+      const mayPass = error instanceof Error && "retryable" in error && error.retryable === true;
+      if (!mayPass) throw error;
+      console.error(error.message);
+    }
+    await sleep(pauseMs);
   }
-  await sleep(Number(seconds) * 1000);
-} while (seconds !== "0");
+}

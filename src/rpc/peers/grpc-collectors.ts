@@ -3,7 +3,6 @@ import {
   type DescMessage,
   type DescMethod,
   fromBinary,
-  type Message,
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
@@ -160,7 +159,7 @@ async function* pushMessages(
 }
 
 function encode<D extends DescMessage>(schema: D, message: MessageInitShape<D>): Buffer {
-  return encodeMessage(schema, create(schema as DescMessage, message) as Message, 0);
+  return encodeMessage(schema, create<DescMessage>(schema, message), 0);
 }
 
 function pathOf(method: DescMethod): string {

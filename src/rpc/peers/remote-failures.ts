@@ -16,7 +16,8 @@ import { codeByReason, errorDomain, toConnectError } from "../status.ts";
  */
 export function fromRemote(error: unknown, endpoint: string, service: string): unknown {
   if (!(error instanceof CallFailure)) return error;
-  const { message, reason, code, trailers, mayHaveRun } = error;
+  const { message, reason, trailers, mayHaveRun } = error;
+  const code: Code = error.code;
   const own = { subject: { endpoint }, cause: error };
   if (reason !== undefined) return new CollectorError(reason, message, own);
   if (code === Code.Unimplemented) {
