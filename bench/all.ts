@@ -7,6 +7,8 @@ import { latencyBenchmark } from "./latency.bench.ts";
 import { loopBenchmark } from "./loop.bench.ts";
 import { loopbackBenchmark } from "./loopback.bench.ts";
 import { meshBenchmark } from "./mesh.bench.ts";
+import { outboundBenchmark } from "./outbound.bench.ts";
+import { remoteCloneBenchmark } from "./remote-clone.bench.ts";
 import { scaleBenchmark } from "./scale.bench.ts";
 import { searchBenchmark } from "./search.bench.ts";
 import { startBenchmark } from "./start.bench.ts";
@@ -24,6 +26,8 @@ export const benchmarks: readonly Benchmark[] = [
   searchBenchmark,
   vectorsBenchmark,
   watchBenchmark,
+  outboundBenchmark,
+  remoteCloneBenchmark,
   scaleBenchmark,
   copiesBenchmark,
   loopbackBenchmark,
