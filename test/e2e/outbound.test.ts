@@ -255,6 +255,27 @@ describe("a channel", () => {
     assert.equal((await collect(down.messages)).length, 60);
   });
 
+  it("carries much in both directions at once", async () => {
+    await using server = await openGrpcFixture({
+      handlers: {
+        async *serverStream() {
+          for (let i = 0; i < 30; i += 1) yield { request: { data: new Uint8Array(1_000_000) } };
+        },
+      },
+    });
+    await using dialer = openDialer();
+    await using channel = dialer.dial(server.address, "endpoint");
+    const message = encodeEcho({ data: new Uint8Array(1_000_000) });
+    const many = Array.from({ length: 20 }, () => message);
+    const answers = [
+      channel.stream(bidiPath, many),
+      channel.stream("/echo.v1.Echo/ServerStream", [encodeEcho({})]),
+      channel.stream(bidiPath, many),
+    ];
+    const counts = answers.map(async ({ messages }) => (await collect(messages)).length);
+    assert.deepEqual(await Promise.all(counts), [20, 30, 20]);
+  });
+
   it("refuses an answer over the limit before it takes it in, packed or not", async () => {
     await using server = await openRawServer((stream, path) => {
       stream.respond({

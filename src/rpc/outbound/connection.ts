@@ -7,6 +7,7 @@ import {
 import type { Socket } from "node:net";
 import type { HeaderList } from "../grpc/server-stream.ts";
 import { localFailure } from "./failures.ts";
+import { UnblockedSocket } from "./unblocked-socket.ts";
 
 /** The window of a stream and of a connection: what may be on its way to us, in bytes. */
 const windowBytes = 8 * 1024 * 1024;
@@ -61,7 +62,7 @@ export class Connection implements AsyncDisposable {
       this.#isLost = true;
     });
     const session = http2Connect(options.url, {
-      createConnection: () => socket,
+      createConnection: () => new UnblockedSocket(socket),
       maxSessionMemory: sessionMemoryMib,
       settings: {
         enablePush: false,

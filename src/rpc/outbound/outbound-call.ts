@@ -106,7 +106,6 @@ export abstract class OutboundCall extends WheelEntry {
     calls.set(stream, this);
     stream.on("response", onResponse);
     stream.on("trailers", onTrailers);
-    stream.on("data", onData);
     stream.on("end", onEnd);
     stream.on("close", onClose);
     stream.on("error", ignore);
@@ -138,6 +137,8 @@ export abstract class OutboundCall extends WheelEntry {
   /** For the engine's events. */
   noteResponse(headers: IncomingHttpHeaders, raw: HeaderList): void {
     this.#connection?.noteLife();
+    // Not sooner: the engine would let data that came with the headers overtake them.
+    this.stream?.on("data", onData);
     if (this.#isOver) return;
     this.#isAnswered = true;
     const status = Number(headers[":status"]);
