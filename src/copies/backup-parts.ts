@@ -42,7 +42,7 @@ export interface BackupObserver {
   ended(
     outcome: "made" | "failed" | "cancelled",
     durationMs: number,
-    backup?: BackupMetadata | undefined,
+    backup?: BackupMetadata,
   ): void;
   removed(): void;
 }

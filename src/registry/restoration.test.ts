@@ -158,7 +158,7 @@ describe("a namespace that is restored", () => {
     const source = await filled();
     const crafted: Readonly<Record<string, (given: MutableArchived) => void>> = {
       "a version twice": ({ protos }) => protos.push(...protos.slice(-1)),
-      "versions that fall": ({ protos }) => protos.reverse(),
+      "versions that fall": ({ protos }) => protos.splice(0, protos.length, ...protos.toReversed()),
       "a version of 0": ({ protos }) => replace(protos, { version: 0n }),
       "another namespace": ({ protos }) => replace(protos, { namespace: "other" }),
       "no file": ({ protos }) => protos.unshift(create(RegisteredProtoSchema, { version: 1n })),

@@ -1,5 +1,5 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { Counter, Gauge, type GaugeConfiguration, Histogram, type Registry } from "prom-client";
 import type { BackupObserver } from "../copies/backup-parts.ts";
 import { newestMoments } from "../copies/policies/known-backups.ts";
 import type { BackupPolicy } from "../gen/collector/backups_pb.ts";
@@ -89,7 +89,7 @@ export class BackupMetrics implements BackupObserver {
     const newest = (): ReadonlyMap<string, bigint> => this.#newestMoments(backups());
     const collections = (): ReturnType<BackupFacts["collections"]> =>
       this.#facts?.collections() ?? [];
-    new Gauge({
+    addGauge({
       name: "collector_backups",
       help: "Backups that there are.",
       registers,
@@ -97,7 +97,7 @@ export class BackupMetrics implements BackupObserver {
         this.set(backups().length);
       },
     });
-    new Gauge({
+    addGauge({
       name: "collector_backups_bytes",
       help: "Bytes of their archives.",
       registers,
@@ -105,7 +105,7 @@ export class BackupMetrics implements BackupObserver {
         this.set(backups().reduce((sum, { sizeBytes }) => sum + Number(sizeBytes), 0));
       },
     });
-    new Gauge({
+    addGauge({
       name: "collector_backup_newest_timestamp_seconds",
       help: `Moment of the newest valid backup, of the first ${collectionsMax} collections that have one.`,
       labelNames: ["namespace", "collection"],
@@ -123,7 +123,7 @@ export class BackupMetrics implements BackupObserver {
         }
       },
     });
-    new Gauge({
+    addGauge({
       name: "collector_collections_without_backup",
       help: "Collections that have no valid backup.",
       registers,
@@ -141,7 +141,7 @@ export class BackupMetrics implements BackupObserver {
       help: string,
       valueOf: (policy: BackupPolicy) => number | undefined,
     ): void => {
-      new Gauge({
+      addGauge({
         name,
         help,
         labelNames: ["policy"],
@@ -204,4 +204,9 @@ function isUnderWay({ endTime, errors }: Run): boolean {
 
 function startS(run: Run | undefined): number | undefined {
   return run?.startTime === undefined ? undefined : timestampMs(run.startTime) / 1000;
+}
+
+/** A gauge that is read when it is asked for, and not held by anybody but its registers. */
+function addGauge<T extends string>(configuration: GaugeConfiguration<T>): Gauge<T> {
+  return new Gauge(configuration);
 }

@@ -72,7 +72,10 @@ describe("a worker in Python", () => {
       });
       const request = { title: "tea", quantity: 1 };
       assert.equal((await Array.fromAsync(caller.list({ quantity: 50 }))).length, 50);
-      assert.equal((await caller.sum(each(Array(100).fill(request)))).cents, 25_000n);
+      assert.equal(
+        (await caller.sum(each(Array.from({ length: 100 }, () => request)))).cents,
+        25_000n,
+      );
       const haggled = await Array.fromAsync(caller.haggle(each([request, request])));
       assert.deepEqual(
         haggled.map(({ cents }) => cents),

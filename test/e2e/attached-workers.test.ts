@@ -22,6 +22,7 @@ import {
   ways,
 } from "../support/pricing.ts";
 import { refusalOf } from "../support/refusal.ts";
+import { waitUntil } from "../support/wait.ts";
 
 /** What the workers here do, unless a test says otherwise. */
 const handlers: WorkerHandlers<typeof Pricing> = {
@@ -288,7 +289,7 @@ describe("an attached worker", () => {
     });
     using connection = pricingClient(site.server.url);
     const call = connection.client.quote({});
-    while (begun === 0) await turn();
+    await waitUntil("the call runs", 10_000, () => Promise.resolve(begun > 0));
     await using _staying = await site.attach({
       quote: () => Promise.resolve({ title: "staying" }),
     });
@@ -317,7 +318,7 @@ describe("an attached worker", () => {
     });
     using connection = pricingClient(site.server.url);
     const call = connection.client.quote({});
-    while (begun === 0) await turn();
+    await waitUntil("the call runs", 10_000, () => Promise.resolve(begun > 0));
     const closed = site.server.collector.close();
     finish.resolve(undefined);
     assert.equal((await call).title, "done");

@@ -11,6 +11,7 @@ import { Namespaces } from "../../src/gen/collector/namespaces_pb.ts";
 import { CollectorRegistry } from "../../src/gen/collector/registry_pb.ts";
 import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { each, openCollector, pricing, type TestCollector } from "../support/pricing.ts";
+import { waitUntil } from "../support/wait.ts";
 
 /** A collector, and the two ways to it: by a socket, and in the process. */
 class Site implements AsyncDisposable {
@@ -269,7 +270,7 @@ describe("a call that the process makes of itself", () => {
       }),
     );
     const call = collector.call(Pricing.method.quote, {});
-    while (begun === 0) await turn();
+    await waitUntil("the call runs", 10_000, () => Promise.resolve(begun > 0));
     const closed = collector.close();
     await assert.rejects(collector.call(Pricing.method.quote, {}), { code: Code.Unavailable });
     finish.resolve(undefined);

@@ -4,7 +4,6 @@ import {
   type DescMethodStreaming,
   type DescMethodUnary,
   fromBinary,
-  type Message,
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
@@ -40,7 +39,7 @@ export function channelTransport(channel: Channel): Transport {
           method,
           header: toHeaders(answer.headers),
           trailer: toHeaders(answer.trailers),
-          message: fromBinary(method.output as O, answer.message),
+          message: fromBinary(method.output, answer.message),
         };
       } catch (error) {
         throw toThrown(error);
@@ -55,7 +54,7 @@ export function channelTransport(channel: Channel): Transport {
       input: AsyncIterable<MessageInitShape<I>>,
     ): Promise<StreamResponse<I, O>> {
       const options = optionsOf(signal, timeoutMs, header);
-      const requests = mapEach(input, (message) => encode(method.input as I, message));
+      const requests = mapEach(input, (message) => encode(method.input, message));
       const answer = channel.stream(pathOf(method), requests, options);
       const trailer = new Headers();
       return {
@@ -64,7 +63,7 @@ export function channelTransport(channel: Channel): Transport {
         method,
         header: toHeaders(await answer.headers),
         trailer,
-        message: decodeEach<O>(answer.messages, method.output as O, async () => {
+        message: decodeEach<O>(answer.messages, method.output, async () => {
           const { trailers } = await answer.end;
           for (const [name, value] of trailers) trailer.append(name, value);
         }),
@@ -78,7 +77,7 @@ function pathOf(method: { readonly name: string; readonly parent: { readonly typ
 }
 
 function encode<I extends DescMessage>(desc: I, message: MessageInitShape<I>): Uint8Array {
-  return encodeMessage(desc, create(desc as DescMessage, message) as Message, 0);
+  return encodeMessage(desc, create(desc, message), 0);
 }
 
 async function* decodeEach<O extends DescMessage>(

@@ -113,7 +113,8 @@ export class HandlerChannel<S extends DescService> implements Channel {
     const { requestId, serviceName, methodName } = call;
     const failure = handlerFailure(error, requestId, call.takeTrailers());
     const isForeseen = error instanceof CollectorError || error instanceof ConnectError;
-    const isBug = failure.code === Number(Code.Internal) && !isForeseen;
+    const code: Code = failure.code;
+    const isBug = code === Code.Internal && !isForeseen;
     if (isBug) {
       const method = `${serviceName}/${methodName}`;
       this.#options.log.error({ err: error, requestId, method }, "a handler failed");
