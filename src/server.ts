@@ -389,7 +389,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       run,
       clock: systemClock,
       hopsMax,
-      hidesCredentials,
+      access,
     }),
   );
   routes.add(Mesh, mesh(links));

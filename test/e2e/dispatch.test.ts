@@ -10,6 +10,7 @@ import {
   MetaResponseSchema,
 } from "../../src/gen/collector/collection_server_pb.ts";
 import { DispatchSchema } from "../../src/gen/collector/dispatcher_pb.ts";
+import type { AccessControl } from "../../src/rpc/interceptors/access.ts";
 import { pricingClient } from "../support/pricing.ts";
 import { PricingMesh } from "../support/pricing-mesh.ts";
 import { refusalOf } from "../support/refusal.ts";
@@ -195,6 +196,31 @@ describe("Dispatch", () => {
     using client = pricingClient(mesh.node("a").server.url);
     const error = await client.client.quote({ title: "tea" }).catch((thrown: unknown) => thrown);
     assert.equal(ConnectError.from(error).code, Code.NotFound);
+  });
+
+  it("runs nothing that its caller may not call", async () => {
+    const asked: string[] = [];
+    const access: AccessControl = {
+      authenticate: () => ({ id: "ada" }),
+      authorize: (_principal, { serviceName, methodName }) => {
+        asked.push(methodName);
+        if (serviceName !== Pricing.typeName) return;
+        throw new CollectorError("PERMISSION_DENIED", "not for you");
+      },
+    };
+    await using mesh = await PricingMesh.start(["a"], { access });
+    let runs = 0;
+    await using _ = await mesh.serve("a", {
+      quote: () => {
+        runs += 1;
+        return Promise.resolve({});
+      },
+    });
+    asked.length = 0;
+    const refusal = await refusalOf(mesh.dispatch("a"));
+    assert.deepEqual([refusal.code, refusal.reason], ["PermissionDenied", "PERMISSION_DENIED"]);
+    assert.deepEqual(asked, ["Dispatch", "Quote"]);
+    assert.equal(runs, 0);
   });
 
   it("is recorded, and the newest records are kept", async () => {

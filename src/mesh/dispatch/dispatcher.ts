@@ -25,6 +25,8 @@ export interface DispatchRequest extends TypedRequest {
 export interface CallContext extends Pick<CallOptions, "metadata" | "deadlineMs" | "signal"> {
   /** Collectors that it has passed. */
   readonly route: readonly string[];
+  /** Whether the caller may call a method. @throws {CollectorError} PERMISSION_DENIED */
+  readonly authorize: (method: TypedMethod) => Promise<void>;
   /** Runs a method of a built-in service here, with the rights of the caller. */
   readonly runBuiltIn: (method: TypedMethod) => Promise<Uint8Array>;
 }
@@ -72,6 +74,7 @@ export class Dispatcher {
     const hints = readHints(request.routingHints);
     const target = request.targetCollectorId === "" ? undefined : request.targetCollectorId;
     if (target !== undefined) this.#checkKnown(target);
+    await context.authorize(method);
     if (isBuiltIn(method.serviceName)) {
       if (target === undefined || target === collectorId) {
         return await this.#builtInHere(method, context);
