@@ -370,8 +370,9 @@ describe("an attached worker", () => {
     await using doomed = await WorkerProcess.start(site.server.url, "doomed");
     using connection = pricingClient(site.server.url);
     const { client } = connection;
-    const unary = refusalOf(client.quote({ quantity: 0 }));
-    const list = client.list({ quantity: 2 })[Symbol.asyncIterator]();
+    const patient = { timeoutMs: 60_000 };
+    const unary = refusalOf(client.quote({ quantity: 0 }, patient));
+    const list = client.list({ quantity: 2 }, patient)[Symbol.asyncIterator]();
     for (const cents of [250n, 500n]) assert.equal((await list.next()).value?.cents, cents);
     const rest = refusalOf(list.next());
     await using _spare = await WorkerProcess.start(site.server.url, "spare");
