@@ -558,8 +558,6 @@ export const DispatchResponseSchema: GenMessage<DispatchResponse> = /*@__PURE__*
 /**
  * Connects collectors and runs calls wherever they can be served.
  *
- * Dispatch is defined and not served yet: it answers UNIMPLEMENTED.
- *
  * @generated from service collector.CollectiveDispatcher
  */
 export const CollectiveDispatcher: GenService<{

@@ -10,15 +10,13 @@ import type { Collector, Connection } from "./dispatcher_pb.ts";
 import { file_collector_dispatcher } from "./dispatcher_pb.ts";
 import type { TunnelFrames } from "./tunnel_pb.ts";
 import { file_collector_tunnel } from "./tunnel_pb.ts";
-import type { FileDescriptorProto } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file collector/mesh.proto.
  */
 export const file_collector_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChRjb2xsZWN0b3IvbWVzaC5wcm90bxIJY29sbGVjdG9yIsABCgpMaW5rU3RhdHVzEikKCmNvbm5lY3Rpb24YASABKAsyFS5jb2xsZWN0b3IuQ29ubmVjdGlvbhIjCgVzdGF0ZRgCIAEoDjIULmNvbGxlY3Rvci5MaW5rU3RhdGUSDwoHcHJvYmxlbRgDIAEoCRINCgVkaWFscxgEIAEoCBIVCg1yb3VuZF90cmlwX3VzGAUgASgDEhcKD2NhbGxzX2luX2ZsaWdodBgGIAEoAxISCgpyZWNvbm5lY3RzGAcgASgDIj8KFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiXgoXTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USKgoLY29ubmVjdGlvbnMYASADKAsyFS5jb2xsZWN0b3IuTGlua1N0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQQoRRGlzY29ubmVjdFJlcXVlc3QSFQoNY29ubmVjdGlvbl9pZBgBIAEoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIIhQKEkRpc2Nvbm5lY3RSZXNwb25zZSI+ChVMaXN0Q29sbGVjdG9yc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiWwoWTGlzdENvbGxlY3RvcnNSZXNwb25zZRIoCgpjb2xsZWN0b3JzGAEgAygLMhQuY29sbGVjdG9yLkNvbGxlY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkikwIKCUxpbmtPZmZlchIUCgxjb2xsZWN0b3JfaWQYASABKAkSGAoQcHJvdG9jb2xfdmVyc2lvbhgCIAEoBRIWCg5zZXJ2ZXJfdmVyc2lvbhgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEiwKCm5hbWVzcGFjZXMYBSADKAsyGC5jb2xsZWN0b3IuTGlua05hbWVzcGFjZRIVCg1jb25uZWN0aW9uX2lkGAYgASgJEg4KBnNlY3JldBgHIAEoDBIcChRsaW5rZWRfY29sbGVjdG9yX2lkcxgIIAMoCRIQCghmZWF0dXJlcxgJIAMoCRIUCgxpc19kdXBsaWNhdGUYCiABKAgSEgoKaXNfbGVhdmluZxgLIAEoCCK2AQoNTGlua05hbWVzcGFjZRIMCgRuYW1lGAEgASgJEigKCHNlcnZpY2VzGAIgAygLMhYuY29sbGVjdG9yLkxpbmtTZXJ2aWNlEhwKFHNoYXJlc19yZWdpc3RyYXRpb25zGAMgASgIEh4KFnJlZ2lzdHJhdGlvbnNfcmV2aXNpb24YBCABKAMSLwoPcmVtb3RlX3NlcnZpY2VzGAUgAygLMhYuY29sbGVjdG9yLkxpbmtTZXJ2aWNlIm4KC0xpbmtTZXJ2aWNlEgwKBG5hbWUYASABKAkSKAoJZXhlY3V0b3JzGAIgAygLMhUuY29sbGVjdG9yLkxpbmtMYWJlbHMSGgoSaWRlbXBvdGVudF9tZXRob2RzGAMgAygJEgsKA3dheRgEIAMoCSJuCgpMaW5rTGFiZWxzEjEKBmxhYmVscxgBIAMoCzIhLmNvbGxlY3Rvci5MaW5rTGFiZWxzLkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiLQoYTGlua1JlZ2lzdHJhdGlvbnNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCSJ/ChFMaW5rUmVnaXN0cmF0aW9ucxIRCgluYW1lc3BhY2UYASABKAkSEAoIcmV2aXNpb24YAiABKAMSMwoFZmlsZXMYAyADKAsyJC5nb29nbGUucHJvdG9idWYuRmlsZURlc2NyaXB0b3JQcm90bxIQCghzZXJ2aWNlcxgEIAMoCSIpCghMaW5rUGluZxIKCgJpZBgBIAEoAxIRCglpc19hbnN3ZXIYAiABKAgiSwoLTGlua0dvb2RieWUSDwoHcmVtb3ZlZBgBIAEoCBIVCg1jb25uZWN0aW9uX2lkGAIgASgJEhQKDGNvbGxlY3Rvcl9pZBgDIAEoCSJGCg9JZGVudGlmeVJlcXVlc3QSFQoNY29ubmVjdGlvbl9pZBgBIAEoCRINCgVub25jZRgCIAEoDBINCgVwcm9vZhgDIAEoDCI3ChBJZGVudGlmeVJlc3BvbnNlEhQKDGNvbGxlY3Rvcl9pZBgBIAEoCRINCgVwcm9vZhgCIAEoDCK0AgoLTGlua1JlcXVlc3QSJQoFb2ZmZXIYASABKAsyFC5jb2xsZWN0b3IuTGlua09mZmVySAASIwoEcGluZxgCIAEoCzITLmNvbGxlY3Rvci5MaW5rUGluZ0gAEikKBmZyYW1lcxgDIAEoCzIXLmNvbGxlY3Rvci5UdW5uZWxGcmFtZXNIABIpCgdnb29kYnllGAQgASgLMhYuY29sbGVjdG9yLkxpbmtHb29kYnllSAASRAoVcmVnaXN0cmF0aW9uc19yZXF1ZXN0GAUgASgLMiMuY29sbGVjdG9yLkxpbmtSZWdpc3RyYXRpb25zUmVxdWVzdEgAEjUKDXJlZ2lzdHJhdGlvbnMYBiABKAsyHC5jb2xsZWN0b3IuTGlua1JlZ2lzdHJhdGlvbnNIAEIGCgRzdGVwIrUCCgxMaW5rUmVzcG9uc2USJQoFb2ZmZXIYASABKAsyFC5jb2xsZWN0b3IuTGlua09mZmVySAASIwoEcGluZxgCIAEoCzITLmNvbGxlY3Rvci5MaW5rUGluZ0gAEikKBmZyYW1lcxgDIAEoCzIXLmNvbGxlY3Rvci5UdW5uZWxGcmFtZXNIABIpCgdnb29kYnllGAQgASgLMhYuY29sbGVjdG9yLkxpbmtHb29kYnllSAASRAoVcmVnaXN0cmF0aW9uc19yZXF1ZXN0GAUgASgLMiMuY29sbGVjdG9yLkxpbmtSZWdpc3RyYXRpb25zUmVxdWVzdEgAEjUKDXJlZ2lzdHJhdGlvbnMYBiABKAsyHC5jb2xsZWN0b3IuTGlua1JlZ2lzdHJhdGlvbnNIAEIGCgRzdGVwKk8KCUxpbmtTdGF0ZRIaChZMSU5LX1NUQVRFX1VOU1BFQ0lGSUVEEAASEQoNTElOS19TVEFURV9VUBABEhMKD0xJTktfU1RBVEVfRE9XThACMoQDCgRNZXNoElgKD0xpc3RDb25uZWN0aW9ucxIhLmNvbGxlY3Rvci5MaXN0Q29ubmVjdGlvbnNSZXF1ZXN0GiIuY29sbGVjdG9yLkxpc3RDb25uZWN0aW9uc1Jlc3BvbnNlEkkKCkRpc2Nvbm5lY3QSHC5jb2xsZWN0b3IuRGlzY29ubmVjdFJlcXVlc3QaHS5jb2xsZWN0b3IuRGlzY29ubmVjdFJlc3BvbnNlElUKDkxpc3RDb2xsZWN0b3JzEiAuY29sbGVjdG9yLkxpc3RDb2xsZWN0b3JzUmVxdWVzdBohLmNvbGxlY3Rvci5MaXN0Q29sbGVjdG9yc1Jlc3BvbnNlEjsKBExpbmsSFi5jb2xsZWN0b3IuTGlua1JlcXVlc3QaFy5jb2xsZWN0b3IuTGlua1Jlc3BvbnNlKAEwARJDCghJZGVudGlmeRIaLmNvbGxlY3Rvci5JZGVudGlmeVJlcXVlc3QaGy5jb2xsZWN0b3IuSWRlbnRpZnlSZXNwb25zZWIGcHJvdG8z", [file_collector_dispatcher, file_collector_tunnel, file_google_protobuf_descriptor]);
+  fileDesc("ChRjb2xsZWN0b3IvbWVzaC5wcm90bxIJY29sbGVjdG9yIsABCgpMaW5rU3RhdHVzEikKCmNvbm5lY3Rpb24YASABKAsyFS5jb2xsZWN0b3IuQ29ubmVjdGlvbhIjCgVzdGF0ZRgCIAEoDjIULmNvbGxlY3Rvci5MaW5rU3RhdGUSDwoHcHJvYmxlbRgDIAEoCRINCgVkaWFscxgEIAEoCBIVCg1yb3VuZF90cmlwX3VzGAUgASgDEhcKD2NhbGxzX2luX2ZsaWdodBgGIAEoAxISCgpyZWNvbm5lY3RzGAcgASgDIj8KFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiXgoXTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USKgoLY29ubmVjdGlvbnMYASADKAsyFS5jb2xsZWN0b3IuTGlua1N0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQQoRRGlzY29ubmVjdFJlcXVlc3QSFQoNY29ubmVjdGlvbl9pZBgBIAEoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIIhQKEkRpc2Nvbm5lY3RSZXNwb25zZSI+ChVMaXN0Q29sbGVjdG9yc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiWwoWTGlzdENvbGxlY3RvcnNSZXNwb25zZRIoCgpjb2xsZWN0b3JzGAEgAygLMhQuY29sbGVjdG9yLkNvbGxlY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkikwIKCUxpbmtPZmZlchIUCgxjb2xsZWN0b3JfaWQYASABKAkSGAoQcHJvdG9jb2xfdmVyc2lvbhgCIAEoBRIWCg5zZXJ2ZXJfdmVyc2lvbhgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEiwKCm5hbWVzcGFjZXMYBSADKAsyGC5jb2xsZWN0b3IuTGlua05hbWVzcGFjZRIVCg1jb25uZWN0aW9uX2lkGAYgASgJEg4KBnNlY3JldBgHIAEoDBIcChRsaW5rZWRfY29sbGVjdG9yX2lkcxgIIAMoCRIQCghmZWF0dXJlcxgJIAMoCRIUCgxpc19kdXBsaWNhdGUYCiABKAgSEgoKaXNfbGVhdmluZxgLIAEoCCJ4Cg1MaW5rTmFtZXNwYWNlEgwKBG5hbWUYASABKAkSKAoIc2VydmljZXMYAiADKAsyFi5jb2xsZWN0b3IuTGlua1NlcnZpY2USLwoPcmVtb3RlX3NlcnZpY2VzGAMgAygLMhYuY29sbGVjdG9yLkxpbmtTZXJ2aWNlIm4KC0xpbmtTZXJ2aWNlEgwKBG5hbWUYASABKAkSKAoJZXhlY3V0b3JzGAIgAygLMhUuY29sbGVjdG9yLkxpbmtMYWJlbHMSGgoSaWRlbXBvdGVudF9tZXRob2RzGAMgAygJEgsKA3dheRgEIAMoCSJuCgpMaW5rTGFiZWxzEjEKBmxhYmVscxgBIAMoCzIhLmNvbGxlY3Rvci5MaW5rTGFiZWxzLkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKQoITGlua1BpbmcSCgoCaWQYASABKAMSEQoJaXNfYW5zd2VyGAIgASgIIksKC0xpbmtHb29kYnllEg8KB3JlbW92ZWQYASABKAgSFQoNY29ubmVjdGlvbl9pZBgCIAEoCRIUCgxjb2xsZWN0b3JfaWQYAyABKAkiRgoPSWRlbnRpZnlSZXF1ZXN0EhUKDWNvbm5lY3Rpb25faWQYASABKAkSDQoFbm9uY2UYAiABKAwSDQoFcHJvb2YYAyABKAwiNwoQSWRlbnRpZnlSZXNwb25zZRIUCgxjb2xsZWN0b3JfaWQYASABKAkSDQoFcHJvb2YYAiABKAwitwEKC0xpbmtSZXF1ZXN0EiUKBW9mZmVyGAEgASgLMhQuY29sbGVjdG9yLkxpbmtPZmZlckgAEiMKBHBpbmcYAiABKAsyEy5jb2xsZWN0b3IuTGlua1BpbmdIABIpCgZmcmFtZXMYAyABKAsyFy5jb2xsZWN0b3IuVHVubmVsRnJhbWVzSAASKQoHZ29vZGJ5ZRgEIAEoCzIWLmNvbGxlY3Rvci5MaW5rR29vZGJ5ZUgAQgYKBHN0ZXAiuAEKDExpbmtSZXNwb25zZRIlCgVvZmZlchgBIAEoCzIULmNvbGxlY3Rvci5MaW5rT2ZmZXJIABIjCgRwaW5nGAIgASgLMhMuY29sbGVjdG9yLkxpbmtQaW5nSAASKQoGZnJhbWVzGAMgASgLMhcuY29sbGVjdG9yLlR1bm5lbEZyYW1lc0gAEikKB2dvb2RieWUYBCABKAsyFi5jb2xsZWN0b3IuTGlua0dvb2RieWVIAEIGCgRzdGVwKk8KCUxpbmtTdGF0ZRIaChZMSU5LX1NUQVRFX1VOU1BFQ0lGSUVEEAASEQoNTElOS19TVEFURV9VUBABEhMKD0xJTktfU1RBVEVfRE9XThACMoQDCgRNZXNoElgKD0xpc3RDb25uZWN0aW9ucxIhLmNvbGxlY3Rvci5MaXN0Q29ubmVjdGlvbnNSZXF1ZXN0GiIuY29sbGVjdG9yLkxpc3RDb25uZWN0aW9uc1Jlc3BvbnNlEkkKCkRpc2Nvbm5lY3QSHC5jb2xsZWN0b3IuRGlzY29ubmVjdFJlcXVlc3QaHS5jb2xsZWN0b3IuRGlzY29ubmVjdFJlc3BvbnNlElUKDkxpc3RDb2xsZWN0b3JzEiAuY29sbGVjdG9yLkxpc3RDb2xsZWN0b3JzUmVxdWVzdBohLmNvbGxlY3Rvci5MaXN0Q29sbGVjdG9yc1Jlc3BvbnNlEjsKBExpbmsSFi5jb2xsZWN0b3IuTGlua1JlcXVlc3QaFy5jb2xsZWN0b3IuTGlua1Jlc3BvbnNlKAEwARJDCghJZGVudGlmeRIaLmNvbGxlY3Rvci5JZGVudGlmeVJlcXVlc3QaGy5jb2xsZWN0b3IuSWRlbnRpZnlSZXNwb25zZWIGcHJvdG8z", [file_collector_dispatcher, file_collector_tunnel]);
 
 /**
  * A link as it is now.
@@ -353,24 +351,10 @@ export type LinkNamespace = Message<"collector.LinkNamespace"> & {
   services: LinkService[];
 
   /**
-   * True if registrations in it are shared with the other end.
-   *
-   * @generated from field: bool shares_registrations = 3;
-   */
-  sharesRegistrations: boolean;
-
-  /**
-   * Grows with each registration in it, so that the other end knows when to ask.
-   *
-   * @generated from field: int64 registrations_revision = 4;
-   */
-  registrationsRevision: bigint;
-
-  /**
    * Services that are run at other collectors and can be reached through this one: each the shortest way that
    * it knows, without those at collectors that the other end is linked to.
    *
-   * @generated from field: repeated collector.LinkService remote_services = 5;
+   * @generated from field: repeated collector.LinkService remote_services = 3;
    */
   remoteServices: LinkService[];
 };
@@ -447,69 +431,6 @@ export const LinkLabelsSchema: GenMessage<LinkLabels> = /*@__PURE__*/
   messageDesc(file_collector_mesh, 10);
 
 /**
- * Asks for the registrations of a namespace, over the link.
- *
- * @generated from message collector.LinkRegistrationsRequest
- */
-export type LinkRegistrationsRequest = Message<"collector.LinkRegistrationsRequest"> & {
-  /**
-   * The namespace.
-   *
-   * @generated from field: string namespace = 1;
-   */
-  namespace: string;
-};
-
-/**
- * Describes the message collector.LinkRegistrationsRequest.
- * Use `create(LinkRegistrationsRequestSchema)` to create a new message.
- */
-export const LinkRegistrationsRequestSchema: GenMessage<LinkRegistrationsRequest> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 11);
-
-/**
- * The registrations of a namespace.
- *
- * @generated from message collector.LinkRegistrations
- */
-export type LinkRegistrations = Message<"collector.LinkRegistrations"> & {
-  /**
-   * The namespace.
-   *
-   * @generated from field: string namespace = 1;
-   */
-  namespace: string;
-
-  /**
-   * As of which revision; see LinkNamespace.
-   *
-   * @generated from field: int64 revision = 2;
-   */
-  revision: bigint;
-
-  /**
-   * Files, each after those that it imports.
-   *
-   * @generated from field: repeated google.protobuf.FileDescriptorProto files = 3;
-   */
-  files: FileDescriptorProto[];
-
-  /**
-   * Full names of the services that are registered.
-   *
-   * @generated from field: repeated string services = 4;
-   */
-  services: string[];
-};
-
-/**
- * Describes the message collector.LinkRegistrations.
- * Use `create(LinkRegistrationsSchema)` to create a new message.
- */
-export const LinkRegistrationsSchema: GenMessage<LinkRegistrations> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 12);
-
-/**
  * A health check.
  *
  * @generated from message collector.LinkPing
@@ -535,7 +456,7 @@ export type LinkPing = Message<"collector.LinkPing"> & {
  * Use `create(LinkPingSchema)` to create a new message.
  */
 export const LinkPingSchema: GenMessage<LinkPing> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 13);
+  messageDesc(file_collector_mesh, 11);
 
 /**
  * The link is removed, or the server stops.
@@ -571,7 +492,7 @@ export type LinkGoodbye = Message<"collector.LinkGoodbye"> & {
  * Use `create(LinkGoodbyeSchema)` to create a new message.
  */
 export const LinkGoodbyeSchema: GenMessage<LinkGoodbye> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 14);
+  messageDesc(file_collector_mesh, 12);
 
 /**
  * Asks a collector to prove that it is the other end of a link.
@@ -607,7 +528,7 @@ export type IdentifyRequest = Message<"collector.IdentifyRequest"> & {
  * Use `create(IdentifyRequestSchema)` to create a new message.
  */
 export const IdentifyRequestSchema: GenMessage<IdentifyRequest> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 15);
+  messageDesc(file_collector_mesh, 13);
 
 /**
  * The proof.
@@ -635,7 +556,7 @@ export type IdentifyResponse = Message<"collector.IdentifyResponse"> & {
  * Use `create(IdentifyResponseSchema)` to create a new message.
  */
 export const IdentifyResponseSchema: GenMessage<IdentifyResponse> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 16);
+  messageDesc(file_collector_mesh, 14);
 
 /**
  * A step of the end that opened the link.
@@ -680,22 +601,6 @@ export type LinkRequest = Message<"collector.LinkRequest"> & {
      */
     value: LinkGoodbye;
     case: "goodbye";
-  } | {
-    /**
-     * Asks for registrations.
-     *
-     * @generated from field: collector.LinkRegistrationsRequest registrations_request = 5;
-     */
-    value: LinkRegistrationsRequest;
-    case: "registrationsRequest";
-  } | {
-    /**
-     * Registrations that were asked for.
-     *
-     * @generated from field: collector.LinkRegistrations registrations = 6;
-     */
-    value: LinkRegistrations;
-    case: "registrations";
   } | { case: undefined; value?: undefined };
 };
 
@@ -704,7 +609,7 @@ export type LinkRequest = Message<"collector.LinkRequest"> & {
  * Use `create(LinkRequestSchema)` to create a new message.
  */
 export const LinkRequestSchema: GenMessage<LinkRequest> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 17);
+  messageDesc(file_collector_mesh, 15);
 
 /**
  * A step of the end that accepted the link.
@@ -749,22 +654,6 @@ export type LinkResponse = Message<"collector.LinkResponse"> & {
      */
     value: LinkGoodbye;
     case: "goodbye";
-  } | {
-    /**
-     * Asks for registrations.
-     *
-     * @generated from field: collector.LinkRegistrationsRequest registrations_request = 5;
-     */
-    value: LinkRegistrationsRequest;
-    case: "registrationsRequest";
-  } | {
-    /**
-     * Registrations that were asked for.
-     *
-     * @generated from field: collector.LinkRegistrations registrations = 6;
-     */
-    value: LinkRegistrations;
-    case: "registrations";
   } | { case: undefined; value?: undefined };
 };
 
@@ -773,7 +662,7 @@ export type LinkResponse = Message<"collector.LinkResponse"> & {
  * Use `create(LinkResponseSchema)` to create a new message.
  */
 export const LinkResponseSchema: GenMessage<LinkResponse> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 18);
+  messageDesc(file_collector_mesh, 16);
 
 /**
  * Whether a link is up.

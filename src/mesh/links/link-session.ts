@@ -163,10 +163,6 @@ export class LinkSession {
       case "goodbye":
         this.#takeGoodbye(step.value.removed);
         break;
-      case "registrationsRequest":
-      case "registrations":
-        // Asked for only by who offers to share them.
-        break;
     }
   }
 
