@@ -132,7 +132,7 @@ describe("a copy on another server", () => {
       await using proxy = await CuttingProxy.start({
         url: way === "clone" ? target.url : source.url,
         direction: way === "clone" ? "up" : "down",
-        cutAfter: [2_000_000, ...Array.from({ length: 50 }, () => 0)],
+        cutAfter: [4_500_000, ...Array.from({ length: 50 }, () => 0)],
       });
       const server = way === "clone" ? source : target;
       const begun = copy(source, target, proxy.url);
