@@ -375,12 +375,12 @@ describe("an attached worker", () => {
     const list = client.list({ quantity: 2 }, patient)[Symbol.asyncIterator]();
     for (const cents of [250n, 500n]) assert.equal((await list.next()).value?.cents, cents);
     const rest = refusalOf(list.next());
-    await using _spare = await WorkerProcess.start(site.server.url, "spare");
     await doomed.kill("SIGKILL");
     for (const { code, reason, message } of [await unary, await rest]) {
       assert.deepEqual([code, reason], ["Unavailable", "PEER_UNAVAILABLE"]);
       assert.match(message, /worker doomed/);
     }
+    await using _spare = await WorkerProcess.start(site.server.url, "spare");
     await site.executorCount(1);
     for (let i = 0; i < 20; i += 1) {
       assert.equal((await client.quote({ quantity: 1 })).cents, 250n);

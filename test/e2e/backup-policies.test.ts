@@ -227,7 +227,8 @@ for (const kill of ["SIGTERM", "SIGKILL"] as const) {
   describe(`a run that ${kill} cuts`, () => {
     it("leaves whole backups, is told as such, and is made again", async () => {
       await using folder = await tempFolder("policies-cut");
-      const names = Array.from({ length: 8 }, (_, number) => `c${number}`);
+      // So many that a run of them is not over before its server is told to stop.
+      const names = Array.from({ length: 50 }, (_, number) => `c${number}`);
       await using first = await ServerProcess.start({ dataFolder: folder.path });
       {
         using client = new TestClient(first.url);
