@@ -11,6 +11,7 @@ import type {
 import { type FileInfo, FileInfoSchema, type FileName } from "../gen/collector/files_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import { encodePageToken, readPage } from "../lib/page-token.ts";
+import { TransferSlots } from "../lib/transfer-slots.ts";
 import type { RecordStore } from "../storage/record-store.ts";
 import type { FileUpload, StoredFile, StoreFiles } from "../storage/store-files.ts";
 import {
@@ -21,7 +22,6 @@ import {
   fileUri,
 } from "./file-names.ts";
 import { FileQuota, type QuotaShare } from "./file-quota.ts";
-import { TransferSlots } from "./transfer-slots.ts";
 
 /** Where collections are found. */
 export interface FileOwners {
@@ -60,7 +60,11 @@ export class FileCatalog {
     this.#collections = collections;
     this.#limits = limits;
     this.#quota = new FileQuota({ limits, sum: (namespace) => this.#sumOf(namespace) });
-    this.#slots = new TransferSlots(limits.fileTransfersMax);
+    this.#slots = new TransferSlots({
+      slotsMax: limits.fileTransfersMax,
+      what: "files are being sent or received",
+      limit: "fileTransfersMax",
+    });
   }
 
   /**

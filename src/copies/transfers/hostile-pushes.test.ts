@@ -16,11 +16,11 @@ import {
 import { CreateRequestSchema } from "../../gen/collector/collection_server_pb.ts";
 import { defaultLimits, type Limits } from "../../lib/limits.ts";
 import { silentLog } from "../../lib/log.ts";
+import { TransferSlots } from "../../lib/transfer-slots.ts";
 import { InstallerFixture } from "../testing/installer-fixture.ts";
 import { type ArchiveChunk, chunkBytesMax } from "./archive-chunks.ts";
 import { IncomingTransfers } from "./incoming-transfers.ts";
 import type { PushMetadata } from "./transfer-requests.ts";
-import { TransferSlots } from "./transfer-slots.ts";
 
 /** Changed archives; more on demand. */
 const flips = Number(process.env["COLLECTOR_FLIPS"] ?? 1000);
@@ -44,7 +44,11 @@ class PushBench implements AsyncDisposable {
       catalog,
       operations,
       keys: { identities: [] },
-      slots: new TransferSlots(limits.transfersMax, () => undefined),
+      slots: new TransferSlots({
+        slotsMax: limits.transfersMax,
+        what: "archives are on their way",
+        limit: "transfersMax",
+      }),
       limits,
       log: silentLog,
       folder: this.#folder,

@@ -11,6 +11,7 @@ import {
 } from "../../gen/collector/collection_repo_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import type { TransferSlots } from "../../lib/transfer-slots.ts";
 import type { OperationStore } from "../../operations/operation-store.ts";
 import type { CopyRun } from "../copy-parts.ts";
 import type { ArchiveChunk } from "./archive-chunks.ts";
@@ -25,7 +26,6 @@ import {
   type PushRequest,
   transferNotFound,
 } from "./transfer-requests.ts";
-import type { TransferSlots } from "./transfer-slots.ts";
 
 /** What kind of operation a push is. */
 export const pushKind = "push";

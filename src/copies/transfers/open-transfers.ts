@@ -6,6 +6,7 @@ import type { Compression } from "../../gen/collector/collection_repo_pb.ts";
 import type { NamespacedName } from "../../gen/collector/common_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import { TransferSlots } from "../../lib/transfer-slots.ts";
 import type { OperationStore } from "../../operations/operation-store.ts";
 import type { BackupCatalog } from "../backup-parts.ts";
 import type { CollectionArchiver } from "../copy-parts.ts";
@@ -14,7 +15,6 @@ import { describeCopy } from "./copy-state.ts";
 import { IncomingTransfers } from "./incoming-transfers.ts";
 import type { InstallArchiveParts } from "./install-archive.ts";
 import { OutgoingTransfers } from "./outgoing-transfers.ts";
-import { TransferSlots } from "./transfer-slots.ts";
 
 export interface TransfersOptions extends InstallArchiveParts {
   /** Absolute; what an earlier run has left in it goes. On the disk of the data. */
@@ -42,7 +42,12 @@ export class Transfers implements AsyncDisposable {
   private constructor(options: TransfersOptions, folders: { outgoing: string; incoming: string }) {
     this.#catalog = options.catalog;
     this.incomingFolder = folders.incoming;
-    this.slots = new TransferSlots(options.limits.transfersMax, () => this.outgoing.reclaim());
+    this.slots = new TransferSlots({
+      slotsMax: options.limits.transfersMax,
+      what: "archives are on their way",
+      limit: "transfersMax",
+      reclaim: () => this.outgoing.reclaim(),
+    });
     this.stager = new ArchiveStager({ ...options, folder: folders.outgoing });
     this.outgoing = new OutgoingTransfers({ ...options, stager: this.stager, slots: this.slots });
     this.incoming = new IncomingTransfers({

@@ -4,12 +4,12 @@ import { CollectorError, invalidField } from "../../errors.ts";
 import type { CopyState, PullCollectionRequest } from "../../gen/collector/collection_repo_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import type { TransferSlots } from "../../lib/transfer-slots.ts";
 import type { ArchiveChunk, ChunkRoom } from "./archive-chunks.ts";
 import type { ArchiveStager } from "./archive-stager.ts";
 import { contentsMax } from "./copy-state.ts";
 import type { ArchiveFacts, OutgoingArchive } from "./outgoing-archive.ts";
 import { checkFormat, transferNotFound } from "./transfer-requests.ts";
-import type { TransferSlots } from "./transfer-slots.ts";
 
 export interface OutgoingTransfersOptions {
   readonly stager: ArchiveStager;
