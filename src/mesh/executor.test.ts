@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { CollectorError } from "../errors.ts";
 import { callStream, callUnary, chooseExecutor, LocalExecutors } from "./executor.ts";
-import { LocalRouter } from "./router.ts";
 import { fakeExecutor } from "./testing/fake-executor.ts";
 
 describe("LocalExecutors", () => {
@@ -100,28 +98,5 @@ describe("calls of an executor", () => {
     assert.equal((await Array.fromAsync(messages)).length, 2);
     await end;
     assert.equal(executor.inFlight, 0);
-  });
-});
-
-describe("LocalRouter", () => {
-  it("says why nothing runs a service", () => {
-    const executors = new LocalExecutors();
-    const router = new LocalRouter(executors);
-    const route = (): unknown => router.route("default", "shop.v1.Shop", "Quote");
-    assert.throws(route, (error) => {
-      assert.ok(error instanceof CollectorError);
-      assert.equal(error.reason, "SERVICE_UNAVAILABLE");
-      assert.match(error.message, /nothing runs it: register endpoints/);
-      return true;
-    });
-    executors.add(fakeExecutor("a", { ready: false, problem: "it does not answer" }));
-    assert.throws(route, /none of the 1 that run it is ready: it does not answer/);
-    const ready = fakeExecutor("b");
-    executors.add(ready);
-    assert.equal(route(), ready);
-    assert.throws(
-      () => router.route("default", "shop.v1.Shop", "Quote", { labels: { zone: "a" } }),
-      { reason: "SERVICE_UNAVAILABLE" },
-    );
   });
 });

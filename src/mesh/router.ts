@@ -1,11 +1,6 @@
 import { CollectorError } from "../errors.ts";
 import type { CallFailure } from "./channel.ts";
-import {
-  chooseExecutor,
-  type Executor,
-  type ExecutorSource,
-  type ExecutorWish,
-} from "./executor.ts";
+import type { Executor, ExecutorWish } from "./executor.ts";
 
 /** What the choice of who runs a call has to heed. */
 export interface RouteWish extends ExecutorWish {
@@ -21,27 +16,12 @@ export interface RouteWish extends ExecutorWish {
 export interface Router {
   /**
    * @param serviceName full name of a service that is registered in the namespace
-   * @throws {CollectorError} SERVICE_UNAVAILABLE if there is none that could run it now
+   * @throws {CollectorError} SERVICE_UNAVAILABLE if there is none that could run it now; HOPS_EXCEEDED if
+   * there is, and farther than the call may still travel
    */
   route(namespace: string, serviceName: string, methodName: string, wish?: RouteWish): Executor;
   /** Tells how a try has ended; without a failure, it was answered. */
   report?(executor: Executor, failure: CallFailure | undefined): void;
-}
-
-/** Routes to what runs services at this collector, and nowhere else. */
-export class LocalRouter implements Router {
-  readonly #executors: ExecutorSource;
-
-  constructor(executors: ExecutorSource) {
-    this.#executors = executors;
-  }
-
-  route(namespace: string, serviceName: string, _methodName: string, wish?: RouteWish): Executor {
-    const candidates = this.#executors.executorsOf(namespace, serviceName);
-    const chosen = chooseExecutor(candidates, wish);
-    if (chosen !== undefined) return chosen;
-    throw unavailable(namespace, serviceName, candidates);
-  }
 }
 
 /** A service that is registered, and that nothing can run now. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Breakers, failuresMax } from "./breakers.ts";
+import { Breakers, collectorsMax, failuresMax } from "./breakers.ts";
 
 function failOften(breakers: Breakers, id: string, times: number): void {
   for (let time = 0; time < times; time += 1) breakers.failed(id);
@@ -49,10 +49,12 @@ describe("Breakers", () => {
     assert.equal(breakers.allows("a"), true);
   });
 
-  it("forget collectors that have left", () => {
+  it("remember so many collectors and no more", () => {
     const breakers = new Breakers(() => 0);
     failOften(breakers, "a", failuresMax);
-    breakers.keepOnly(() => false);
+    for (let other = 1; other < collectorsMax; other += 1) breakers.failed(`other-${other}`);
+    assert.equal(breakers.allows("a"), false);
+    breakers.failed("one more");
     assert.equal(breakers.allows("a"), true);
   });
 });

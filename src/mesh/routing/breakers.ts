@@ -1,6 +1,9 @@
 /** Failures in a row after which a collector gets no calls for a while. */
 export const failuresMax = 5;
 
+/** Collectors that are remembered. */
+export const collectorsMax = 1000;
+
 /** How long it gets none at first; twice as long after each further failure. */
 const firstPauseMs = 500;
 const longestPauseMs = 30_000;
@@ -48,12 +51,14 @@ export class Breakers {
   }
 
   failed(collectorId: string): void {
-    const breaker = this.#byCollector.get(collectorId) ?? {
+    const known = this.#byCollector.get(collectorId);
+    const breaker = known ?? {
       failures: 0,
       pauseMs: firstPauseMs,
       openUntilMs: 0,
       isProbing: false,
     };
+    if (known === undefined) this.#makeRoom();
     this.#byCollector.set(collectorId, breaker);
     breaker.failures += 1;
     breaker.isProbing = false;
@@ -68,8 +73,11 @@ export class Breakers {
     if (breaker !== undefined) breaker.isProbing = false;
   }
 
-  /** Forgets collectors that are not linked any more. */
-  keepOnly(isLinked: (collectorId: string) => boolean): void {
-    for (const id of this.#byCollector.keys()) if (!isLinked(id)) this.#byCollector.delete(id);
+  /** Those that failed longest ago, and may have left, make room. */
+  #makeRoom(): void {
+    for (const id of this.#byCollector.keys()) {
+      if (this.#byCollector.size < collectorsMax) return;
+      this.#byCollector.delete(id);
+    }
   }
 }

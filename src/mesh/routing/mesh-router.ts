@@ -35,7 +35,7 @@ export class MeshRouter implements Router {
     _methodName: string,
     wish: RouteWish = {},
   ): Executor {
-    const { local, peers, breakers, collectorId } = this.#options;
+    const { local, peers, breakers, collectorId, hopsMax } = this.#options;
     const { target } = wish;
     const here =
       target === undefined || target === collectorId
@@ -45,50 +45,48 @@ export class MeshRouter implements Router {
       const chosen = chooseExecutor(here, wish);
       if (chosen !== undefined) return chosen;
     }
-    const away =
-      target === collectorId ? none : this.#reachable(peers, namespace, serviceName, wish);
+    const away = target === collectorId ? none : passable(peers, namespace, serviceName, wish);
+    // With this collector, those that it passes on the way are as many as the links it travels.
+    const left = hopsMax - (wish.route?.length ?? 0);
+    const near = away.filter((executor) => distanceOf(executor) <= left);
     const chosen =
       chooseNearest(
-        away.filter((executor) => breakers.allows(executor.neighborId ?? executor.collectorId)),
+        near.filter((executor) => breakers.allows(neighborOf(executor))),
         wish,
       ) ?? (wish.prefer === "remote" ? chooseExecutor(here, wish) : undefined);
-    if (chosen !== undefined) {
-      if (chosen.kind === "peer") breakers.begin(chosen.neighborId ?? chosen.collectorId);
-      return chosen;
-    }
-    throw unavailable(namespace, serviceName, [...here, ...away]);
+    if (chosen?.kind === "peer") breakers.begin(neighborOf(chosen));
+    if (chosen !== undefined) return chosen;
+    if (away.length > 0 && near.length === 0) throw tooFar(hopsMax);
+    throw unavailable(namespace, serviceName, [...here, ...near]);
   }
 
   report(executor: Executor, failure: CallFailure | undefined): void {
     if (executor.kind !== "peer") return;
     const { breakers } = this.#options;
-    const id = executor.neighborId ?? executor.collectorId;
+    const id = neighborOf(executor);
     if (failure === undefined || failure.isRemote) breakers.succeeded(id);
     else if (isUnreachable(failure)) breakers.failed(id);
     else breakers.undecided(id);
   }
+}
 
-  /** @throws {CollectorError} HOPS_EXCEEDED if the call may not go to another collector */
-  #reachable(
-    peers: ExecutorSource,
-    namespace: string,
-    serviceName: string,
-    { target, route = [], prefer }: RouteWish,
-  ): readonly Executor[] {
-    const found = peers
-      .executorsOf(namespace, serviceName)
-      .filter(
-        ({ collectorId, way = [] }) =>
-          (target === undefined || collectorId === target) &&
-          !route.includes(collectorId) &&
-          !way.some((id) => route.includes(id)),
-      );
-    const { hopsMax } = this.#options;
-    // With this collector, those that it passes on the way are as many as the links it travels.
-    const near = found.filter(({ way = [] }) => route.length + Math.max(1, way.length) <= hopsMax);
-    if (found.length > 0 && near.length === 0 && prefer !== "local") throw tooFar(hopsMax);
-    return near;
-  }
+/** Those through which a call comes to no collector that it has passed. */
+function passable(
+  peers: ExecutorSource,
+  namespace: string,
+  serviceName: string,
+  { target, route = [] }: RouteWish,
+): readonly Executor[] {
+  return peers
+    .executorsOf(namespace, serviceName)
+    .filter(
+      ({ collectorId, way = [collectorId] }) =>
+        (target === undefined || collectorId === target) && !way.some((id) => route.includes(id)),
+    );
+}
+
+function neighborOf({ neighborId, collectorId }: Executor): string {
+  return neighborId ?? collectorId;
 }
 
 /** Of the nearest ones that are ready; farther ones only if no nearer one will do. */
