@@ -47,10 +47,10 @@ import { Links } from "./mesh/links/links.ts";
 import { localOffers } from "./mesh/links/local-offers.ts";
 import { Breakers } from "./mesh/routing/breakers.ts";
 import { MeshRouter } from "./mesh/routing/mesh-router.ts";
+import { repeatableBy } from "./mesh/routing/repeatable.ts";
 import { AttachedWorkers } from "./mesh/workers/attached-workers.ts";
 import { OperationStore } from "./operations/operation-store.ts";
 import { Registry } from "./registry/registry.ts";
-import { isIdempotent } from "./registry/service-hosting.ts";
 import { type ChainOptions, chainOf, runTimeChain } from "./rpc/chain.ts";
 import { createGrpcHandler } from "./rpc/grpc/grpc-handler.ts";
 import { HealthState, healthHandlers } from "./rpc/health.ts";
@@ -295,16 +295,12 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     breakers,
     hopsMax,
   });
-  const mayRunAgain = (namespace: string, service: string, method: string): boolean => {
-    const desc = registry.snapshot(namespace).method(service, method);
-    const registered = registry.registeredServices(namespace).get(service)?.record;
-    return desc !== undefined && isIdempotent(desc, registered);
-  };
+  const isRepeatable = repeatableBy(registry, links.executors);
   const dispatcher = new Dispatcher({
     collectorId,
     types: registry,
     isBuiltIn: (service) => servedServices.some(({ typeName }) => typeName === service),
-    isIdempotent: mayRunAgain,
+    isRepeatable,
     router,
     links: links.table,
     hopsMax,
@@ -327,7 +323,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       hidesCredentials,
       collectorId,
       hopsMax,
-      isIdempotent: mayRunAgain,
+      isRepeatable,
     }),
   });
   const routes: RouteTable = new RouteTable(chainOf(chain), registered);

@@ -3,6 +3,7 @@ import { type CallFailure, CallFailure as Failure } from "./channel.ts";
 import { callStream, callUnary, type Executor } from "./executor.ts";
 import { remoteErrorOf } from "./remote-error.ts";
 import type { Router, RouteWish } from "./router.ts";
+import type { IsRepeatable } from "./routing/repeatable.ts";
 
 /** A call of a registered method, to be run by whoever the router says. */
 export interface RoutedCall {
@@ -11,8 +12,7 @@ export interface RoutedCall {
   readonly methodName: string;
   readonly options: CallOptions;
   readonly wish?: RouteWish | undefined;
-  /** Whether the method may be run again if it is not known whether it ran. Asked when that is so. */
-  readonly isIdempotent?: (() => boolean) | undefined;
+  readonly isRepeatable?: IsRepeatable | undefined;
   /** Told of each executor that is tried. */
   readonly onTry?: ((executor: Executor) => void) | undefined;
 }
@@ -123,7 +123,8 @@ class Tries {
     if (!(error instanceof Failure)) return false;
     this.#router.report?.(executor, error);
     const isSafe = isUnsent(error) || isRefusedBy(executor, error);
-    if (!isSafe && !(isLost(error) && this.#call.isIdempotent?.() === true)) return false;
+    const { isRepeatable, methodName } = this.#call;
+    if (!isSafe && !(isLost(error) && isRepeatable?.(executor, methodName) === true)) return false;
     this.#last = error;
     this.#tried ??= new Set();
     this.#tried.add(executor);

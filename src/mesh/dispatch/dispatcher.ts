@@ -12,6 +12,7 @@ import type { LinkTable } from "../links/link-table.ts";
 import { type Router, unavailable } from "../router.ts";
 import { handledByHeader, tooFar } from "../routing/call-route.ts";
 import { unknownCollector } from "../routing/mesh-router.ts";
+import type { IsRepeatable } from "../routing/repeatable.ts";
 import { runUnary } from "../run-call.ts";
 import { readHints } from "./routing-hints.ts";
 import { packOutput, resolveTyped, type TypedMethod, type TypedRequest } from "./typed-method.ts";
@@ -35,7 +36,7 @@ export interface DispatcherOptions {
   readonly collectorId: string;
   readonly types: TypeSource;
   readonly isBuiltIn: (serviceName: string) => boolean;
-  readonly isIdempotent: (namespace: string, serviceName: string, methodName: string) => boolean;
+  readonly isRepeatable: IsRepeatable;
   /** To wherever a service is run. */
   readonly router: Router;
   readonly links: LinkTable;
@@ -140,7 +141,7 @@ export class Dispatcher {
     context: CallContext,
     wish: Parameters<Router["route"]>[3],
   ): Promise<{ readonly answer: UnaryAnswer; readonly executor: Executor | undefined }> {
-    const { router, isIdempotent } = this.#options;
+    const { router, isRepeatable } = this.#options;
     const { namespace, serviceName, methodName } = method;
     let executor: Executor | undefined;
     const answer = await runUnary(
@@ -151,7 +152,7 @@ export class Dispatcher {
         methodName,
         options: this.#optionsFor(context),
         wish,
-        isIdempotent: () => isIdempotent(namespace, serviceName, methodName),
+        isRepeatable,
         onTry: (tried) => {
           executor = tried;
         },

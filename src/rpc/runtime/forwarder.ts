@@ -2,6 +2,7 @@ import type { MetadataEntries, StreamAnswer } from "../../mesh/channel.ts";
 import type { Executor } from "../../mesh/executor.ts";
 import type { Router } from "../../mesh/router.ts";
 import { handledByHeader, readRoute } from "../../mesh/routing/call-route.ts";
+import type { IsRepeatable } from "../../mesh/routing/repeatable.ts";
 import { earlyFailure, type RoutedCall, runStream, runUnary } from "../../mesh/run-call.ts";
 import type { Call, Invocation, RawMessage } from "../call.ts";
 import { forwardedFailure } from "./forwarded-error.ts";
@@ -18,8 +19,7 @@ export interface ForwarderOptions {
   readonly collectorId: string;
   /** Links that a call may travel. */
   readonly hopsMax: number;
-  /** Whether a method may be run again if it is not known whether it ran. */
-  readonly isIdempotent: (namespace: string, serviceName: string, methodName: string) => boolean;
+  readonly isRepeatable: IsRepeatable;
 }
 
 /**
@@ -69,7 +69,7 @@ export class Forwarder {
   };
 
   #toRouted(call: Call, onTry?: (executor: Executor) => void): RoutedCall {
-    const { collectorId, hidesCredentials, isIdempotent } = this.#options;
+    const { collectorId, hidesCredentials, isRepeatable } = this.#options;
     const { namespace, serviceName, methodName } = call;
     const passed = call.via === undefined ? none : readRoute(call.requestMetadata, this.#options);
     return {
@@ -83,7 +83,7 @@ export class Forwarder {
         route: passed.length === 0 ? this.#ownRoute : [...passed, collectorId],
       },
       wish: passed.length === 0 ? call.wish : { ...call.wish, route: passed },
-      isIdempotent: () => isIdempotent(namespace, serviceName, methodName),
+      isRepeatable,
       onTry: (executor) => {
         call.executorId = executor.id;
         onTry?.(executor);
