@@ -147,7 +147,7 @@ async function killOnce(scene: Scene): Promise<void> {
   const { point, round, folder, service, near, counted, note } = scene;
   const victimId = `victim-${point.replaceAll(" ", "-")}-${round}`;
   await using victim = await startPeer(folder, victimId, service.address, near);
-  await waitUntil("both are known", 20_000, async () => {
+  await waitUntil("both are known", 60_000, async () => {
     for (const namespace of namespaces) {
       const { executors } = await near.client.registry.lookupService({
         namespace,
@@ -168,7 +168,7 @@ async function killOnce(scene: Scene): Promise<void> {
   else counted.hold();
   const calls = titles.map(({ namespace, title }) => dispatch(near, namespace, title));
   if (point !== "before it is sent") {
-    await waitUntil("all calls run", 20_000, () =>
+    await waitUntil("all calls run", 60_000, () =>
       Promise.resolve(counted.total >= before + titles.length),
     );
     if (point === "while it is answered") {
