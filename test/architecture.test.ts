@@ -24,6 +24,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "config.ts": ["lib", "errors.ts"],
   "exposure.ts": ["config.ts", "errors.ts"],
   "server.ts": ["gen", "rpc", "storage", domain, "config.ts", "exposure.ts", "lib", "errors.ts"],
+  // What the package exports.
+  "index.ts": ["server.ts", "rpc", "storage", "config.ts", "lib", "errors.ts"],
   cli: ["gen", "client", "server.ts", "config.ts", "lib", "errors.ts"],
 };
 

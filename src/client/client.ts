@@ -10,15 +10,27 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import { Code, type Transport } from "@connectrpc/connect";
+import {
+  Code,
+  createClient,
+  type Client as ServiceClient,
+  type Transport,
+} from "@connectrpc/connect";
 import type { CloneResponse, FetchResponse } from "../gen/collector/collection_repo_pb.ts";
 import { attachService } from "./attach.ts";
 import { Backups } from "./backups.ts";
 import { ClientError } from "./client-error.ts";
-import { type CallLimits, TypedCollection } from "./collection.ts";
+import {
+  type CallLimits,
+  type JsonCollection,
+  RecordCollection,
+  type TypedCollection,
+} from "./collection.ts";
 import { type CloneOptions, type CopyOptions, cloneCollection, fetchCollection } from "./copies.ts";
 import { DynamicTypes } from "./dynamic-types.ts";
 import { CollectionFiles } from "./files.ts";
+import { MessageCodec } from "./item-codec.ts";
+import { JsonCodec } from "./json-codec.ts";
 import { Mesh } from "./mesh.ts";
 import { type RegisteredFileResult, registerFiles } from "./register.ts";
 import { withRetries } from "./retries.ts";
@@ -113,10 +125,26 @@ export class Client implements AsyncDisposable {
   }
 
   /** The records of a collection whose type this program was built with. */
-  collection<Desc extends DescMessage>(name: string, schema: Desc): TypedCollection<Desc> {
+  collection<Desc extends DescMessage>(name: string, schema: Desc): TypedCollection<Desc>;
+  /** The records of a collection of whatever type, as JSON: the server tells the type when it is needed. */
+  collection(name: string): JsonCollection;
+  collection(name: string, schema?: DescMessage): TypedCollection<DescMessage> | JsonCollection {
     const { namespace } = this;
     const { records, streams } = this.services;
-    return new TypedCollection({ records, streams, namespace, name, schema });
+    const parts = { records, streams, namespace, name };
+    if (schema !== undefined)
+      return new RecordCollection({ ...parts, items: new MessageCodec(schema, name) });
+    const typeName = async (): Promise<string> => {
+      const { collectionDefinition } = await records.describe({ namespace, collectionName: name });
+      return collectionDefinition?.messageType?.messageName ?? "";
+    };
+    const items = new JsonCodec({ types: this.#types, collection: name, typeName });
+    return new RecordCollection({ ...parts, items });
+  }
+
+  /** A client of a service that this program was built with, registered ones included: a method each. */
+  service<S extends DescService>(service: S): ServiceClient<S> {
+    return createClient(service, this.transport);
   }
 
   /** The files of a collection and of its records. */

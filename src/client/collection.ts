@@ -1,14 +1,14 @@
-import { type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, JsonObject, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { TextSyntax } from "../gen/collector/collection_server_pb.ts";
 import type { RecordMeta } from "../gen/collector/common_pb.ts";
 import { Change_Kind } from "../gen/collector/record_streams_pb.ts";
 import { type BatchWrite, idOf, operationOf } from "./batch.ts";
 import { ClientError } from "./client-error.ts";
-import { ItemCodec } from "./item-codec.ts";
+import type { ItemCodec } from "./item-codec.ts";
 import type { Services } from "./services.ts";
 import { type WatchOptions, watchCollection } from "./watch.ts";
-import { type Where, whereText } from "./where.ts";
+import type { JsonWhere, Where } from "./where.ts";
 
 /** A record and what the server knows about it. */
 export interface TypedRecord<T> extends RecordInfo {
@@ -44,18 +44,18 @@ export interface WriteOptions extends CallLimits {
   readonly requestId?: string;
 }
 
-export interface ListOptions<T> extends CallLimits {
+export interface ListOptions<C> extends CallLimits {
   /** Only records for which this holds: conditions by field, or text in the filter language of AIP-160. */
-  readonly where?: Where<T> | string;
+  readonly where?: C | string;
   /** Records fetched at a time. */
   readonly pageSize?: number;
   /** Fields, each with ` desc` behind it or not, as in `price_cents desc, title`. */
   readonly orderBy?: string;
 }
 
-export interface SearchOptions<T> extends CallLimits {
+export interface SearchOptions<C> extends CallLimits {
   /** Only records for which this holds: conditions by field, or text in the filter language of AIP-160. */
-  readonly where?: Where<T> | string;
+  readonly where?: C | string;
   /** `advanced` gives AND, OR, NOT, quotes, `*` and `field:` a meaning; otherwise nothing has one. */
   readonly syntax?: "words" | "advanced";
   /** Fields, each with ` desc` behind it or not; the best match first if it is not given. */
@@ -92,53 +92,73 @@ export interface RecordChange<T> {
   readonly resumeToken: string;
 }
 
-export interface CollectionOptions<Desc extends DescMessage> {
+export interface CollectionOptions<Item, Init> {
   readonly records: Services["records"];
   readonly streams: Services["streams"];
   readonly namespace: string;
   readonly name: string;
-  readonly schema: Desc;
+  readonly items: ItemCodec<Item, Init>;
 }
 
-/** The records of one collection, with the type that this program was built with. */
-export class TypedCollection<Desc extends DescMessage> {
+/** A collection whose type this program was built with. */
+export type TypedCollection<Desc extends DescMessage> = RecordCollection<
+  MessageShape<Desc>,
+  MessageInitShape<Desc>,
+  Where<MessageShape<Desc>>
+>;
+
+/**
+ * A collection whose type this program was not built with. Items are JSON: 64-bit integers are strings,
+ * bytes are base64, and an Any names its type in `@type`.
+ */
+export type JsonCollection = RecordCollection<JsonObject, JsonObject, JsonWhere>;
+
+/**
+ * The records of one collection.
+ *
+ * @typeParam Item a record's content as it is read
+ * @typeParam Init the same as it may be written, or for `patch` the fields to change
+ * @typeParam C conditions on the fields
+ */
+export class RecordCollection<Item, Init, C extends object> {
   readonly name: string;
   readonly namespace: string;
   readonly #records: Services["records"];
   readonly #streams: Services["streams"];
-  readonly #schema: Desc;
-  readonly #items: ItemCodec<Desc>;
+  readonly #items: ItemCodec<Item, Init>;
 
-  constructor(options: CollectionOptions<Desc>) {
+  constructor(options: CollectionOptions<Item, Init>) {
     this.name = options.name;
     this.namespace = options.namespace;
     this.#records = options.records;
     this.#streams = options.streams;
-    this.#schema = options.schema;
-    this.#items = new ItemCodec(options.schema, options.name);
+    this.#items = options.items;
   }
 
   /** @throws {ClientError} RECORD_EXISTS if there is a record with `options.id` */
-  async create(item: MessageInitShape<Desc>, options: CreateOptions = {}): Promise<RecordInfo> {
+  async create(item: Init, options: CreateOptions = {}): Promise<RecordInfo> {
     const { id = "", labels = {}, requestId = "" } = options;
     const response = await this.#records.create(
-      { ...this.#target(), item: this.#items.pack(item), id, labels: { ...labels }, requestId },
+      {
+        ...this.#target(),
+        item: await this.#items.pack(item),
+        id,
+        labels: { ...labels },
+        requestId,
+      },
       limitsOf(options),
     );
     return toInfo(response.meta, response.id);
   }
 
   /** @throws {ClientError} RECORD_NOT_FOUND */
-  async get(id: string, limits: CallLimits = {}): Promise<TypedRecord<MessageShape<Desc>>> {
+  async get(id: string, limits: CallLimits = {}): Promise<TypedRecord<Item>> {
     const response = await this.#records.get({ ...this.#target(), id }, limitsOf(limits));
-    return { ...toInfo(response.meta, id), item: this.#items.unpack(response.item) };
+    return { ...toInfo(response.meta, id), item: await this.#items.unpack(response.item) };
   }
 
   /** The record, or undefined if there is none. */
-  async find(
-    id: string,
-    limits: CallLimits = {},
-  ): Promise<TypedRecord<MessageShape<Desc>> | undefined> {
+  async find(id: string, limits: CallLimits = {}): Promise<TypedRecord<Item> | undefined> {
     try {
       return await this.get(id, limits);
     } catch (error) {
@@ -148,30 +168,18 @@ export class TypedCollection<Desc extends DescMessage> {
   }
 
   /** Replaces a record. @throws {ClientError} RECORD_NOT_FOUND, VERSION_MISMATCH */
-  async update(
-    id: string,
-    item: MessageInitShape<Desc>,
-    options: WriteOptions = {},
-  ): Promise<RecordInfo> {
+  async update(id: string, item: Init, options: WriteOptions = {}): Promise<RecordInfo> {
     return await this.#update(id, item, options, { updateMask: [], allowMissing: false });
   }
 
   /** Replaces a record or creates it. */
-  async put(
-    id: string,
-    item: MessageInitShape<Desc>,
-    options: WriteOptions = {},
-  ): Promise<RecordInfo> {
+  async put(id: string, item: Init, options: WriteOptions = {}): Promise<RecordInfo> {
     return await this.#update(id, item, options, { updateMask: [], allowMissing: true });
   }
 
   /** Changes the fields that `fields` has, and no others. @throws {ClientError} RECORD_NOT_FOUND, VERSION_MISMATCH */
-  async patch(
-    id: string,
-    fields: MessageInitShape<Desc>,
-    options: WriteOptions = {},
-  ): Promise<RecordInfo> {
-    const updateMask = this.#items.maskOf(fields);
+  async patch(id: string, fields: Init, options: WriteOptions = {}): Promise<RecordInfo> {
+    const updateMask = await this.#items.maskOf(fields);
     return await this.#update(id, fields, options, { updateMask, allowMissing: false });
   }
 
@@ -195,11 +203,11 @@ export class TypedCollection<Desc extends DescMessage> {
    * write fails with: its violations name the operation
    */
   async batch(
-    writes: readonly BatchWrite<Desc>[],
+    writes: readonly BatchWrite<Init>[],
     options: CallLimits & { readonly requestId?: string } = {},
   ): Promise<RecordInfo[]> {
     const { requestId = "" } = options;
-    const operations = writes.map((write) => operationOf(write, this.#items));
+    const operations = await Promise.all(writes.map((write) => operationOf(write, this.#items)));
     const { responses } = await this.#records.batch(
       { ...this.#target(), operations, requestId },
       limitsOf(options),
@@ -213,10 +221,8 @@ export class TypedCollection<Desc extends DescMessage> {
   }
 
   /** Every record, page after page; each page is fetched when the one before is used up. */
-  async *list(
-    options: ListOptions<MessageShape<Desc>> = {},
-  ): AsyncIterable<TypedRecord<MessageShape<Desc>>> {
-    const where = whereText(this.#schema, options.where);
+  async *list(options: ListOptions<C> = {}): AsyncIterable<TypedRecord<Item>> {
+    const where = await this.#items.whereOf(options.where);
     let pageToken = "";
     do {
       const { pageSize = 0, orderBy = "" } = options;
@@ -225,24 +231,21 @@ export class TypedCollection<Desc extends DescMessage> {
         limitsOf(options),
       );
       for (const [index, item] of page.items.entries()) {
-        yield { ...toInfo(page.metas[index], ""), item: this.#items.unpack(item) };
+        yield { ...toInfo(page.metas[index], ""), item: await this.#items.unpack(item) };
       }
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
   }
 
   /** Records with all the words of `text`, the best first; an empty text is no criterion. */
-  async search(
-    text: string,
-    options: SearchOptions<MessageShape<Desc>> = {},
-  ): Promise<SearchHit<MessageShape<Desc>>[]> {
+  async search(text: string, options: SearchOptions<C> = {}): Promise<SearchHit<Item>[]> {
     const { limit = 0, offset = 0, orderBy = "", vector = [], vectorField = "" } = options;
     const response = await this.#records.search(
       {
         ...this.#target(),
         fullText: text,
         textSyntax: options.syntax === "advanced" ? TextSyntax.ADVANCED : TextSyntax.WORDS,
-        where: whereText(this.#schema, options.where),
+        where: await this.#items.whereOf(options.where),
         orderBy,
         ascending: true,
         vector: [...vector],
@@ -254,13 +257,13 @@ export class TypedCollection<Desc extends DescMessage> {
       },
       limitsOf(options),
     );
-    return response.results.map(({ item, meta, score, distance, highlights }) => ({
-      ...toInfo(meta, ""),
-      score,
-      distance,
-      passages: highlights.map(({ passage }) => passage),
-      item: this.#items.unpack(item),
-    }));
+    const hits: SearchHit<Item>[] = [];
+    for (const { item, meta, score, distance, highlights } of response.results) {
+      const passages = highlights.map(({ passage }) => passage);
+      const found = await this.#items.unpack(item);
+      hits.push({ ...toInfo(meta, ""), score, distance, passages, item: found });
+    }
+    return hits;
   }
 
   /**
@@ -269,20 +272,24 @@ export class TypedCollection<Desc extends DescMessage> {
    *
    * @throws {ClientError} HISTORY_GONE if `resumeToken` is too old; see {@link watchCollection}
    */
-  async *watch(options: WatchOptions = {}): AsyncIterable<RecordChange<MessageShape<Desc>>> {
+  async *watch(options: WatchOptions<C> = {}): AsyncIterable<RecordChange<Item>> {
     let resumeToken = options.resumeToken ?? "";
     const onBegin = (token: string): void => {
       resumeToken = token;
       options.onBegin?.(token);
     };
-    const responses = watchCollection(this.#streams, this.#target(), { ...options, onBegin });
+    const where = await this.#items.whereOf(options.where);
+    const how = { ...options, where, onBegin };
+    const responses = watchCollection(this.#streams, this.#target(), how);
     for await (const response of responses) {
       const last = response.changes.at(-1);
       for (const change of response.changes) {
         if (change === last) resumeToken = response.resumeToken;
         const { id, item, meta } = change;
         const record =
-          item === undefined ? undefined : { ...toInfo(meta, id), item: this.#items.unpack(item) };
+          item === undefined
+            ? undefined
+            : { ...toInfo(meta, id), item: await this.#items.unpack(item) };
         yield { kind: kindOf(change.kind), id, version: meta?.version ?? "", record, resumeToken };
       }
     }
@@ -290,7 +297,7 @@ export class TypedCollection<Desc extends DescMessage> {
 
   async #update(
     id: string,
-    item: MessageInitShape<Desc>,
+    item: Init,
     options: WriteOptions,
     how: { readonly updateMask: string[]; readonly allowMissing: boolean },
   ): Promise<RecordInfo> {
@@ -299,7 +306,7 @@ export class TypedCollection<Desc extends DescMessage> {
       {
         ...this.#target(),
         id,
-        item: this.#items.pack(item),
+        item: await this.#items.pack(item),
         ifMatch: ifVersion,
         requestId,
         ...how,

@@ -97,6 +97,12 @@ export class DynamicTypes {
     throw new ClientError("TYPE_NOT_FOUND", `\`${name}\` is no message`, { code: Code.NotFound });
   }
 
+  /** A message type as the server has it now. @throws {ClientError} TYPE_NOT_FOUND */
+  async refresh(name: string): Promise<DescMessage> {
+    await this.#fetch(name);
+    return await this.message(name);
+  }
+
   /** A message, enum or service. @throws {ClientError} TYPE_NOT_FOUND, TYPE_AMBIGUOUS */
   async symbol(name: string): Promise<DescMessage | DescEnum | DescService> {
     const known = asSymbol(this.#registry.get(name));

@@ -7,9 +7,24 @@ import {
 import { type Any, anyPack, anyUnpack, StructSchema } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { ClientError } from "./client-error.ts";
+import { whereText } from "./where.ts";
 
-/** Messages of one collection as they travel. */
-export class ItemCodec<Desc extends DescMessage> {
+/** How the items of one collection travel, and what is said of their fields. */
+export interface ItemCodec<Item, Init> {
+  /** @throws {ClientError} JSON_INVALID */
+  pack(item: Init): Any | Promise<Any>;
+  /** @throws {ClientError} ITEM_TYPE_MISMATCH */
+  unpack(item: Any | undefined): Item | Promise<Item>;
+  /** The update mask of the fields that a patch has. @throws {ClientError} FIELD_UNKNOWN */
+  maskOf(fields: Init): string[] | Promise<string[]>;
+  /** Conditions in the server's language. @throws {ClientError} FIELD_UNKNOWN */
+  whereOf(where: object | string | undefined): string | Promise<string>;
+}
+
+/** Messages of a type that the program was built with. */
+export class MessageCodec<Desc extends DescMessage>
+  implements ItemCodec<MessageShape<Desc>, MessageInitShape<Desc>>
+{
   readonly #schema: Desc;
   readonly #collection: string;
 
@@ -34,17 +49,18 @@ export class ItemCodec<Desc extends DescMessage> {
     );
   }
 
-  /** The update mask of the fields that a patch has, or of its keys. @throws {ClientError} FIELD_UNKNOWN */
-  maskOf(fields: object): string[] {
+  maskOf(fields: MessageInitShape<Desc>): string[] {
     // To the server, the fields of a Struct are its keys.
     if (this.#schema.typeName === StructSchema.typeName && "fields" in fields) {
-      return Object.keys(Object(fields.fields) as object).map((key) =>
-        /^\w+$/.test(key) ? key : `\`${key}\``,
-      );
+      return keyPaths(Object(fields["fields"]) as object);
     }
     return Object.keys(fields)
       .filter((key) => key !== "$typeName" && key !== "$unknown")
       .map((key) => this.#protoName(key));
+  }
+
+  whereOf(where: object | string | undefined): string {
+    return whereText(this.#schema, where);
   }
 
   #protoName(localName: string): string {
@@ -57,4 +73,9 @@ export class ItemCodec<Desc extends DescMessage> {
         : `patch cannot tell which field of oneof ${oneof.name} to set; use update`;
     throw new ClientError("FIELD_UNKNOWN", message, { code: Code.InvalidArgument });
   }
+}
+
+/** The paths of the keys of a Struct in an update mask. */
+export function keyPaths(fields: object): string[] {
+  return Object.keys(fields).map((key) => (/^\w+$/.test(key) ? key : `\`${key}\``));
 }

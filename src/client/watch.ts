@@ -4,9 +4,9 @@ import { ClientError } from "./client-error.ts";
 import { pause } from "./pause.ts";
 import type { Services } from "./services.ts";
 
-export interface WatchOptions {
-  /** Only records for which this holds, in the filter language, as in `price_cents < 1000`. */
-  readonly where?: string;
+export interface WatchOptions<C = never> {
+  /** Only records for which this holds: conditions by field, or text in the filter language of AIP-160. */
+  readonly where?: C | string;
   /** Goes on after the change that had it, or after an export. Without it: from now on. */
   readonly resumeToken?: string;
   /** Leaves out the records themselves. */
