@@ -196,7 +196,11 @@ const comparators: Readonly<Record<string, string>> = {
 
 const operators: ReadonlySet<string> = new Set([
   ...Object.keys(comparators),
-  ...["in", "has", "prefix", "contains", "exists"],
+  "in",
+  "has",
+  "prefix",
+  "contains",
+  "exists",
 ]);
 
 function literal(field: DescField | undefined, value: unknown): string {
