@@ -133,7 +133,7 @@ export class PushedCopy {
     };
     try {
       const chunks = counted(
-        archive.chunks(metadata.offset, signal),
+        archive.chunks(metadata.offset, signal, remote.chunkRoom),
         sending,
         metadata,
         run,

@@ -3,7 +3,7 @@ import type {
   PullCollectionChunk_Metadata,
   PushCollectionResponse,
 } from "../../gen/collector/collection_repo_pb.ts";
-import type { ArchiveChunk } from "../transfers/archive-chunks.ts";
+import type { ArchiveChunk, ChunkRoom } from "../transfers/archive-chunks.ts";
 import type { PullRequest } from "../transfers/outgoing-transfers.ts";
 import type { PushMetadata } from "../transfers/transfer-requests.ts";
 
@@ -33,6 +33,8 @@ export interface RemoteCollector extends AsyncDisposable {
   describeCopy(place: CollectionPlace, signal: AbortSignal): Promise<DescribeCopyResponse>;
   getTransfer(transferId: string, signal: AbortSignal): Promise<GetTransferResponse>;
   abandonTransfer(transferId: string, signal: AbortSignal): Promise<void>;
+  /** What `push` needs around the bytes of each chunk. */
+  readonly chunkRoom: ChunkRoom;
   /** Sends chunks from `metadata.offset` on, and waits for the collection. */
   push(
     metadata: Partial<PushMetadata>,

@@ -38,6 +38,14 @@ export function encodeFrame(payload: Uint8Array, compressed = false): Uint8Array
   return frame;
 }
 
+/** What comes before an uncompressed message of so many bytes. */
+export function encodePrefix(messageBytes: number): Buffer {
+  const prefix = Buffer.allocUnsafe(framePrefixBytes);
+  prefix[0] = 0;
+  prefix.writeUInt32BE(messageBytes, 1);
+  return prefix;
+}
+
 /** Makes a frame of an uncompressed message that stands behind room for its prefix. */
 export function writePrefix(bytes: Buffer): Buffer {
   bytes[0] = 0;

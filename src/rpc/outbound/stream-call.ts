@@ -7,8 +7,9 @@ import type {
   StreamAnswer,
 } from "../../mesh/channel.ts";
 import { unpack } from "../grpc/compression.ts";
-import { encodeFrame, messageTooLarge } from "../grpc/frame.ts";
+import { encodeFrame, encodePrefix, messageTooLarge } from "../grpc/frame.ts";
 import { StreamInbound } from "../grpc/inbound.ts";
+import { giveBytesBack, lendBytes } from "../lent-bytes.ts";
 import { localFailure, ownFailure } from "./failures.ts";
 import { type CallHost, OutboundCall } from "./outbound-call.ts";
 import { unannounced } from "./unary-call.ts";
@@ -32,7 +33,10 @@ export class StreamCall extends OutboundCall {
     this.#inbound = new StreamInbound<Uint8Array>({
       messageBytesMax: host.messageBytesMax,
       decode: (frame) => {
-        if (!frame.compressed) return frame.payload;
+        if (!frame.compressed) {
+          if (frame.giveBack !== undefined) lendBytes(frame.payload, frame.giveBack);
+          return frame.payload;
+        }
         if (!this.isPacked) throw unannounced();
         return unpack(frame.payload, host.messageBytesMax);
       },
@@ -118,7 +122,7 @@ export class StreamCall extends OutboundCall {
         if (this.isOver) break;
         const { byteLength } = result.value;
         if (byteLength > messageBytesMax) throw messageTooLarge(byteLength, messageBytesMax);
-        const isTaken = stream.write(encodeFrame(result.value));
+        const isTaken = writeFrame(stream, result.value);
         if (isTaken || stream.writableLength < streamBufferBytesMax) continue;
         await new Promise<void>((resolve) => {
           this.#onDrain = resolve;
@@ -145,4 +149,23 @@ export class StreamCall extends OutboundCall {
     // A failure of its clean-up comes after the call's end: nobody waits for it any more.
     Promise.resolve(iterator.return()).catch(() => undefined);
   }
+}
+
+/** From this size on a message is written as it is, behind its prefix, instead of being copied into a frame. */
+const uncopiedBytesMin = 32 * 1024;
+
+/** Memory that was lent for the message goes back when its bytes have left. @returns whether there is room for more */
+function writeFrame(stream: ClientHttp2Stream, message: Uint8Array): boolean {
+  if (message.byteLength < uncopiedBytesMin) {
+    const isTaken = stream.write(encodeFrame(message));
+    giveBytesBack(message);
+    return isTaken;
+  }
+  stream.cork();
+  stream.write(encodePrefix(message.byteLength));
+  const isTaken = stream.write(message, (error) => {
+    if (error === undefined || error === null) giveBytesBack(message);
+  });
+  stream.uncork();
+  return isTaken;
 }

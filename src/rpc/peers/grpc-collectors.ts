@@ -27,6 +27,8 @@ import {
 } from "../../gen/collector/collection_repo_pb.ts";
 import type { Channel, Dialer } from "../../mesh/channel.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
+import { giveBytesBack } from "../lent-bytes.ts";
+import { chunkRoom, pushChunk } from "../services/chunk-messages.ts";
 import { fromRemote } from "./remote-failures.ts";
 
 /** How long a short call may take, in ms. */
@@ -38,6 +40,7 @@ export function grpcCollectors(dialer: Dialer): RemoteCollectors {
 }
 
 class GrpcCollector implements RemoteCollector {
+  readonly chunkRoom = chunkRoom;
   readonly #channel: Channel;
 
   constructor(channel: Channel) {
@@ -115,7 +118,7 @@ class GrpcCollector implements RemoteCollector {
       for await (const bytes of messages) {
         const { data, chunkCrc32 } = fromBinary(PullCollectionChunkSchema, bytes);
         if (data.case !== "chunk") throw this.#nonsense("something else than chunks");
-        yield { bytes: data.value, crc32: chunkCrc32 };
+        yield { bytes: data.value, crc32: chunkCrc32, giveBack: () => giveBytesBack(bytes) };
       }
     } catch (error) {
       throw fromRemote(error, this.endpoint, "transfers of collections");
@@ -149,13 +152,7 @@ async function* pushMessages(
   chunks: AsyncIterable<ArchiveChunk>,
 ): AsyncGenerator<Uint8Array, undefined> {
   yield encode(PushCollectionRequestSchema, { data: { case: "metadata", value: metadata } });
-  for await (const { bytes, crc32 } of chunks) {
-    const data = { case: "chunk", value: bytes } as const;
-    yield encode(
-      PushCollectionRequestSchema,
-      crc32 === undefined ? { data } : { data, chunkCrc32: crc32 },
-    );
-  }
+  for await (const chunk of chunks) yield pushChunk(chunk);
 }
 
 function encode<D extends DescMessage>(schema: D, message: MessageInitShape<D>): Buffer {

@@ -12,7 +12,7 @@ import { untilAborted } from "../../lib/until-aborted.ts";
 import type { ServiceHandlers } from "../call.ts";
 import { contractStatus } from "../contract-status.ts";
 import { giveBytesBack } from "../lent-bytes.ts";
-import { pullChunk, pullChunkRoom } from "./chunk-messages.ts";
+import { chunkRoom, pullChunk } from "./chunk-messages.ts";
 
 /** The methods of `collector.CollectionRepo` by which archives travel. */
 export function transferHandlers(
@@ -25,7 +25,7 @@ export function transferHandlers(
     },
 
     async *pullCollection(request, { signal }) {
-      using stream = await transfers.outgoing.open(request, pullChunkRoom, signal);
+      using stream = await transfers.outgoing.open(request, chunkRoom, signal);
       const { transferId, offset, facts } = stream;
       const metadata = { ...metadataOf(facts), transferId, offset };
       yield { data: { case: "metadata", value: metadata } };
