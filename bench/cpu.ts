@@ -24,7 +24,7 @@ export async function busyUsOfMachine(): Promise<number> {
 /** CPU time of each thread of a process so far, in µs, by thread id. */
 export async function cpuOfThreads(pid: number): Promise<ReadonlyMap<number, number>> {
   const times = new Map<number, number>();
-  for (const task of await readdir(`/proc/${pid}/task`)) {
+  for (const task of await readdir(`/proc/${pid}/task`).catch(() => [])) {
     const stat = await readFile(`/proc/${pid}/task/${task}/schedstat`, "utf8").catch(() => "0");
     times.set(Number(task), Number(stat.split(" ")[0]) / 1000);
   }
@@ -43,9 +43,15 @@ export async function memoryOf(pid: number): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
+/** The sum of its threads is exact, but for those that have ended: the kernel counts them, in its units. */
 async function cpuOfOne(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
   // The name before the last bracket may hold spaces; utime and stime are fields 14 and 15.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * tickUs;
+  const counted = (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * tickUs;
+  const threads = await cpuOfThreads(pid);
+  return Math.max(
+    counted,
+    threads.values().reduce((sum, time) => sum + time, 0),
+  );
 }
