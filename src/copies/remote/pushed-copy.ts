@@ -105,6 +105,8 @@ export class PushedCopy {
         return { response, transferMs: transferMs + arrivedMs - beganMs };
       } catch (error) {
         transferMs += performance.now() - beganMs;
+        // Also if all had left: what of it has arrived is not known.
+        run.report({ phase: "sending" });
         await attempts.afterFailure(error);
         mustAsk = true;
       }
