@@ -7,7 +7,7 @@ import type {
   BackupPolicySchema,
 } from "../gen/collector/backups_pb.ts";
 import { collect } from "./backup-options.ts";
-import { confirmOrRefuse } from "./confirm.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "./confirm.ts";
 import type { DefineCommands } from "./define-commands.ts";
 import { CliError, usageError } from "./failure.ts";
 import { parsePairs } from "./labels.ts";
@@ -169,12 +169,17 @@ Example:
   command
     .command("rm <name>")
     .description("remove a policy; its backups stay")
-    .option("--yes", "do not ask")
-    .action(async (name: string, options: { yes?: boolean }, self) => {
-      const { output, connect, signal } = context(self);
+    .option(...dryRunOption)
+    .action(async (name: string, { dryRun = false }: DryRun, self) => {
+      const { output, connect, confirm, signal } = context(self);
       await using client = await connect();
-      await client.services.backups.getBackupPolicy({ name }, { signal });
-      await confirmOrRefuse(`delete policy ${name}?`, options.yes === true, environment);
+      const policy = await client.services.backups.getBackupPolicy({ name }, { signal });
+      if (dryRun) {
+        const what = `delete policy ${name} of ${reachOf(policy)}, ${scheduleOf(policy)}`;
+        tellDryRun(output, what, { name });
+        return;
+      }
+      await confirm(`delete policy ${name}?`);
       await client.services.backups.deleteBackupPolicy({ name }, { signal });
       output.result(`deleted policy ${name}`, { name });
     });

@@ -1,11 +1,11 @@
 import { collect, compressionOf } from "./backup-options.ts";
 import { contents, printBackups } from "./backup-table.ts";
-import { confirmOrRefuse } from "./confirm.ts";
 import type { DefineCommands } from "./define-commands.ts";
 import { CliError } from "./failure.ts";
 import { parsePairs } from "./labels.ts";
 import { longWork } from "./long-work.ts";
 import { count } from "./output.ts";
+import { rehearseSet } from "./rehearse-restore.ts";
 
 interface CreateOptions {
   readonly to?: string;
@@ -18,7 +18,7 @@ interface CreateOptions {
 interface RestoreOptions {
   readonly collection?: string;
   readonly overwrite?: boolean;
-  readonly yes?: boolean;
+  readonly dryRun?: boolean;
 }
 
 /** `collector backup server …` */
@@ -60,14 +60,16 @@ export const defineBackupServer: DefineCommands = (command, context, environment
     .description("restore a set of backups, or one collection of it")
     .option("--collection <name>", "only this one, as in products or shop/products")
     .option("--overwrite", "replace collections that are there")
-    .option("--yes", "do not ask before something is replaced")
+    .option("--dry-run", "say what would be made or replaced, and change nothing")
     .action(async (setId: string, options: RestoreOptions, self) => {
-      const { output, connect } = context(self);
-      const { collection, overwrite = false, yes = false } = options;
-      if (overwrite) {
-        const what = collection ?? "every collection of the set";
-        await confirmOrRefuse(`replace ${what}?`, yes, environment);
+      const { output, connect, confirm, signal } = context(self);
+      const { collection, overwrite = false, dryRun = false } = options;
+      if (dryRun) {
+        await using client = await connect();
+        await rehearseSet(client, setId, { collection, overwrite }, { output, signal });
+        return;
       }
+      if (overwrite) await confirm(`replace ${collection ?? "every collection of the set"}?`);
       await using client = await connect();
       const answer = await longWork(`restoring set ${setId}`, environment, (long) =>
         client.backups.restoreServer(setId, { ...long, collection, overwrite }),

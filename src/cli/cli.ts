@@ -23,6 +23,11 @@ const groups: readonly CommandGroup[] = [
   { name: "tour", summary: "see it work on real data", load: () => import("./commands/tour.ts") },
   { name: "status", summary: "ask a server how it is", load: () => import("./commands/status.ts") },
   {
+    name: "open",
+    summary: "print a server's addresses, and show its page in the browser",
+    load: () => import("./commands/open.ts"),
+  },
+  {
     name: "schema",
     summary: "register and look up types and services",
     load: () => import("./commands/schema.ts"),
@@ -62,6 +67,11 @@ const groups: readonly CommandGroup[] = [
     name: "namespace",
     summary: "create, list and delete namespaces",
     load: () => import("./commands/namespace.ts"),
+  },
+  {
+    name: "service",
+    summary: "list services, and say what runs them",
+    load: () => import("./commands/service.ts"),
   },
   {
     name: "mesh",

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Client } from "../client/client.ts";
+import { confirmOrRefuse } from "./confirm.ts";
 import { usageError } from "./failure.ts";
 import { Output, type OutputFormat, outputFormats } from "./output.ts";
 import { findTarget, type Target } from "./target.ts";
@@ -15,6 +16,12 @@ export interface CommandContext {
   readonly target: () => Promise<Target>;
   /** Opens a client of the server that the options or the environment name. */
   readonly connect: () => Promise<Client>;
+  /**
+   * Goes on only if the question, as in `delete default/products?`, is answered with yes.
+   *
+   * @throws {CliError} USAGE if nobody can be asked, CANCELLED
+   */
+  readonly confirm: (question: string) => Promise<void>;
 }
 
 /** What the process lends to the command line. */
@@ -34,6 +41,8 @@ interface GlobalOptions {
   readonly output?: string;
   readonly color: boolean;
   readonly timeout?: string;
+  readonly yes?: boolean;
+  readonly input: boolean;
 }
 
 /** The options that every command takes, wherever they stand. */
@@ -44,7 +53,9 @@ export function addGlobalOptions(program: Command): void {
     .option("-n, --namespace <name>", "namespace to work in (COLLECTOR_NAMESPACE)")
     .option("-o, --output <format>", "table, json, jsonl, yaml or name", "table")
     .option("--timeout <time>", "how long a call may take, as in 500ms, 5s or 2m")
-    .option("--no-color", "print without colours (NO_COLOR)");
+    .option("--no-color", "print without colours (NO_COLOR)")
+    .option("--yes", "do not ask before something is destroyed")
+    .option("--no-input", "never ask: fail where --yes would be needed");
 }
 
 /** @throws {CliError} USAGE for a format or time that is none */
@@ -58,6 +69,8 @@ export function createContext(command: Command, environment: CliEnvironment): Co
     signal: environment.signal,
     namespace: options.namespace,
     target,
+    confirm: (question) =>
+      confirmOrRefuse(question, { yes: options.yes === true, input: options.input }, environment),
     async connect() {
       const [{ connect }, found] = await Promise.all([import("../client/client.ts"), target()]);
       const url = found.url.value;

@@ -10,7 +10,7 @@ const hintByReason: Readonly<Partial<Record<ClientErrorReason, string>>> = {
   NAMESPACE_NOT_FOUND: "`collector namespace list` shows the namespaces there are",
   TYPE_NOT_FOUND: "`collector schema list` shows the types; `collector schema add FILE` adds some",
   TYPE_NOT_REGISTERED: "add the type with `collector schema add FILE`",
-  SERVICE_NOT_FOUND: "`collector schema list --services` shows the services there are",
+  SERVICE_NOT_FOUND: "`collector service list` shows the services there are",
   COLLECTION_EXISTS: "choose another name, or look at it with `collector collection show`",
   BACKUP_NOT_FOUND: "`collector backup list` shows the backups there are",
   BACKUP_IN_USE: "first remove those that are based on it",

@@ -1,15 +1,18 @@
+import { statSync } from "node:fs";
+import type { BackupMetadata } from "../../gen/collector/collection_repo_pb.ts";
 import { toArchiveFile } from "../archive-file.ts";
 import { collect, compressionOf } from "../backup-options.ts";
 import { defineBackupPolicy } from "../backup-policy.ts";
 import { defineBackupServer } from "../backup-server.ts";
 import { backupFacts, backupSummary, contents, printBackups } from "../backup-table.ts";
-import { confirmOrRefuse } from "../confirm.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { CliError, codeOf, unreadable, usageError } from "../failure.ts";
 import { parsePairs } from "../labels.ts";
 import { longWork } from "../long-work.ts";
 import { count, formatBytes } from "../output.ts";
 import { parseCount, parseMoment } from "../period.ts";
+import { type RestoreTarget, rehearseRestore } from "../rehearse-restore.ts";
 
 interface CreateOptions {
   readonly to?: string;
@@ -31,7 +34,7 @@ interface RestoreOptions {
   readonly file?: string;
   readonly as?: string;
   readonly overwrite?: boolean;
-  readonly yes?: boolean;
+  readonly dryRun?: boolean;
 }
 
 const limitDefault = "100";
@@ -168,7 +171,7 @@ Examples:
     .option("-f, --file <file>", "archive here, as `backup create -f` wrote it")
     .option("--as <name>", "what to call it, as in restored or staging/products")
     .option("--overwrite", "replace the collection of that name, once the backup is verified")
-    .option("--yes", "do not ask before something is replaced")
+    .option("--dry-run", "say what would be made or replaced, and change nothing")
     .addHelpText(
       "after",
       `
@@ -177,16 +180,22 @@ Examples:
   collector backup restore -f products.collector --overwrite --yes`,
     )
     .action(async (id: string | undefined, options: RestoreOptions, self) => {
-      const { output, connect } = context(self);
-      const { file, as, overwrite = false, yes = false } = options;
+      const { output, connect, confirm, signal, namespace = "" } = context(self);
+      const { file, as, overwrite = false, dryRun = false } = options;
       const source = id ?? file;
       if (source === undefined || (id !== undefined && file !== undefined)) {
         throw usageError("restore takes the id of a backup, or -f FILE");
       }
-      if (overwrite) {
-        const what = as ?? `the collection that ${id ?? file} is of`;
-        await confirmOrRefuse(`replace ${what}?`, yes, environment);
+      if (dryRun) {
+        await using client = await connect();
+        const target =
+          id === undefined
+            ? fromFile(source, as)
+            : fromBackup(await client.backups.get(id, { signal }), as);
+        await rehearseRestore(client, { namespace, ...target, overwrite }, { output, signal });
+        return;
       }
+      if (overwrite) await confirm(`replace ${as ?? `the collection that ${source} is of`}?`);
       await using client = await connect();
       const label = `restoring ${source}`;
       if (file !== undefined) {
@@ -244,13 +253,17 @@ Examples:
   command
     .command("rm <id>")
     .description("remove a backup")
-    .option("--yes", "do not ask")
-    .action(async (id: string, options: { yes?: boolean }, self) => {
-      const { output, connect, signal } = context(self);
+    .option(...dryRunOption)
+    .action(async (id: string, { dryRun = false }: DryRun, self) => {
+      const { output, connect, confirm, signal } = context(self);
       await using client = await connect();
       const backup = await client.backups.get(id, { signal });
-      const question = `delete backup ${id} of ${backupSummary(backup)}?`;
-      await confirmOrRefuse(question, options.yes === true, environment);
+      const what = `delete backup ${id} of ${backupSummary(backup)}`;
+      if (dryRun) {
+        tellDryRun(output, what, { backupId: id, sizeBytes: String(backup.sizeBytes) });
+        return;
+      }
+      await confirm(`${what}?`);
       const { bytesFreed } = await client.backups.delete(id, { signal });
       output.result(`deleted backup ${id} (${formatBytes(bytesFreed)})`, {
         backupId: id,
@@ -261,6 +274,27 @@ Examples:
   defineBackupServer(command.command("server"), context, environment);
   defineBackupPolicy(command.command("policy"), context, environment);
 };
+
+function fromBackup(
+  backup: BackupMetadata,
+  as: string | undefined,
+): Pick<RestoreTarget, "as" | "namespace" | "source"> {
+  const { namespace = "", name = "" } = backup.collection ?? {};
+  const source = `backup ${backup.backupId} of ${backupSummary(backup)}`;
+  return { as: as ?? `${namespace}/${name}`, namespace, source };
+}
+
+/** What is in the file is read only when it is sent. @throws {CliError} USAGE, FILE_UNREADABLE */
+function fromFile(path: string, as: string | undefined): Pick<RestoreTarget, "as" | "source"> {
+  if (as === undefined) {
+    throw usageError("a dry run of a file needs --as", "the name in it is read when it is sent");
+  }
+  try {
+    return { as, source: `${path} (${formatBytes(BigInt(statSync(path).size))})` };
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
 
 /** What the server keeps of a backup it does not keep of a file here. */
 function refuseWithFile({ to, meta, incremental, base, compression }: CreateOptions): void {

@@ -1,4 +1,6 @@
 import { Durability } from "../../gen/collector/collection_pb.ts";
+import { type Alteration, alterationsOf } from "../alter-collection.ts";
+import { contents } from "../backup-table.ts";
 import {
   addSearchSetup,
   expiryOf,
@@ -6,11 +8,11 @@ import {
   textSearchOf,
   vectorFieldsOf,
 } from "../collection-options.ts";
-import { confirmOrRefuse } from "../confirm.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { usageError } from "../failure.ts";
 import { parseLabels } from "../labels.ts";
-import { type Column, count } from "../output.ts";
+import type { Column, Output } from "../output.ts";
 import { allPages } from "../paging.ts";
 import { showCollection } from "../show-collection.ts";
 
@@ -23,10 +25,11 @@ interface CreateOptions extends SearchSetup {
 interface ModifyOptions extends SearchSetup {
   readonly expiry: boolean;
   readonly wait: boolean;
+  readonly dryRun?: boolean;
 }
 
 /** `collector collection …` */
-export const define: DefineCommands = (command, context, environment) => {
+export const define: DefineCommands = (command, context) => {
   const create = command
     .command("create <name>")
     .description("create a collection of a registered message type")
@@ -72,8 +75,18 @@ export const define: DefineCommands = (command, context, environment) => {
   addSearchSetup(modify)
     .option("--no-expiry", "records stay")
     .option("--no-wait", "do not wait until the indexes are built")
+    .option("--dry-run", "say what would change, and change nothing")
+    .addHelpText(
+      "after",
+      `
+What is given stands for all of its kind: --index a,b drops every other index.
+
+Examples:
+  collector collection alter products --index price_cents,tags --dry-run
+  collector collection alter products --text title:3,body --tokenizer english`,
+    )
     .action(async (collectionName: string, options: ModifyOptions, self) => {
-      const { output, connect, signal, namespace = "" } = context(self);
+      const { output, connect, confirm, signal, namespace = "" } = context(self);
       const textSearch = textSearchOf(options);
       const expiry = expiryOf(options);
       const updateMask = [
@@ -83,20 +96,25 @@ export const define: DefineCommands = (command, context, environment) => {
         ...(expiry === undefined && options.expiry ? [] : ["expiry"]),
       ];
       if (updateMask.length === 0) throw usageError("there is nothing to change");
+      const request = {
+        namespace,
+        collectionName,
+        updateMask,
+        indexedFields: (options.index ?? []).filter((field) => field !== ""),
+        vectorFields: vectorFieldsOf(options),
+        returnImmediately: !options.wait,
+        ...present("textSearch", textSearch),
+        ...present("expiry", expiry),
+      };
       await using client = await connect();
-      const { collection, operation } = await client.services.records.modify(
-        {
-          namespace,
-          collectionName,
-          updateMask,
-          indexedFields: (options.index ?? []).filter((field) => field !== ""),
-          vectorFields: vectorFieldsOf(options),
-          returnImmediately: !options.wait,
-          ...present("textSearch", textSearch),
-          ...present("expiry", expiry),
-        },
-        { signal },
-      );
+      const alterations = await alterationsOf(client, request, signal);
+      if (options.dryRun === true) {
+        printAlterations(output, alterations);
+        return;
+      }
+      const lost = alterations.filter(({ loses }) => loses).map(({ what }) => what);
+      if (lost.length > 0) await confirm(`drop ${lost.join(", ")} of ${collectionName}?`);
+      const { collection, operation } = await client.services.records.modify(request, { signal });
       const json = collection === undefined ? {} : await client.toJson(collection);
       output.result(`modified ${collection?.namespace ?? ""}/${collectionName}`, json);
       if (operation?.done === false) {
@@ -156,21 +174,32 @@ export const define: DefineCommands = (command, context, environment) => {
   command
     .command("rm <name>")
     .description("delete a collection and all its records")
-    .option("--yes", "do not ask")
-    .action(async (name: string, options: { yes?: boolean }, self) => {
-      const { output, connect, signal, namespace = "" } = context(self);
+    .option(...dryRunOption)
+    .action(async (name: string, { dryRun: validateOnly = false }: DryRun, self) => {
+      const { output, connect, confirm, signal, namespace = "" } = context(self);
       await using client = await connect();
       const target = { namespace, collectionName: name };
-      const { recordCount, collectionDefinition } = await client.services.records.describe(target, {
-        signal,
-      });
+      const { recordCount, fileCount, collectionDefinition } =
+        await client.services.records.describe(target, { signal });
       const fullName = `${collectionDefinition?.namespace ?? ""}/${name}`;
-      const question = `delete ${fullName} with ${count(recordCount, "record")}?`;
-      await confirmOrRefuse(question, options.yes === true, environment);
-      await client.services.admin.deleteCollection({ collection: { namespace, name } }, { signal });
-      output.result(`deleted ${fullName}`, { name: fullName, records: String(recordCount) });
+      const what = `delete ${fullName} with ${contents({ recordCount, fileCount })}`;
+      const json = { name: fullName, records: String(recordCount), files: String(fileCount) };
+      const request = { collection: { namespace, name }, validateOnly };
+      if (!validateOnly) await confirm(`${what}?`);
+      await client.services.admin.deleteCollection(request, { signal });
+      if (validateOnly) tellDryRun(output, what, json);
+      else output.result(`deleted ${fullName}`, json);
     });
 };
+
+function printAlterations(output: Output, alterations: readonly Alteration[]): void {
+  if (output.format === "table") {
+    for (const { sign, what } of alterations) output.line(`${sign} ${what}`);
+  } else {
+    output.list(alterations, [], (alteration) => ({ ...alteration }));
+  }
+  output.note("nothing was changed, as this is a dry run");
+}
 
 /** A field that is sent only if there is something to send. */
 function present<K extends string, V>(key: K, value: V | undefined): { [key in K]?: V } {

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import type { JsonValue } from "@bufbuild/protobuf";
 import type { AttachedFile } from "../../client/files.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import { contentTypeOf } from "../content-type.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { usageError } from "../failure.ts";
@@ -27,7 +28,7 @@ interface ListOptions extends OwnerOptions {
   readonly prefix?: string;
 }
 
-interface DeleteOptions extends OwnerOptions {
+interface DeleteOptions extends OwnerOptions, DryRun {
   readonly ifMatch?: string;
   readonly allowMissing?: boolean;
 }
@@ -161,10 +162,16 @@ Examples:
     .option("--record <id>", "record that it is attached to")
     .option("--if-match <sha256>", "fail unless the file has this SHA-256")
     .option("--allow-missing", "succeed if it is not there")
+    .option(...dryRunOption)
     .action(async (collection: string, name: string, options: DeleteOptions, self) => {
       const { output, connect, signal } = context(self);
       await using client = await connect();
       const { record: recordId = "", ifMatch = "", allowMissing = false } = options;
+      if (options.dryRun === true) {
+        const file = await client.files(collection).stat(name, { recordId, signal });
+        tellDryRun(output, `delete ${name} (${formatBytes(file.sizeBytes)})`, toJson(file));
+        return;
+      }
       await client.files(collection).delete(name, { recordId, ifMatch, allowMissing, signal });
       output.result(`deleted ${name}`, { deleted: name });
     });

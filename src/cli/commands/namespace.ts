@@ -1,4 +1,5 @@
 import { CompatibilityMode } from "../../gen/collector/namespaces_pb.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import type { Column } from "../output.ts";
 import { allPages } from "../paging.ts";
@@ -48,10 +49,12 @@ export const define: DefineCommands = (command, context) => {
   command
     .command("rm <name>")
     .description("delete a namespace, which has to be empty")
-    .action(async (name: string, _options, self) => {
+    .option(...dryRunOption)
+    .action(async (name: string, { dryRun: validateOnly = false }: DryRun, self) => {
       const { output, connect, signal } = context(self);
       await using client = await connect();
-      await client.services.namespaces.deleteNamespace({ name }, { signal });
-      output.result(`deleted ${name}`, { name });
+      await client.services.namespaces.deleteNamespace({ name, validateOnly }, { signal });
+      if (validateOnly) tellDryRun(output, `delete ${name}`, { name });
+      else output.result(`deleted ${name}`, { name });
     });
 };

@@ -1,3 +1,4 @@
+import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { defineExport } from "../export-records.ts";
@@ -134,29 +135,30 @@ Examples:
     .command("rm <collection> <id...>")
     .description("delete records, all of them or none")
     .option("--allow-missing", "pass over ids that are not there")
-    .action(
-      async (collection: string, ids: string[], options: { allowMissing?: boolean }, self) => {
-        const { output, connect, signal, namespace = "" } = context(self);
-        const allowMissing = options.allowMissing === true;
-        await using client = await connect();
-        const { target } = new JsonRecords(client, namespace, collection);
-        if (ids.length === 1) {
-          await client.services.records.delete(
-            { ...target, id: ids[0] ?? "", allowMissing },
-            { signal },
-          );
-        } else {
-          const operations = ids.map((id) => ({
-            operation: { case: "delete" as const, value: { ...target, id, allowMissing } },
-          }));
-          await client.services.records.batch({ ...target, operations }, { signal });
-        }
-        const sentence =
-          ids.length === 1 ? `deleted ${ids[0]}` : `deleted ${count(ids.length, "record")}`;
-        output.result(sentence, { deleted: ids.length, ids });
-      },
-    );
+    .option(...dryRunOption)
+    .action(async (collection: string, ids: string[], options: RemoveOptions, self) => {
+      const { output, connect, signal, namespace = "" } = context(self);
+      const { allowMissing = false, dryRun: validateOnly = false } = options;
+      await using client = await connect();
+      const { target } = new JsonRecords(client, namespace, collection);
+      if (ids.length === 1) {
+        const request = { ...target, id: ids[0] ?? "", allowMissing, validateOnly };
+        await client.services.records.delete(request, { signal });
+      } else {
+        const operations = ids.map((id) => ({
+          operation: { case: "delete" as const, value: { ...target, id, allowMissing } },
+        }));
+        await client.services.records.batch({ ...target, operations, validateOnly }, { signal });
+      }
+      const what = ids.length === 1 ? ids[0] : count(ids.length, "record");
+      if (validateOnly) tellDryRun(output, `delete ${what}`, { ids });
+      else output.result(`deleted ${what}`, { deleted: ids.length, ids });
+    });
 };
+
+interface RemoveOptions extends DryRun {
+  readonly allowMissing?: boolean;
+}
 
 interface DataOptions {
   readonly data?: string;

@@ -4,6 +4,7 @@ import { ClientError } from "../../client/client-error.ts";
 import { RegisteredType_Kind } from "../../gen/collector/type_registry_pb.ts";
 import { addSchema, type SchemaReport } from "../add-schema.ts";
 import { compareSchema } from "../compare-schema.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { count, type Output } from "../output.ts";
 import { allPages } from "../paging.ts";
@@ -157,14 +158,14 @@ export const define: DefineCommands = (command, context) => {
   command
     .command("rm <file>")
     .description("take back a file and its services, if no collection uses its types")
-    .action(async (name: string, _options, self) => {
+    .option(...dryRunOption)
+    .action(async (name: string, { dryRun = false }: DryRun, self) => {
       const { output, connect, signal, namespace = "" } = context(self);
       await using client = await connect();
-      const unregisteredTypes = await removeSchema({ client, name, namespace, signal });
-      output.result(`removed ${name} with ${count(unregisteredTypes.length, "type")}`, {
-        name,
-        types: unregisteredTypes,
-      });
+      const types = await removeSchema({ client, name, namespace, dryRun, signal });
+      const what = `${name} with ${count(types.length, "type")}`;
+      if (dryRun) tellDryRun(output, `remove ${what}`, { name, types: [...types] });
+      else output.result(`removed ${what}`, { name, types: [...types] });
     });
 };
 
