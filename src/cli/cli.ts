@@ -34,7 +34,7 @@ const groups: readonly CommandGroup[] = [
   },
   {
     name: "collection",
-    summary: "create, show and delete collections",
+    summary: "create, change, reindex and delete collections",
     load: () => import("./commands/collection.ts"),
   },
   {

@@ -22,6 +22,9 @@ const hintByReason: Readonly<Partial<Record<ClientErrorReason, string>>> = {
   LINK_NOT_FOUND: "`collector mesh list` shows the links there are",
   LINK_LIMIT_EXCEEDED: "remove a link with `collector mesh leave`",
   PEER_DENIED: "the server that dials has to name the other in `--peers`",
+  STORAGE_CORRUPT:
+    "`collector collection reindex` mends damaged indexes; for records there is `collector backup restore`",
+  OPERATION_RUNNING: "`collector ops list` shows what is under way",
   RECORD_EXISTS: "leave out --create to replace the record",
   DEADLINE_EXCEEDED: "allow more time with --timeout",
   UNAUTHENTICATED: "set COLLECTOR_TOKEN",

@@ -130,7 +130,8 @@ function hasToDerive({ texts, vectors }: StoreShape, definition: Collection): bo
   );
 }
 
-async function complete(store: RecordStore, { texts, vectors }: StoreShape): Promise<void> {
+/** Puts what is being built in force, if anything is. */
+export async function complete(store: RecordStore, { texts, vectors }: StoreShape): Promise<void> {
   const isComplete = [...texts, ...vectors].every(({ state }) => state === "ready");
   if (!isComplete) await store.completeShape();
 }

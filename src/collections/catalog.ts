@@ -4,6 +4,7 @@ import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { CollectorError, invalidField } from "../errors.ts";
 import type {
   DeleteCollectionRequest,
+  ReindexCollectionRequest,
   RenameCollectionRequest,
 } from "../gen/collector/collection_admin_pb.ts";
 import { type Collection, CollectionSchema } from "../gen/collector/collection_pb.ts";
@@ -35,7 +36,7 @@ import { type RecordCollection, typeNameOf } from "./record-collection.ts";
 import { missingType } from "./record-failures.ts";
 import { replacedCollection } from "./replaceable-store.ts";
 import { typeSignature } from "./type-signature.ts";
-import { alterKind, indexBuildKind, typeUpgradeKind, Upkeep } from "./upkeep.ts";
+import { alterKind, indexBuildKind, reindexKind, typeUpgradeKind, Upkeep } from "./upkeep.ts";
 import { Watches } from "./watch/watches.ts";
 
 export interface CollectionCatalogOptions
@@ -127,6 +128,10 @@ export class CollectionCatalog implements TypeUsage {
         const aim = metadata === undefined ? undefined : anyUnpack(metadata, CollectionSchema);
         if (entry === undefined || aim === undefined) return undefined;
         return this.#upkeep.alteration(entry, partsOf(aim));
+      },
+      [reindexKind]: (operation) => {
+        const entry = this.#subjectOf(operation);
+        return entry === undefined ? undefined : this.#upkeep.reindexing(entry);
       },
       [typeUpgradeKind]: (operation) => {
         const entry = this.#subjectOf(operation);
@@ -374,6 +379,32 @@ export class CollectionCatalog implements TypeUsage {
     const parts = { table: this.#table, upkeep: this.#upkeep, operations, limits };
     const operation = await modifyCollection(entry, request, waiting, parts);
     return { collection: this.#answer(entry), ...(operation === undefined ? {} : { operation }) };
+  }
+
+  /**
+   * Makes anew what the records of a collection are found by, as an operation, which goes on whether or
+   * not somebody waits.
+   *
+   * @throws {CollectorError} ARGUMENT_MISSING, COLLECTION_NOT_FOUND, SYSTEM_READ_ONLY; OPERATION_RUNNING
+   * while the collection is being changed; what the work failed with, if it failed while it was waited for.
+   */
+  async reindex(
+    request: Pick<ReindexCollectionRequest, "collection" | "returnImmediately">,
+    waiting: ModifyWaiting,
+  ): Promise<Operation> {
+    const { namespace, name } = checkReference(request.collection);
+    refuseSystemWrite(namespace);
+    const entry = this.#table.index.get(namespace, name);
+    const failure: { error?: unknown } = {};
+    const operation = await this.#table.changing(entry, () =>
+      this.#upkeep.startReindex(entry, (error) => {
+        failure.error = error;
+      }),
+    );
+    if (request.returnImmediately) return operation;
+    const seen = await this.#options.operations.wait(operation.name, waiting);
+    if (seen.result.case === "error" && failure.error !== undefined) throw failure.error;
+    return seen;
   }
 
   /** Names of the collections of a namespace, in order. */

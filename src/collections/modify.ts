@@ -1,6 +1,5 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import { CollectorError } from "../errors.ts";
 import { type Collection, CollectionSchema } from "../gen/collector/collection_pb.ts";
 import type { ModifyRequest } from "../gen/collector/collection_server_pb.ts";
 import type { Operation } from "../gen/collector/operations_pb.ts";
@@ -21,7 +20,7 @@ import { checkExpiry } from "./expiry-definition.ts";
 import { type MaskedPart, readModifyMask } from "./modify-mask.ts";
 import { checkLabels } from "./names.ts";
 import { checkTextSearch } from "./text-definition.ts";
-import { typeUpgradeKind, type Upkeep } from "./upkeep.ts";
+import { busy, typeUpgradeKind, type Upkeep } from "./upkeep.ts";
 import { checkVectorChange, checkVectorFields } from "./vector-definition.ts";
 
 export type ModifyCollection = Omit<ModifyRequest, "$typeName" | "$unknown">;
@@ -183,12 +182,4 @@ function isAimOf(
 
 function sameFields(one: readonly string[], other: readonly string[]): boolean {
   return one.length === other.length && one.every((path) => other.includes(path));
-}
-
-function busy(entry: CatalogEntry, running: Operation): CollectorError {
-  return new CollectorError(
-    "OPERATION_RUNNING",
-    `${entry.fullName} is being changed by ${running.name}; wait for it or cancel it`,
-    { subject: { operation: running.name } },
-  );
 }

@@ -105,6 +105,14 @@ export class ReplaceableStore implements RecordStore {
     return this.#use() ?? this.#store.dropIndex(path);
   }
 
+  rebuildIndex(...args: Parameters<RecordStore["rebuildIndex"]>): Promise<void> {
+    return this.#use() ?? this.#store.rebuildIndex(...args);
+  }
+
+  dropRebuild(path: string): Promise<void> {
+    return this.#use() ?? this.#store.dropRebuild(path);
+  }
+
   shape(): Promise<StoreShape> {
     return this.#use() ?? this.#store.shape();
   }

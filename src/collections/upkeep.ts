@@ -1,5 +1,7 @@
+import { create } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { CollectorError } from "../errors.ts";
+import { ReindexCollectionResponseSchema } from "../gen/collector/collection_admin_pb.ts";
 import { type Collection, CollectionSchema } from "../gen/collector/collection_pb.ts";
 import type { Operation } from "../gen/collector/operations_pb.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -14,11 +16,13 @@ import { KeyedLock } from "./keyed-lock.ts";
 import { typeNameOf } from "./record-collection.ts";
 import { RecordRequests } from "./record-requests.ts";
 import { rederive } from "./rederive.ts";
+import { reindex, takeBackReindex } from "./reindex.ts";
 import { typeSignature } from "./type-signature.ts";
 
 export const indexBuildKind = "index-build";
 export const typeUpgradeKind = "type-upgrade";
 export const alterKind = "alter";
+export const reindexKind = "reindex";
 
 export interface UpkeepOptions {
   readonly operations: OperationStore;
@@ -88,6 +92,45 @@ export class Upkeep {
         throw error;
       }
       return anyPack(CollectionSchema, this.#options.answer(entry));
+    };
+  }
+
+  /**
+   * Begins to make anew what the records of a collection are found by; joins what does so already.
+   *
+   * @throws {CollectorError} OPERATION_RUNNING while the collection is being changed
+   */
+  async startReindex(entry: CatalogEntry, onFailure: (error: unknown) => void): Promise<Operation> {
+    const running = this.runningOn(entry).find(({ kind }) => kind !== typeUpgradeKind);
+    if (running?.kind === reindexKind) return running;
+    if (running !== undefined) throw busy(entry, running);
+    const work = this.reindexing(entry);
+    return this.#start(entry, reindexKind, entry.definition, async (run) => {
+      try {
+        return await work(run);
+      } catch (error) {
+        onFailure(error);
+        throw error;
+      }
+    });
+  }
+
+  /** The work of a reindex, also after a restart: then it starts over. */
+  reindexing(entry: CatalogEntry): OperationWork {
+    const requests = this.#requests;
+    return async (run) => {
+      try {
+        const { recordCount, skippedCount } = await reindex({ entry, requests, run });
+        const collection = this.#options.answer(entry);
+        const response = { collection, recordCount, skippedCount };
+        return anyPack(
+          ReindexCollectionResponseSchema,
+          create(ReindexCollectionResponseSchema, response),
+        );
+      } catch (error) {
+        if (!run.stopping.aborted) await takeBackReindex({ entry, requests, run });
+        throw error;
+      }
     };
   }
 
@@ -254,6 +297,15 @@ export class Upkeep {
   #signatureOf(definition: Collection): bigint {
     return typeSignature(this.#options.types, definition.namespace, typeNameOf(definition));
   }
+}
+
+/** Refuses to change a collection that is being changed. */
+export function busy(entry: CatalogEntry, running: Operation): CollectorError {
+  return new CollectorError(
+    "OPERATION_RUNNING",
+    `${entry.fullName} is being changed by ${running.name}; wait for it or cancel it`,
+    { subject: { operation: running.name } },
+  );
 }
 
 function isReady(indexes: readonly { path: string; state: string }[], path: string): boolean {

@@ -193,6 +193,12 @@ export interface BuildProgress {
   readonly total: bigint;
 }
 
+/** How an index is built. */
+export interface BuildOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: BuildProgress) => void) | undefined;
+}
+
 /**
  * The records of one collection in one generation.
  *
@@ -251,13 +257,16 @@ export interface RecordStore {
    * ready. A second call for the same path joins the first. After a crash or an abort the index is
    * in state `building`, and a further call goes on where it stopped.
    */
-  addIndex(
-    definition: IndexDefinition,
-    options?: {
-      readonly signal?: AbortSignal | undefined;
-      readonly onProgress?: (progress: BuildProgress) => void;
-    },
-  ): Promise<void>;
+  addIndex(definition: IndexDefinition, options?: BuildOptions): Promise<void>;
+
+  /**
+   * As {@link addIndex}, also where the index is ready: it serves until another is built beside it, and
+   * that then takes its place in one step. After an abort what was built stays, for a further call.
+   */
+  rebuildIndex(definition: IndexDefinition, options?: BuildOptions): Promise<void>;
+
+  /** Drops what an aborted {@link rebuildIndex} has left, in small steps; the index serves on. */
+  dropRebuild(path: string): Promise<void>;
 
   /** Drops an index, ready or not, in small steps; a missing one is a success. */
   dropIndex(path: string): Promise<void>;
@@ -272,10 +281,12 @@ export interface RecordStore {
    * is not asked for is dropped at once.
    *
    * @param text undefined drops the text index at once.
+   * @param anew adds indexes beside those that serve, also where these are what is asked for.
    */
   reshape(wanted: {
     readonly text: TextIndexDefinition | undefined;
     readonly vectors: readonly VectorIndexDefinition[];
+    readonly anew?: boolean | undefined;
   }): Promise<StoreShape>;
 
   /** Puts the indexes that are being built in the place of those that serve, and drops the latter. */

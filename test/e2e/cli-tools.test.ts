@@ -145,6 +145,18 @@ describe("collector, the tools around records", () => {
     });
   });
 
+  describe("collection reindex", () => {
+    it("makes the indexes anew, or begins to", async () => {
+      const { stdout } = await succeed("collection reindex products");
+      assert.match(stdout, /^reindexed default\/products: \d+ records?\n$/);
+      const begun = await succeed("collection reindex products --no-wait -o json");
+      const { operation } = JSON.parse(begun.stdout) as { readonly operation: string };
+      const shown = await succeed(`ops show ${operation}`);
+      assert.equal((JSON.parse(shown.stdout) as { kind: string }).kind, "reindex");
+      await fail(3, "collection reindex nothing");
+    });
+  });
+
   describe("-o", () => {
     it("prints YAML that says what the JSON says, and bare names", async () => {
       const json = JSON.parse((await succeed("record get products a --meta -o json")).stdout);
@@ -256,6 +268,45 @@ describe("collector, the tools around records", () => {
         "collector.Namespaces/CreateNamespace",
       ]);
       assert.deepEqual(await words("status", "-o", "y"), ["yaml"]);
+      assert.deepEqual(await words("record", "list", "products", "--where", "pri"), [
+        "price_cents",
+      ]);
+      assert.deepEqual(await words("collection", "alter", "products", "--index", "title,pr"), [
+        "title,price_cents",
+      ]);
+      const type = ["--type", "shop.v1.Product"];
+      assert.deepEqual(await words("collection", "create", "fresh", ...type, "--text", "t"), [
+        "tags",
+        "title",
+      ]);
+      assert.deepEqual(await words("service", "show", "collector.Name"), ["collector.Namespaces"]);
+      assert.deepEqual(await words("collection", "reindex", "p"), ["products"]);
+      assert.deepEqual(await words("completion", "z"), ["zsh"]);
+      assert.deepEqual(await words("collection", "create", "x", "--tokenizer", "e"), [
+        "english",
+        "exact",
+      ]);
+    });
+
+    it("knows files, backups, sets, policies, endpoints and contexts", async () => {
+      await writeFile(path("note.txt"), "x");
+      await succeed(`file put products ${path("note.txt")}`);
+      await succeed("backup policy put nightly --every 6h");
+      const made = JSON.parse((await succeed("backup server create -o json")).stdout) as {
+        readonly setId: string;
+        readonly backups: readonly { readonly backupId: string }[];
+      };
+      await succeed("config set far --url http://127.0.0.1:9");
+      assert.deepEqual(await words("file", "get", "products", "n"), ["note.txt"]);
+      assert.deepEqual(await words("file", "put", "products", "n"), []);
+      const { setId, backups } = made;
+      assert.deepEqual(await words("backup", "server", "restore", ""), [setId]);
+      const ids = backups.map(({ backupId }) => backupId).sort();
+      assert.deepEqual(await words("backup", "verify", ""), ids);
+      assert.deepEqual(await words("backup", "policy", "rm", ""), ["nightly"]);
+      assert.ok((await words("--context", "f")).includes("far"));
+      assert.ok((await words("config", "use", "f")).includes("far"));
+      await succeed("config rm far");
     });
 
     it("says nothing when there is no server", async () => {

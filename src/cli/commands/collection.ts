@@ -1,3 +1,5 @@
+import { longCall } from "../../client/long-call.ts";
+import { ReindexCollectionResponseSchema } from "../../gen/collector/collection_admin_pb.ts";
 import { Durability } from "../../gen/collector/collection_pb.ts";
 import { type Alteration, alterationsOf } from "../alter-collection.ts";
 import { contents } from "../backup-table.ts";
@@ -12,7 +14,8 @@ import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { usageError } from "../failure.ts";
 import { parseLabels } from "../labels.ts";
-import type { Column, Output } from "../output.ts";
+import { longWork } from "../long-work.ts";
+import { type Column, count, type Output } from "../output.ts";
 import { allPages } from "../paging.ts";
 import { showCollection } from "../show-collection.ts";
 
@@ -29,7 +32,7 @@ interface ModifyOptions extends SearchSetup {
 }
 
 /** `collector collection …` */
-export const define: DefineCommands = (command, context) => {
+export const define: DefineCommands = (command, context, environment) => {
   const create = command
     .command("create <name>")
     .description("create a collection of a registered message type")
@@ -169,6 +172,43 @@ Examples:
       const { output, connect, signal, namespace = "" } = context(self);
       await using client = await connect();
       await showCollection({ client, name: collectionName, namespace, output, signal });
+    });
+
+  command
+    .command("reindex <name>")
+    .description("make all indexes anew from the records, while the collection is in use")
+    .option("--no-wait", "do not wait until they are built")
+    .addHelpText(
+      "after",
+      `
+Mends an index that is damaged, and has text searched as quickly as in a new collection. What serves now
+does so until the new indexes are complete. Ctrl-C cancels the work and leaves everything as it was.`,
+    )
+    .action(async (name: string, { wait }: { wait: boolean }, self) => {
+      const { output, connect, signal, namespace = "" } = context(self);
+      await using client = await connect();
+      const { admin, operations } = client.services;
+      const request = { collection: { namespace, name }, returnImmediately: true };
+      if (!wait) {
+        const { operation } = await admin.reindexCollection(request, { signal });
+        const began = operation?.name ?? "";
+        output.result(`reindexing ${name} as ${began}`, { name, operation: began });
+        return;
+      }
+      const answer = await longWork(`reindexing ${name}`, environment, (long) =>
+        longCall(
+          operations,
+          ReindexCollectionResponseSchema,
+          () => admin.reindexCollection(request),
+          long,
+        ),
+      );
+      const { collection, recordCount, skippedCount } = answer;
+      const fullName = `${collection?.namespace ?? namespace}/${name}`;
+      const json = { name: fullName, records: String(recordCount), skipped: String(skippedCount) };
+      output.result(`reindexed ${fullName}: ${count(recordCount, "record")}`, json);
+      if (skippedCount === 0n) return;
+      output.note(`${count(skippedCount, "record")} could not be read by the type of today`);
     });
 
   command

@@ -1,42 +1,6 @@
 import type { Command, Option } from "commander";
-import type { NameKind, Names } from "./live-names.ts";
-
-/** What the argument of a command is called by, and what of the server that stands for. */
-const kindByArgument: Readonly<Record<string, NameKind>> = {
-  collection: "collection",
-  method: "method",
-  query: "type",
-};
-
-/** Arguments that only say `name`, by the command they belong to. */
-const kindByCommand: Readonly<Record<string, NameKind>> = {
-  "collection alter": "collection",
-  "collection show": "collection",
-  "collection rm": "collection",
-  clone: "collection",
-  describe: "any",
-  "schema show": "type",
-  "schema rm": "file",
-  "backup show": "backup",
-  "backup verify": "backup",
-  "backup restore": "backup",
-  "backup rm": "backup",
-  "backup download": "backup",
-  "namespace rm": "namespace",
-  "ops show": "operation",
-  "ops cancel": "operation",
-};
-
-/** What the value of an option stands for. */
-const kindByOption: Readonly<Record<string, NameKind>> = {
-  "--type": "type",
-  "--namespace": "namespace",
-  "--index": "field",
-  "--text": "field",
-  "--facet": "field",
-  "--id-field": "field",
-  "--order-by": "field",
-};
+import { expectedOfArgument, expectedOfOption, listOptions } from "./kinds.ts";
+import type { AskedFor, Names } from "./live-names.ts";
 
 /**
  * What may stand in the place of the last word.
@@ -50,8 +14,8 @@ export async function complete(
   names: Names,
 ): Promise<readonly string[]> {
   const last = words.at(-1) ?? "";
-  const { command, path, given, pending } = walk(program, words.slice(0, -1));
-  const candidates = await candidatesFor({ command, path, given, pending, last, names });
+  const place = walk(program, words.slice(0, -1));
+  const candidates = await candidatesFor({ ...place, last, names });
   return [...new Set(candidates)].filter((candidate) => candidate.startsWith(last)).sort();
 }
 
@@ -63,6 +27,8 @@ interface Place {
   readonly given: readonly string[];
   /** The option that waits for its value. */
   readonly pending: Option | undefined;
+  /** Values of the options that stand before, by their long names. */
+  readonly values: ReadonlyMap<string, string>;
 }
 
 /** Follows the words down the tree of commands. */
@@ -70,9 +36,11 @@ function walk(program: Command, words: readonly string[]): Place {
   let command = program;
   const path: string[] = [];
   const given: string[] = [];
+  const values = new Map<string, string>();
   let pending: Option | undefined;
   for (const word of words) {
     if (pending !== undefined) {
+      values.set(pending.long ?? "", word);
       pending = undefined;
       continue;
     }
@@ -90,7 +58,7 @@ function walk(program: Command, words: readonly string[]): Place {
       path.push(child.name());
     }
   }
-  return { command, path, given, pending };
+  return { command, path, given, pending, values };
 }
 
 /** Those of the command, and those that all commands take. */
@@ -104,13 +72,20 @@ async function candidatesFor({
   path,
   given,
   pending,
+  values,
   last,
   names,
 }: Place & { readonly last: string; readonly names: Names }): Promise<readonly string[]> {
+  const about: AskedFor = { subject: given[0], type: values.get("--type") };
   if (pending !== undefined) {
-    if (pending.long === "--output") return ["table", "json", "jsonl", "yaml", "name"];
-    const kind = kindByOption[pending.long ?? ""];
-    return kind === undefined ? [] : await names.of(kind, given[0]);
+    const name = pending.long ?? "";
+    const { choices, kind } = expectedOfOption(path, name);
+    if (choices !== undefined) return choices;
+    if (kind === undefined) return [];
+    const found = await names.of(kind, about);
+    // What stands before the last comma stays.
+    const before = listOptions.has(name) ? last.slice(0, last.lastIndexOf(",") + 1) : "";
+    return found.map((candidate) => before + candidate);
   }
   if (last.startsWith("-")) {
     return optionsOf(command).flatMap(({ long, hidden }) =>
@@ -121,8 +96,6 @@ async function candidatesFor({
   const expected = command.registeredArguments;
   const argument = expected[given.length] ?? expected.findLast(({ variadic }) => variadic);
   if (argument === undefined) return [];
-  const name = argument.name();
-  const kind = kindByCommand[path.join(" ")] ?? kindByArgument[name];
-  if (kind !== undefined && (given.length === 0 || argument.variadic)) return await names.of(kind);
-  return [];
+  const { choices, kind } = expectedOfArgument(path, argument.name());
+  return choices ?? (kind === undefined ? [] : await names.of(kind, about));
 }

@@ -10,13 +10,15 @@ import type { Collection } from "./collection_pb.ts";
 import { file_collector_collection } from "./collection_pb.ts";
 import type { NamespacedName, Status } from "./common_pb.ts";
 import { file_collector_common } from "./common_pb.ts";
+import type { Operation } from "./operations_pb.ts";
+import { file_collector_operations } from "./operations_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file collector/collection_admin.proto.
  */
 export const file_collector_collection_admin: GenFile = /*@__PURE__*/
-  fileDesc("CiBjb2xsZWN0b3IvY29sbGVjdGlvbl9hZG1pbi5wcm90bxIJY29sbGVjdG9yIkUKFEdldENvbGxlY3Rpb25SZXF1ZXN0Ei0KCmNvbGxlY3Rpb24YASABKAsyGS5jb2xsZWN0b3IuTmFtZXNwYWNlZE5hbWUiZQoVR2V0Q29sbGVjdGlvblJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSKQoKY29sbGVjdGlvbhgCIAEoCzIVLmNvbGxlY3Rvci5Db2xsZWN0aW9uIogBChdEZWxldGVDb2xsZWN0aW9uUmVxdWVzdBItCgpjb2xsZWN0aW9uGAEgASgLMhkuY29sbGVjdG9yLk5hbWVzcGFjZWROYW1lEhUKDWFsbG93X21pc3NpbmcYAiABKAgSEAoIaWZfbWF0Y2gYAyABKAkSFQoNdmFsaWRhdGVfb25seRgEIAEoCCI9ChhEZWxldGVDb2xsZWN0aW9uUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cyKDAQoXUmVuYW1lQ29sbGVjdGlvblJlcXVlc3QSLQoKY29sbGVjdGlvbhgBIAEoCzIZLmNvbGxlY3Rvci5OYW1lc3BhY2VkTmFtZRIQCghuZXdfbmFtZRgCIAEoCRIQCghpZl9tYXRjaBgDIAEoCRIVCg12YWxpZGF0ZV9vbmx5GAQgASgIImgKGFJlbmFtZUNvbGxlY3Rpb25SZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEikKCmNvbGxlY3Rpb24YAiABKAsyFS5jb2xsZWN0b3IuQ29sbGVjdGlvbjKfAgoPQ29sbGVjdGlvbkFkbWluElIKDUdldENvbGxlY3Rpb24SHy5jb2xsZWN0b3IuR2V0Q29sbGVjdGlvblJlcXVlc3QaIC5jb2xsZWN0b3IuR2V0Q29sbGVjdGlvblJlc3BvbnNlElsKEERlbGV0ZUNvbGxlY3Rpb24SIi5jb2xsZWN0b3IuRGVsZXRlQ29sbGVjdGlvblJlcXVlc3QaIy5jb2xsZWN0b3IuRGVsZXRlQ29sbGVjdGlvblJlc3BvbnNlElsKEFJlbmFtZUNvbGxlY3Rpb24SIi5jb2xsZWN0b3IuUmVuYW1lQ29sbGVjdGlvblJlcXVlc3QaIy5jb2xsZWN0b3IuUmVuYW1lQ29sbGVjdGlvblJlc3BvbnNlYgZwcm90bzM", [file_collector_collection, file_collector_common]);
+  fileDesc("CiBjb2xsZWN0b3IvY29sbGVjdGlvbl9hZG1pbi5wcm90bxIJY29sbGVjdG9yIkUKFEdldENvbGxlY3Rpb25SZXF1ZXN0Ei0KCmNvbGxlY3Rpb24YASABKAsyGS5jb2xsZWN0b3IuTmFtZXNwYWNlZE5hbWUiZQoVR2V0Q29sbGVjdGlvblJlc3BvbnNlEiEKBnN0YXR1cxgBIAEoCzIRLmNvbGxlY3Rvci5TdGF0dXMSKQoKY29sbGVjdGlvbhgCIAEoCzIVLmNvbGxlY3Rvci5Db2xsZWN0aW9uIogBChdEZWxldGVDb2xsZWN0aW9uUmVxdWVzdBItCgpjb2xsZWN0aW9uGAEgASgLMhkuY29sbGVjdG9yLk5hbWVzcGFjZWROYW1lEhUKDWFsbG93X21pc3NpbmcYAiABKAgSEAoIaWZfbWF0Y2gYAyABKAkSFQoNdmFsaWRhdGVfb25seRgEIAEoCCI9ChhEZWxldGVDb2xsZWN0aW9uUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cyKDAQoXUmVuYW1lQ29sbGVjdGlvblJlcXVlc3QSLQoKY29sbGVjdGlvbhgBIAEoCzIZLmNvbGxlY3Rvci5OYW1lc3BhY2VkTmFtZRIQCghuZXdfbmFtZRgCIAEoCRIQCghpZl9tYXRjaBgDIAEoCRIVCg12YWxpZGF0ZV9vbmx5GAQgASgIImgKGFJlbmFtZUNvbGxlY3Rpb25SZXNwb25zZRIhCgZzdGF0dXMYASABKAsyES5jb2xsZWN0b3IuU3RhdHVzEikKCmNvbGxlY3Rpb24YAiABKAsyFS5jb2xsZWN0b3IuQ29sbGVjdGlvbiJlChhSZWluZGV4Q29sbGVjdGlvblJlcXVlc3QSLQoKY29sbGVjdGlvbhgBIAEoCzIZLmNvbGxlY3Rvci5OYW1lc3BhY2VkTmFtZRIaChJyZXR1cm5faW1tZWRpYXRlbHkYAiABKAgivwEKGVJlaW5kZXhDb2xsZWN0aW9uUmVzcG9uc2USIQoGc3RhdHVzGAEgASgLMhEuY29sbGVjdG9yLlN0YXR1cxIpCgpjb2xsZWN0aW9uGAIgASgLMhUuY29sbGVjdG9yLkNvbGxlY3Rpb24SFAoMcmVjb3JkX2NvdW50GAMgASgDEhUKDXNraXBwZWRfY291bnQYBCABKAMSJwoJb3BlcmF0aW9uGAUgASgLMhQuY29sbGVjdG9yLk9wZXJhdGlvbjL/AgoPQ29sbGVjdGlvbkFkbWluElIKDUdldENvbGxlY3Rpb24SHy5jb2xsZWN0b3IuR2V0Q29sbGVjdGlvblJlcXVlc3QaIC5jb2xsZWN0b3IuR2V0Q29sbGVjdGlvblJlc3BvbnNlElsKEERlbGV0ZUNvbGxlY3Rpb24SIi5jb2xsZWN0b3IuRGVsZXRlQ29sbGVjdGlvblJlcXVlc3QaIy5jb2xsZWN0b3IuRGVsZXRlQ29sbGVjdGlvblJlc3BvbnNlElsKEFJlbmFtZUNvbGxlY3Rpb24SIi5jb2xsZWN0b3IuUmVuYW1lQ29sbGVjdGlvblJlcXVlc3QaIy5jb2xsZWN0b3IuUmVuYW1lQ29sbGVjdGlvblJlc3BvbnNlEl4KEVJlaW5kZXhDb2xsZWN0aW9uEiMuY29sbGVjdG9yLlJlaW5kZXhDb2xsZWN0aW9uUmVxdWVzdBokLmNvbGxlY3Rvci5SZWluZGV4Q29sbGVjdGlvblJlc3BvbnNlYgZwcm90bzM", [file_collector_collection, file_collector_common, file_collector_operations]);
 
 /**
  * Asks for a definition.
@@ -201,6 +203,85 @@ export const RenameCollectionResponseSchema: GenMessage<RenameCollectionResponse
   messageDesc(file_collector_collection_admin, 5);
 
 /**
+ * Asks for new indexes.
+ *
+ * @generated from message collector.ReindexCollectionRequest
+ */
+export type ReindexCollectionRequest = Message<"collector.ReindexCollectionRequest"> & {
+  /**
+   * The collection. Required. Those of namespace `system` are left alone: PERMISSION_DENIED.
+   *
+   * @generated from field: collector.NamespacedName collection = 1;
+   */
+  collection?: NamespacedName | undefined;
+
+  /**
+   * Answers at once, with `operation`; the work goes on as that. The other fields are in its response.
+   * Otherwise the answer waits for it, within the call's deadline, and the work goes on after that.
+   *
+   * @generated from field: bool return_immediately = 2;
+   */
+  returnImmediately: boolean;
+};
+
+/**
+ * Describes the message collector.ReindexCollectionRequest.
+ * Use `create(ReindexCollectionRequestSchema)` to create a new message.
+ */
+export const ReindexCollectionRequestSchema: GenMessage<ReindexCollectionRequest> = /*@__PURE__*/
+  messageDesc(file_collector_collection_admin, 6);
+
+/**
+ * The indexes are new.
+ *
+ * @generated from message collector.ReindexCollectionResponse
+ */
+export type ReindexCollectionResponse = Message<"collector.ReindexCollectionResponse"> & {
+  /**
+   * Present, code OK.
+   *
+   * @generated from field: collector.Status status = 1;
+   */
+  status?: Status | undefined;
+
+  /**
+   * The definition.
+   *
+   * @generated from field: collector.Collection collection = 2;
+   */
+  collection?: Collection | undefined;
+
+  /**
+   * Records that there were at the end.
+   *
+   * @generated from field: int64 record_count = 3;
+   */
+  recordCount: bigint;
+
+  /**
+   * Records that do not parse as the type any more, which only a namespace without compatibility checks
+   * can have: they are found by what they were found by before.
+   *
+   * @generated from field: int64 skipped_count = 4;
+   */
+  skippedCount: bigint;
+
+  /**
+   * The work, ended or not.
+   *
+   * @generated from field: collector.Operation operation = 5;
+   */
+  operation?: Operation | undefined;
+};
+
+/**
+ * Describes the message collector.ReindexCollectionResponse.
+ * Use `create(ReindexCollectionResponseSchema)` to create a new message.
+ */
+export const ReindexCollectionResponseSchema: GenMessage<ReindexCollectionResponse> = /*@__PURE__*/
+  messageDesc(file_collector_collection_admin, 7);
+
+/**
  * Looks after single collections.
  *
  * @generated from service collector.CollectionAdmin
@@ -238,6 +319,19 @@ export const CollectionAdmin: GenService<{
     methodKind: "unary";
     input: typeof RenameCollectionRequestSchema;
     output: typeof RenameCollectionResponseSchema;
+  },
+  /**
+   * Makes everything that records are found by anew from their bytes: indexes on fields, of text and of
+   * vectors. Reads and writes go on; each index serves until the new one is complete. For one that is
+   * damaged, or after the search of text has become slow. Runs as an operation that survives a restart,
+   * and one that runs already is joined. FAILED_PRECONDITION while the collection is being changed.
+   *
+   * @generated from rpc collector.CollectionAdmin.ReindexCollection
+   */
+  reindexCollection: {
+    methodKind: "unary";
+    input: typeof ReindexCollectionRequestSchema;
+    output: typeof ReindexCollectionResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_collector_collection_admin, 0);

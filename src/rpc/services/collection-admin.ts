@@ -1,6 +1,11 @@
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { CollectionCatalog } from "../../collections/catalog.ts";
-import type { CollectionAdmin } from "../../gen/collector/collection_admin_pb.ts";
+import {
+  type CollectionAdmin,
+  ReindexCollectionResponseSchema,
+} from "../../gen/collector/collection_admin_pb.ts";
 import type { ServiceHandlers } from "../call.ts";
+import { remainingMs } from "./remaining-ms.ts";
 
 /** `collector.CollectionAdmin` over the {@link CollectionCatalog}. */
 export function collectionAdmin(
@@ -18,6 +23,17 @@ export function collectionAdmin(
 
     async renameCollection(request) {
       return { collection: await catalog.rename(request) };
+    },
+
+    async reindexCollection(request, call) {
+      const waiting = { signal: call.signal, timeoutMs: remainingMs(call) };
+      const operation = await catalog.reindex(request, waiting);
+      const { result } = operation;
+      const done =
+        result.case === "response"
+          ? anyUnpack(result.value, ReindexCollectionResponseSchema)
+          : undefined;
+      return done === undefined ? { operation } : { ...done, operation };
     },
   };
 }

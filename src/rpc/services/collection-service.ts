@@ -4,9 +4,10 @@ import type { CollectionService } from "../../gen/collector/collection_server_pb
 import type { Limits } from "../../lib/limits.ts";
 import { invokeMethod } from "../../mesh/invoke.ts";
 import type { TypeSource } from "../../registry/type-snapshot.ts";
-import type { Call, ServiceHandlers } from "../call.ts";
+import type { ServiceHandlers } from "../call.ts";
 import { contractStatus, statusOfFailure } from "../contract-status.ts";
 import type { MethodCaller } from "../runtime/method-caller.ts";
+import { remainingMs } from "./remaining-ms.ts";
 
 /** What Meta tells of this server. */
 export interface ServerFacts {
@@ -48,9 +49,6 @@ export const features: readonly string[] = [
   "vectors",
   "watch",
 ];
-
-/** How long before its caller's deadline a call that waits for an operation answers. */
-const marginMs = 250;
 
 /** `collector.CollectionService` over the collections of a {@link CollectionCatalog}. */
 export function collectionService(
@@ -109,10 +107,4 @@ export function collectionService(
       };
     },
   };
-}
-
-/** How long a call may wait for work that goes on without it. */
-function remainingMs({ deadlineMs }: Call): number | undefined {
-  if (deadlineMs === undefined) return undefined;
-  return Math.max(0, deadlineMs - performance.now() - marginMs);
 }

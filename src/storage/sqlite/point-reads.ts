@@ -11,6 +11,7 @@ import {
   countExpired,
   readMeta,
   readSchemaVersion,
+  rebuildMark,
   schemaVersion,
 } from "./schema.ts";
 import { readSearchIndexes, shapeOf } from "./search-tables.ts";
@@ -187,7 +188,8 @@ export function readStats(handle: ReadHandle, nowUs: bigint): Omit<StoreStats, "
   const { recordCount, revision, incarnation, durability } = readMeta(handle.db);
   const rows = handle.db
     .prepare("SELECT path, state FROM field_index WHERE state <> 'dropping' ORDER BY number")
-    .all();
+    .all()
+    .filter((row) => !textOf(row, "path").startsWith(rebuildMark));
   return {
     recordCount: recordCount - countExpired(handle.db, nowUs),
     revision,

@@ -137,6 +137,12 @@ export function indexTableName(number: bigint): string {
   return `index_${number}`;
 }
 
+/**
+ * Stands before the path in the row of an index that is being built to take the place of one that
+ * serves: no path begins so.
+ */
+export const rebuildMark = "+";
+
 export function indexTable(number: bigint): string {
   return `
     CREATE TABLE ${indexTableName(number)} (

@@ -33,6 +33,8 @@ export interface WantedSearch {
   /** Undefined: no text. */
   readonly text: TextIndexDefinition | undefined;
   readonly vectors: readonly VectorIndexDefinition[];
+  /** Not what serves already, but another beside it. */
+  readonly anew?: boolean | undefined;
 }
 
 const textFieldsMax = 16;

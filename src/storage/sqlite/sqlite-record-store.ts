@@ -15,7 +15,7 @@ import type {
   SearchQuery,
 } from "../record-query.ts";
 import type {
-  BuildProgress,
+  BuildOptions,
   ChangePage,
   RecordStore,
   StoreStats,
@@ -237,29 +237,28 @@ export class SqliteRecordStore implements RecordStore {
     return { ...stats, sizeBytes: pageBytes + (await this.#logBytes()) };
   }
 
-  addIndex(
-    definition: IndexDefinition,
-    options: {
-      readonly signal?: AbortSignal | undefined;
-      readonly onProgress?: (progress: BuildProgress) => void;
-    } = {},
-  ): Promise<void> {
-    const { path } = definition;
-    return this.#runOnIndex({ task: "addIndex", storeKey: this.#key, path }, options);
+  addIndex({ path }: IndexDefinition, options: BuildOptions = {}): Promise<void> {
+    const storeKey = this.#key;
+    return this.#runOnIndex({ task: "addIndex", storeKey, path, rebuild: false }, options);
+  }
+
+  rebuildIndex({ path }: IndexDefinition, options: BuildOptions = {}): Promise<void> {
+    const storeKey = this.#key;
+    return this.#runOnIndex({ task: "addIndex", storeKey, path, rebuild: true }, options);
   }
 
   dropIndex(path: string): Promise<void> {
-    return this.#runOnIndex({ task: "dropIndex", storeKey: this.#key, path }, {});
+    const storeKey = this.#key;
+    return this.#runOnIndex({ task: "dropIndex", storeKey, path, rebuild: false }, {});
+  }
+
+  dropRebuild(path: string): Promise<void> {
+    const storeKey = this.#key;
+    return this.#runOnIndex({ task: "dropIndex", storeKey, path, rebuild: true }, {});
   }
 
   /** Work on an index ends when the store is closed; it goes on where it stopped. */
-  async #runOnIndex(
-    task: WriterTask,
-    options: {
-      readonly signal?: AbortSignal | undefined;
-      readonly onProgress?: ((progress: BuildProgress) => void) | undefined;
-    },
-  ): Promise<void> {
+  async #runOnIndex(task: WriterTask, options: BuildOptions): Promise<void> {
     const gate = this.#gate;
     const signals = options.signal === undefined ? [] : [options.signal];
     const signal = AbortSignal.any([gate.ending, ...signals]);

@@ -66,6 +66,64 @@ export function describeRecordStoreIndexes(engineName: string, open: OpenHarness
       );
     });
 
+    it("builds an index anew while it serves and writes go on", async () => {
+      await using harness = await open();
+      await harness.engine.create(people, peopleLayout);
+      const store = harness.engine.store(people);
+      const ages = Array.from({ length: 1000 }, (_, age) => age);
+      await store.write({ steps: ages.map((age) => createStep(`${age}`, { age })) });
+      const oldest = async (): Promise<string | undefined> => {
+        const source = {
+          kind: "field",
+          steps: [{ kind: "member", name: "age" }],
+          index: "age",
+        } as const;
+        const { records } = await store.list({ limit: 1, order: [{ source, descending: true }] });
+        return records[0]?.id;
+      };
+      const work = { isDone: false };
+      const rebuilt = store.rebuildIndex({ path: "age" }).finally(() => {
+        work.isDone = true;
+      });
+      for (let age = 1000; !work.isDone || age < 1010; age++) {
+        await store.write({ steps: [createStep(`${age}`, { age })] });
+        assert.equal(await oldest(), `${age}`);
+        assert.deepEqual((await store.stats()).indexes, [{ path: "age", state: "ready" }]);
+      }
+      await rebuilt;
+      await store.dropRebuild("age");
+      await store.rebuildIndex({ path: "number" });
+      assert.deepEqual((await store.stats()).indexes, [
+        { path: "age", state: "ready" },
+        { path: "number", state: "ready" },
+      ]);
+    });
+
+    it("goes on with an index that is built anew, or gives it up and serves on", async () => {
+      await using harness = await open();
+      await harness.engine.create(people, peopleLayout);
+      const store = harness.engine.store(people);
+      for (let from = 0; from < 20_000; from += 1000) {
+        const ids = Array.from({ length: 1000 }, (_, age) => from + age);
+        await store.write({ steps: ids.map((age) => createStep(`${age}`, { age })) });
+      }
+      const abort = new AbortController();
+      const stopped = store.rebuildIndex(
+        { path: "age" },
+        { signal: abort.signal, onProgress: () => abort.abort() },
+      );
+      await assert.rejects(stopped, { reason: "CANCELLED" });
+      await harness.reopen();
+      const again = harness.engine.store(people);
+      const ready = [{ path: "age", state: "ready" }];
+      assert.deepEqual((await again.stats()).indexes, ready);
+      let first: bigint | undefined;
+      await again.rebuildIndex({ path: "age" }, { onProgress: ({ done }) => (first ??= done) });
+      assert((first ?? 0n) > 256n, "it went on where it had stopped");
+      await again.dropRebuild("age");
+      assert.deepEqual((await again.stats()).indexes, ready);
+    });
+
     it("leaves an index half-built when it is told to stop, and goes on later", async () => {
       await using harness = await open();
       await harness.engine.create(people, peopleLayout);

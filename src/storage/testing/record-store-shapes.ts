@@ -80,6 +80,37 @@ export function describeRecordStoreShapes(engineName: string, open: OpenHarness)
       assert.deepEqual(kinds(back), ["words ready"]);
     });
 
+    it("builds anew what serves already, and keeps vectors that it is told to keep", async () => {
+      await using opened = await openPeople(open, undefined, { ...peopleLayout, vectors: [place] });
+      const { store } = opened;
+      const first = await store.shape();
+      const vectors = [Float32Array.of(1, 2)];
+      await store.write({ steps: [create("a", first.version, { name: "tea" }, { vectors })] });
+      const wanted = { text: peopleText, vectors: [place] };
+      assert.deepEqual(await store.reshape(wanted), first);
+      const building = await store.reshape({ ...wanted, anew: true });
+      assert.deepEqual(kinds(building), [
+        "words ready",
+        "words building",
+        "place 2 ready",
+        "place 2 building",
+      ]);
+      assert.deepEqual(await store.reshape({ ...wanted, anew: true }), building, "it goes on");
+      assert.deepEqual(kinds(await store.reshape(wanted)), ["words ready", "place 2 ready"]);
+      const { version } = await store.reshape({ ...wanted, anew: true });
+      assert.deepEqual(await idsWith(store, "tea"), ["a"]);
+      const keep = { vectors: ["keep", "keep"] } as const;
+      await store.write({ steps: [deriveStep("a", 1n, version, { name: "tea" }, keep)] });
+      assert.deepEqual(kinds(await store.completeShape()), ["words ready", "place 2 ready"]);
+      assert.deepEqual(await idsWith(store, "tea"), ["a"]);
+      const near = { vector: "place", point: Float32Array.of(1, 2), distanceMax: undefined };
+      const { hits } = await store.search({ near, limit: 1, offset: 0 });
+      assert.deepEqual(
+        hits.map(({ record }) => record.id),
+        ["a"],
+      );
+    });
+
     it("changes weights at once, without a new shape", async () => {
       await using opened = await openPeople(open);
       const { store } = opened;
@@ -205,6 +236,7 @@ function deriveStep(
   ifVersion: bigint,
   shape: bigint,
   fields: Parameters<typeof contentOf>[0],
+  more: Partial<RecordContent> = {},
 ): WriteStep {
-  return { kind: "derive", id, ifVersion, derived: contentFor(shape, fields) };
+  return { kind: "derive", id, ifVersion, derived: contentFor(shape, fields, more) };
 }

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { integerOf, malformedRow, type Row } from "../connection.ts";
 import { compileIndexKeys, type IndexKey, type IndexKeyReader } from "../index-keys.ts";
-import { noValue } from "../schema.ts";
+import { noValue, rebuildMark } from "../schema.ts";
 import { type IndexStatements, prepareIndexStatements } from "./write-statements.ts";
 
 export type FieldIndexState = "building" | "ready" | "dropping";
@@ -11,6 +11,8 @@ export interface FieldIndex extends IndexStatements {
   readonly number: bigint;
   readonly path: string;
   readonly state: Exclude<FieldIndexState, "dropping">;
+  /** True if it is built to take the place of the one that serves. */
+  readonly isRebuild: boolean;
   /** While it is built: records up to here are in it, */
   readonly builtTo: bigint;
   /** and from here on they are put in as they are written. What lies between waits for the build. */
@@ -39,8 +41,18 @@ export class FieldIndexes {
     return this.#retired;
   }
 
+  /** The index on a path, not the one that is to take its place. */
   find(path: string): FieldIndex | undefined {
-    return this.#indexes.find((index) => index.path === path);
+    return this.#indexes.find((index) => index.path === path && !index.isRebuild);
+  }
+
+  /** The index that is being built to take the place of the one on a path. */
+  findRebuild(path: string): FieldIndex | undefined {
+    return this.#indexes.find((index) => index.path === path && index.isRebuild);
+  }
+
+  findNumber(number: bigint): FieldIndex | undefined {
+    return this.#indexes.find((index) => index.number === number);
   }
 
   /** Reads again which indexes there are, after that changed. */
@@ -99,10 +111,12 @@ export class FieldIndexes {
       throw malformedRow();
     }
     const number = integerOf(row, "number");
+    const isRebuild = path.startsWith(rebuildMark);
     return {
       number,
-      path,
+      path: isRebuild ? path.slice(rebuildMark.length) : path,
       state,
+      isRebuild,
       builtTo: integerOf(row, "builtTo"),
       buildUntil: integerOf(row, "buildUntil"),
       ...prepareIndexStatements(this.#db, number),

@@ -24,8 +24,20 @@ export type WriterTask =
   | { readonly task: "open"; readonly storeKey: string }
   /** Closes a store after all writes that came before. */
   | { readonly task: "close"; readonly storeKey: string }
-  | { readonly task: "addIndex"; readonly storeKey: string; readonly path: string }
-  | { readonly task: "dropIndex"; readonly storeKey: string; readonly path: string }
+  /** `rebuild`: beside the one that serves, to take its place. */
+  | {
+      readonly task: "addIndex";
+      readonly storeKey: string;
+      readonly path: string;
+      readonly rebuild: boolean;
+    }
+  /** `rebuild`: only what is being built to take the place of the one that serves. */
+  | {
+      readonly task: "dropIndex";
+      readonly storeKey: string;
+      readonly path: string;
+      readonly rebuild: boolean;
+    }
   | { readonly task: "reshape"; readonly storeKey: string; readonly wanted: WantedSearch }
   | { readonly task: "completeShape"; readonly storeKey: string }
   /** Gives content that is on disk a name. */

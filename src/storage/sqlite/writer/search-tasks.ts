@@ -6,6 +6,7 @@ import {
   addVectorIndex,
   type SearchIndexRow,
   type SearchIndexRows,
+  type SearchIndexState,
   setWeights,
   shapeOf,
   textTableName,
@@ -105,9 +106,11 @@ export class SearchRemoval implements StepTask {
 function compareShapes({ texts, vectors }: SearchIndexRows, wanted: WantedSearch): ShapeChanges {
   const drop: bigint[] = [];
   const addVectors: VectorIndexDefinition[] = [];
-  const { text } = wanted;
+  const { text, anew = false } = wanted;
+  const mayServe = (state: SearchIndexState): boolean => !anew || state === "building";
   // The one that serves, if it is what is wanted; else the one that is being built, if that is.
-  const fits = text && texts.find(({ definition }) => sameWords(definition, text));
+  const fits =
+    text && texts.find(({ definition, state }) => mayServe(state) && sameWords(definition, text));
   for (const { number, state } of texts) {
     const servesOn = text !== undefined && state === "ready";
     if (number !== fits?.number && !servesOn) drop.push(number);
@@ -119,7 +122,9 @@ function compareShapes({ texts, vectors }: SearchIndexRows, wanted: WantedSearch
   }
   for (const vector of wanted.vectors) {
     const known = ofName(vectors, vector.name);
-    const kept = known.find(({ definition }) => sameVectors(definition, vector));
+    const kept = known.find(
+      ({ definition, state }) => mayServe(state) && sameVectors(definition, vector),
+    );
     if (kept === undefined) addVectors.push(vector);
     for (const { number, state } of known) {
       if (number !== kept?.number && state === "building") drop.push(number);

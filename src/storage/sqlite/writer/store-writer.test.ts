@@ -6,7 +6,14 @@ import type { WriteStep } from "../../record-store.ts";
 import { contentOf, createStep, peopleLayout, updateStep } from "../../testing/engine-harness.ts";
 import { compileIndexKeys } from "../index-keys.ts";
 import type { Answer } from "./answer-codec.ts";
-import { IndexBuild, IndexRemoval, registerIndex, retireIndex } from "./index-tasks.ts";
+import {
+  IndexBuild,
+  IndexRemoval,
+  registerIndex,
+  registerRebuild,
+  retireIndex,
+  retireRebuild,
+} from "./index-tasks.ts";
 import { StoreWriter } from "./store-writer.ts";
 import { type OpenedWriter, openWriter, runGroup } from "./testing/writer-harness.ts";
 
@@ -95,8 +102,27 @@ describe("StoreWriter", () => {
     while (!removal.step(store)) count++;
     assert(count > 2, `${count} steps`);
     assert.equal(store.indexes.retired, false);
-    const left = store.db.prepare("SELECT name FROM sqlite_schema WHERE name GLOB 'index_*'").all();
-    assert.deepEqual(left, []);
+    assert.deepEqual(tables(store), []);
+  });
+
+  it("serves from an index until the one that is built anew is complete, or is given up", async () => {
+    await using opened = await openWriter();
+    const { store } = opened;
+    runGroup(store, [Array.from({ length: 600 }, (_, age) => createStep(`${age}`, { age }))]);
+    const rebuild = registerRebuild(store, "age");
+    assert.equal(registerRebuild(store, "age").number, rebuild.number);
+    new IndexBuild(rebuild.number, ignore).step(store);
+    assert.deepEqual(
+      [store.indexes.find("age")?.number, store.indexes.find("age")?.state],
+      [1n, "ready"],
+    );
+    retireRebuild(store, "age");
+    const removal = new IndexRemoval();
+    while (!removal.step(store)) continue;
+    assert.deepEqual(tables(store), ["index_1"]);
+    registerRebuild(store, "age");
+    retireIndex(store, "age");
+    assert.equal(store.indexes.findRebuild("age"), undefined, "it goes with the index");
   });
 
   it("keeps every index equal to the records, whatever is written while it is built", async () => {
@@ -122,23 +148,39 @@ describe("StoreWriter", () => {
         async (before, during) => {
           await using opened = await openWriter();
           const { store } = opened;
-          const build = new IndexBuild("n", () => undefined, 1);
+          const builds: IndexBuild[] = [];
           for (const [turn, next] of [...before, "build" as const, ...during].entries()) {
             if (next !== "build") runGroup(store, next);
-            else if (turn >= before.length) {
-              registerIndex(store, "n");
-              build.step(store);
-            }
+            else if (turn === before.length) {
+              // One is new, the other takes the place of one that has lost everything.
+              store.db.exec("DELETE FROM index_1");
+              const indexes = [registerIndex(store, "n"), registerRebuild(store, "age")];
+              builds.push(...indexes.map(({ number }) => new IndexBuild(number, ignore, 1)));
+            } else if (turn > before.length) for (const build of builds) build.step(store);
           }
-          while (!build.step(store)) continue;
-          assert.equal(store.indexes.find("n")?.state, "ready");
-          for (const path of ["age", "n"]) assertIndex(store, path);
+          for (const build of builds) while (!build.step(store)) continue;
+          for (const path of ["age", "n"]) {
+            assert.equal(store.indexes.find(path)?.state, "ready");
+            assertIndex(store, path);
+          }
+          assert.equal(store.indexes.findRebuild("age"), undefined);
+          assert.deepEqual(tables(store), ["index_2", "index_3"]);
         },
       ),
       { numRuns: 60 },
     );
   });
 });
+
+const ignore = (): undefined => undefined;
+
+/** Names of the tables of indexes on fields. */
+function tables(store: StoreWriter): unknown[] {
+  const rows = store.db
+    .prepare("SELECT name FROM sqlite_schema WHERE name GLOB 'index_*' ORDER BY name")
+    .all();
+  return rows.map(({ name }) => name);
+}
 
 function upsert(id: string, document: string): WriteStep {
   const content = contentOf({}, { data: new Uint8Array(0), document });

@@ -4,7 +4,14 @@ import { packFailure } from "../failure.ts";
 import { translateError } from "../translate-error.ts";
 import { replaceFiles, stageFiles } from "./file-replacement.ts";
 import { clearGarbage, putFile, removeFile } from "./file-tasks.ts";
-import { IndexBuild, IndexRemoval, registerIndex, retireIndex } from "./index-tasks.ts";
+import {
+  IndexBuild,
+  IndexRemoval,
+  registerIndex,
+  registerRebuild,
+  retireIndex,
+  retireRebuild,
+} from "./index-tasks.ts";
 import type { TaskAnswer, WriterReport, WriterTask } from "./messages.ts";
 import type { OpenStores } from "./open-stores.ts";
 import { completeShape, reshape, SearchRemoval } from "./search-tasks.ts";
@@ -103,8 +110,8 @@ export class WriterTasks {
 
   #startTask(call: number, task: WriterTask): void {
     try {
-      if (task.task === "addIndex") this.#addIndex(call, task.storeKey, task.path);
-      else if (task.task === "dropIndex") this.#dropIndex(call, task.storeKey, task.path);
+      if (task.task === "addIndex") this.#addIndex(call, task);
+      else if (task.task === "dropIndex") this.#dropIndex(call, task);
       else this.#done(call, this.#run(task));
     } catch (error) {
       this.#fail(call, translateError(error));
@@ -151,20 +158,23 @@ export class WriterTasks {
     }
   }
 
-  #addIndex(call: number, storeKey: string, path: string): void {
-    const index = registerIndex(this.#options.stores.use(storeKey), path);
+  #addIndex(call: number, { storeKey, path, rebuild }: WriterTask & { task: "addIndex" }): void {
+    const store = this.#options.stores.use(storeKey);
+    const index = rebuild ? registerRebuild(store, path) : registerIndex(store, path);
     if (index.state === "ready") {
       this.#done(call, undefined);
       return;
     }
-    const work = new IndexBuild(path, (progress) =>
+    const work = new IndexBuild(index.number, (progress) =>
       this.#options.report({ kind: "progress", call, progress }),
     );
     this.#running.push({ call, storeKey, work });
   }
 
-  #dropIndex(call: number, storeKey: string, path: string): void {
-    retireIndex(this.#options.stores.use(storeKey), path);
+  #dropIndex(call: number, { storeKey, path, rebuild }: WriterTask & { task: "dropIndex" }): void {
+    const store = this.#options.stores.use(storeKey);
+    if (rebuild) retireRebuild(store, path);
+    else retireIndex(store, path);
     this.#running.push({ call, storeKey, work: new IndexRemoval() });
   }
 
