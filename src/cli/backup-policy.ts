@@ -7,8 +7,8 @@ import type {
   BackupPolicySchema,
 } from "../gen/collector/backups_pb.ts";
 import { collect } from "./backup-options.ts";
-import { type DryRun, dryRunOption, tellDryRun } from "./confirm.ts";
 import type { DefineCommands } from "./define-commands.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "./dry-run.ts";
 import { CliError, usageError } from "./failure.ts";
 import { parsePairs } from "./labels.ts";
 import { longWork } from "./long-work.ts";

@@ -1,14 +1,18 @@
 import { createInterface } from "node:readline/promises";
-import type { JsonValue } from "@bufbuild/protobuf";
-import type { CliEnvironment } from "./context.ts";
 import { CliError, usageError } from "./failure.ts";
-import type { Output } from "./output.ts";
 
 export interface Asking {
   /** `--yes`: whatever is asked, yes. */
   readonly yes: boolean;
   /** False with `--no-input`: whoever runs this does not answer. */
   readonly input: boolean;
+}
+
+/** Where to ask, and until when. */
+export interface Terminal {
+  readonly stdin: NodeJS.ReadStream;
+  readonly stderr: NodeJS.WriteStream;
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -19,7 +23,7 @@ export interface Asking {
 export async function confirmOrRefuse(
   question: string,
   { yes, input }: Asking,
-  { stdin, stderr, signal }: CliEnvironment,
+  { stdin, stderr, signal }: Terminal,
 ): Promise<void> {
   if (yes) return;
   if (!input || !stdin.isTTY || !stderr.isTTY)
@@ -31,19 +35,4 @@ export async function confirmOrRefuse(
   } finally {
     terminal.close();
   }
-}
-
-/** The option of a command that destroys something: says what it would, and leaves it. */
-export const dryRunOption = ["--dry-run", "say what would go, and change nothing"] as const;
-
-export interface DryRun {
-  readonly dryRun?: boolean;
-}
-
-/** Says what a command would have done, as in `would delete default/products with 3 records`. */
-export function tellDryRun(output: Output, what: string, json: Record<string, JsonValue>): void {
-  output.result(`would ${what}; nothing was changed, as this is a dry run`, {
-    ...json,
-    dryRun: true,
-  });
 }

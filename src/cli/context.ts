@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import type { Client } from "../client/client.ts";
-import { confirmOrRefuse } from "./confirm.ts";
 import { usageError } from "./failure.ts";
 import { Output, type OutputFormat, outputFormats } from "./output.ts";
 import { findTarget, type Target } from "./target.ts";
@@ -69,8 +68,11 @@ export function createContext(command: Command, environment: CliEnvironment): Co
     signal: environment.signal,
     namespace: options.namespace,
     target,
-    confirm: (question) =>
-      confirmOrRefuse(question, { yes: options.yes === true, input: options.input }, environment),
+    async confirm(question) {
+      const { confirmOrRefuse } = await import("./confirm.ts");
+      const asking = { yes: options.yes === true, input: options.input };
+      await confirmOrRefuse(question, asking, environment);
+    },
     async connect() {
       const [{ connect }, found] = await Promise.all([import("../client/client.ts"), target()]);
       const url = found.url.value;

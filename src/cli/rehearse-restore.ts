@@ -2,7 +2,7 @@ import type { Client } from "../client/client.ts";
 import { ClientError } from "../client/client-error.ts";
 import type { DescribeResponse } from "../gen/collector/collection_server_pb.ts";
 import { contents } from "./backup-table.ts";
-import { tellDryRun } from "./confirm.ts";
+import { tellDryRun } from "./dry-run.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { CliError } from "./failure.ts";
 import type { Output } from "./output.ts";

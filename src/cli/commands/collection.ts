@@ -10,8 +10,8 @@ import {
   textSearchOf,
   vectorFieldsOf,
 } from "../collection-options.ts";
-import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "../dry-run.ts";
 import { usageError } from "../failure.ts";
 import { parseLabels } from "../labels.ts";
 import { longWork } from "../long-work.ts";

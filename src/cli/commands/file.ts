@@ -1,9 +1,9 @@
 import { basename } from "node:path";
 import type { JsonValue } from "@bufbuild/protobuf";
 import type { AttachedFile } from "../../client/files.ts";
-import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import { contentTypeOf } from "../content-type.ts";
 import type { DefineCommands } from "../define-commands.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "../dry-run.ts";
 import { usageError } from "../failure.ts";
 import { readLocal, writeLocal } from "../file-transfer.ts";
 import { type Column, formatBytes } from "../output.ts";

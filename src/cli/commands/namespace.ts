@@ -1,6 +1,6 @@
 import { CompatibilityMode } from "../../gen/collector/namespaces_pb.ts";
-import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "../dry-run.ts";
 import type { Column } from "../output.ts";
 import { allPages } from "../paging.ts";
 

@@ -1,5 +1,5 @@
-import { type DryRun, dryRunOption, tellDryRun } from "../confirm.ts";
 import type { DefineCommands } from "../define-commands.ts";
+import { type DryRun, dryRunOption, tellDryRun } from "../dry-run.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { defineExport } from "../export-records.ts";
 import { CliError, usageError } from "../failure.ts";
