@@ -1,3 +1,4 @@
+import { clientBenchmark } from "./client.bench.ts";
 import { copiesBenchmark } from "./copies.bench.ts";
 import { createBenchmark } from "./create.bench.ts";
 import { forwardBenchmark } from "./forward.bench.ts";
@@ -27,6 +28,7 @@ export const benchmarks: readonly Benchmark[] = [
   vectorsBenchmark,
   watchBenchmark,
   outboundBenchmark,
+  clientBenchmark,
   remoteCloneBenchmark,
   scaleBenchmark,
   copiesBenchmark,

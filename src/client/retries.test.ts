@@ -50,6 +50,14 @@ describe("withRetries", () => {
     assert.equal(always.calls(), 3);
   });
 
+  it("takes a connection that broke in the middle of a call for one that may have run it", async () => {
+    const cut = (): ClientError => new ClientError("UNRECOGNIZED", "cut", { code: Code.Aborted });
+    assert.deepEqual(await call(flaky([cut()]), get), { calls: 2 });
+    await assert.rejects(call(flaky([cut()]), createRecord), { message: "cut" });
+    const conflict = new ClientError("VERSION_MISMATCH", "other", { code: Code.Aborted });
+    await assert.rejects(call(flaky([conflict]), get), { reason: "VERSION_MISMATCH" });
+  });
+
   it("gives each try what is left of the deadline, in whole milliseconds", async () => {
     const seen: (number | undefined)[] = [];
     const { transport } = flaky([broken()]);

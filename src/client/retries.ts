@@ -57,7 +57,8 @@ export function withRetries(transport: Transport, options: RetryOptions): Transp
 function mayRetry(method: DescMethodUnary, request: object, error: ClientError): boolean {
   // What it waits for has been refused as a whole.
   if (error.code === Code.ResourceExhausted) return error.retryAfterMs !== undefined;
-  if (error.code !== Code.Unavailable) return false;
+  const isBroken = error.reason === "UNRECOGNIZED" && error.code === Code.Aborted;
+  if (error.code !== Code.Unavailable && !isBroken) return false;
   if (error.reason === "SHUTTING_DOWN" || error.reason === "OVERLOADED") return true;
   // The connection broke, and nobody can tell whether the call was run.
   return isIdempotent(method) || hasRequestId(request);

@@ -34,9 +34,9 @@ export function withHeaders(
 /** Has everything that `transport` throws, at once or while a stream is read, become a ClientError. */
 export function translateErrors(transport: Transport, url: string): Transport {
   return {
-    async unary(...call) {
+    async unary(method, signal, timeoutMs, header, input, values) {
       try {
-        return await transport.unary(...call);
+        return await transport.unary(method, signal, timeoutMs, header, input, values);
       } catch (error) {
         throw toClientError(error, url);
       }

@@ -1,4 +1,5 @@
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { grpcUnary } from "./grpc-unary.ts";
 import {
   type OpenTransport,
   type TransportOptions,
@@ -29,8 +30,11 @@ export function openTransport(options: TransportOptions): OpenTransport {
     acceptCompression: [],
     interceptors: [withHeaders(options.headers, state)],
   });
+  const { headers, timeoutMs, messageBytesMax } = options;
+  const unary = grpcUnary({ sessions, headers, timeoutMs, messageBytesMax, state });
+  const transport = { unary, stream: grpc.stream.bind(grpc) };
   return {
-    transport: translateErrors(grpc, options.url),
+    transport: translateErrors(transport, options.url),
     close: () => {
       state.isClosed = true;
       sessions.abort();

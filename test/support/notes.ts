@@ -31,7 +31,7 @@ export const noteTypeName = "notes.v1.Note";
 /** The file to register before a collection of notes is created. */
 export const noteFile: FileDescriptorProto = fileNamed("notes/v1/note.proto");
 
-const noteDesc: DescMessage = messageNamed(noteTypeName);
+export const noteDesc: DescMessage = messageNamed(noteTypeName);
 
 /**
  * Any number gives a note of its own, always the same: about 300 bytes with some 20 common words. One word of

@@ -1,0 +1,323 @@
+import {
+  type ClientHttp2Stream,
+  constants,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+} from "node:http2";
+import {
+  create,
+  type DescMessage,
+  type DescMethodUnary,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  decodeBinaryHeader,
+  type Transport,
+  type UnaryResponse,
+} from "@connectrpc/connect";
+import type { Http2SessionManager } from "@connectrpc/connect-node";
+import { StatusSchema } from "../gen/google/rpc/status_pb.ts";
+
+type HeadersInit = ConstructorParameters<typeof Headers>[0];
+
+export interface GrpcUnaryOptions {
+  readonly sessions: Http2SessionManager;
+  /** Sent with every call that does not have them. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Deadline of calls that set none. */
+  readonly timeoutMs: number;
+  readonly messageBytesMax: number;
+  readonly state: { readonly isClosed: boolean };
+}
+
+/** A flag and four bytes of length before a message. */
+const prefixBytes = 5;
+
+/** The last of gRPC's codes. */
+const codeMax = 16;
+
+/** What a proxy's HTTP status means, where no gRPC server has answered. */
+const codeByHttpStatus: Readonly<Record<number, Code>> = {
+  400: Code.Internal,
+  401: Code.Unauthenticated,
+  403: Code.PermissionDenied,
+  404: Code.Unimplemented,
+  429: Code.Unavailable,
+  502: Code.Unavailable,
+  503: Code.Unavailable,
+  504: Code.Unavailable,
+};
+
+/**
+ * Unary gRPC calls with little around them, on the connection that `sessions` keeps: most of what a client does
+ * are these. What they throw is a ConnectError.
+ */
+export function grpcUnary(options: GrpcUnaryOptions): Transport["unary"] {
+  const base: OutgoingHttpHeaders = {
+    "content-type": "application/grpc",
+    te: "trailers",
+    "user-agent": "collector-client",
+    ...options.headers,
+  };
+  return async <I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+    header: HeadersInit | undefined,
+    input: MessageInitShape<I>,
+  ): Promise<UnaryResponse<I, O>> => {
+    if (options.state.isClosed) throw new ConnectError("the client is closed", Code.Canceled);
+    const deadlineMs = timeoutMs ?? options.timeoutMs;
+    const request = toBinary(method.input, create(method.input, input));
+    const headers =
+      deadlineMs > 0 ? { ...base, "grpc-timeout": `${Math.ceil(deadlineMs)}m` } : { ...base };
+    if (header !== undefined)
+      for (const [name, value] of new Headers(header)) headers[name] = value;
+    const path = `/${method.parent.typeName}/${method.name}`;
+    const call = new UnaryCall(options.messageBytesMax);
+    const message = await call.run(options.sessions, path, headers, request, signal, deadlineMs);
+    return new Answer(method, fromBinary(method.output, message), call);
+  };
+}
+
+/** What a call answers; headers are made of what came when they are asked for, which is seldom. */
+class Answer<I extends DescMessage, O extends DescMessage> implements UnaryResponse<I, O> {
+  readonly stream = false;
+  readonly method: DescMethodUnary<I, O>;
+  readonly message: MessageShape<O>;
+  readonly #call: UnaryCall;
+
+  constructor(method: DescMethodUnary<I, O>, message: MessageShape<O>, call: UnaryCall) {
+    this.method = method;
+    this.message = message;
+    this.#call = call;
+  }
+
+  get service(): UnaryResponse<I, O>["service"] {
+    return this.method.parent;
+  }
+
+  get header(): Headers {
+    return toHeaders(this.#call.headers);
+  }
+
+  get trailer(): Headers {
+    return toHeaders(this.#call.trailers);
+  }
+}
+
+/** One call, from its request to its end, which comes once. */
+class UnaryCall {
+  headers: IncomingHttpHeaders = {};
+  trailers: IncomingHttpHeaders = {};
+  readonly #bytesMax: number;
+  readonly #done = Promise.withResolvers<Uint8Array>();
+  readonly #chunks: Uint8Array[] = [];
+  #received = 0;
+  #stream: ClientHttp2Stream | undefined;
+  #isOver = false;
+  #broken: unknown;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  /** @returns the one message of the answer */
+  async run(
+    sessions: Http2SessionManager,
+    path: string,
+    headers: OutgoingHttpHeaders,
+    request: Uint8Array,
+    signal: AbortSignal | undefined,
+    timeoutMs: number,
+  ): Promise<Uint8Array> {
+    const onAbort = (): void => this.#fail(ConnectError.from(signal?.reason, Code.Canceled));
+    if (signal?.aborted === true) throw ConnectError.from(signal.reason, Code.Canceled);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const timer =
+      timeoutMs > 0
+        ? setTimeout(() => {
+            this.#fail(new ConnectError("the operation timed out", Code.DeadlineExceeded));
+          }, timeoutMs)
+        : undefined;
+    try {
+      void this.#open(sessions, path, headers, request);
+      return await this.#done.promise;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  async #open(
+    sessions: Http2SessionManager,
+    path: string,
+    headers: OutgoingHttpHeaders,
+    request: Uint8Array,
+  ): Promise<void> {
+    let stream: ClientHttp2Stream;
+    try {
+      stream = await sessions.request("POST", path, headers, {});
+    } catch (error) {
+      this.#fail(ConnectError.from(error, Code.Unavailable));
+      return;
+    }
+    if (this.#isOver) {
+      stream.on("error", ignore);
+      stream.close(constants.NGHTTP2_CANCEL);
+      return;
+    }
+    this.#stream = stream;
+    const { session } = stream;
+    stream.on("response", (received) => {
+      this.headers = received;
+    });
+    stream.on("trailers", (received) => {
+      this.trailers = received;
+    });
+    stream.on("data", (chunk: Buffer) => this.#onData(chunk));
+    stream.on("end", () => this.#onEnd());
+    stream.on("error", (error) => {
+      this.#broken = error;
+    });
+    stream.on("close", () => {
+      if (!this.#isOver) this.#fail(this.#lost(stream.rstCode, session?.destroyed !== false));
+    });
+    stream.end(frameOf(request));
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#received += chunk.byteLength;
+    if (this.#received > this.#bytesMax + prefixBytes) {
+      const limit = `the answer is larger than the limit of ${this.#bytesMax} bytes`;
+      this.#fail(new ConnectError(limit, Code.ResourceExhausted));
+      return;
+    }
+    this.#chunks.push(chunk);
+  }
+
+  #onEnd(): void {
+    if (this.#isOver) return;
+    const failure = statusOf(this.headers, this.trailers);
+    if (failure === "none") return;
+    if (failure !== undefined) {
+      this.#fail(failure);
+      return;
+    }
+    const [first, second] = this.#chunks;
+    const bytes = second === undefined ? first : Buffer.concat(this.#chunks);
+    const problem = problemOf(bytes);
+    if (bytes === undefined || problem !== undefined) {
+      this.#fail(new ConnectError(problem ?? "no message came", Code.Internal));
+      return;
+    }
+    this.#isOver = true;
+    this.#done.resolve(bytes.subarray(prefixBytes));
+  }
+
+  /** Ends the call from this side; does nothing once it has ended. */
+  #fail(error: ConnectError): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const stream = this.#stream;
+    if (stream !== undefined && !stream.destroyed) {
+      stream.resume();
+      stream.close(constants.NGHTTP2_CANCEL);
+    }
+    this.#done.reject(error);
+  }
+
+  /** Why a stream has ended without a status. */
+  #lost(rstCode: number | undefined, isLost: boolean): ConnectError {
+    const httpStatus = Number(this.headers[":status"] ?? 200);
+    if (httpStatus !== 200) {
+      return new ConnectError(`HTTP ${httpStatus}`, codeByHttpStatus[httpStatus] ?? Code.Unknown);
+    }
+    const { NGHTTP2_REFUSED_STREAM, NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM } = constants;
+    switch (rstCode) {
+      case NGHTTP2_REFUSED_STREAM:
+        return new ConnectError("the server takes no more calls", Code.Unavailable);
+      case NGHTTP2_ENHANCE_YOUR_CALM:
+        return new ConnectError("the server is asked too much", Code.ResourceExhausted);
+      case NGHTTP2_CANCEL:
+        if (!isLost) return new ConnectError("the server gave the call up", Code.Canceled);
+    }
+    // Nobody can tell whether the call was run.
+    return new ConnectError(
+      "the connection broke",
+      Code.Aborted,
+      undefined,
+      undefined,
+      this.#broken,
+    );
+  }
+}
+
+function frameOf(message: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(prefixBytes + message.byteLength);
+  frame[0] = 0;
+  frame.writeUInt32BE(message.byteLength, 1);
+  frame.set(message, prefixBytes);
+  return frame;
+}
+
+/** What is wrong with the body of an answer that should be one message. */
+function problemOf(bytes: Uint8Array | undefined): string | undefined {
+  if (bytes === undefined || bytes.byteLength < prefixBytes) return "the answer holds no message";
+  const { buffer, byteOffset, byteLength } = bytes;
+  const declared = new DataView(buffer, byteOffset, byteLength).getUint32(1);
+  if (bytes[0] !== 0) return "the answer is compressed although that was not asked for";
+  if (declared === byteLength - prefixBytes) return undefined;
+  return `the answer should be one message of ${declared} bytes, and has ${byteLength - prefixBytes}`;
+}
+
+/** The failure that the server tells of; undefined for OK, `none` if it says nothing. */
+function statusOf(
+  headers: IncomingHttpHeaders,
+  trailers: IncomingHttpHeaders,
+): ConnectError | undefined | "none" {
+  const source = trailers["grpc-status"] === undefined ? headers : trailers;
+  const text = source["grpc-status"];
+  if (text === undefined) return "none";
+  if (text === "0") return undefined;
+  const number = Number(text);
+  const code = Number.isInteger(number) && number > 0 && number <= codeMax ? number : Code.Unknown;
+  const details = source["grpc-status-details-bin"];
+  const message = decodeMessage(String(source["grpc-message"] ?? ""));
+  const error = new ConnectError(message, code, toHeaders(source));
+  if (typeof details === "string") {
+    const status = decodeBinaryHeader(details, StatusSchema);
+    error.details = status.details.map(({ typeUrl, value }) => ({
+      type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1),
+      value,
+    }));
+  }
+  return error;
+}
+
+/** What cannot be decoded is shown as it came. */
+function decodeMessage(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function toHeaders(received: IncomingHttpHeaders): Headers {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(received)) {
+    if (name.startsWith(":") || value === undefined) continue;
+    for (const one of Array.isArray(value) ? value : [value]) headers.append(name, one);
+  }
+  return headers;
+}
+
+function ignore(): void {
+  // The call has ended before its stream was there.
+}
