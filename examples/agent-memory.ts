@@ -5,7 +5,7 @@
 //
 // In a project of yours the import is `collector/client`, and `embed` asks the model that you use.
 import { timestampNow } from "@bufbuild/protobuf/wkt";
-import { type Client, connect } from "../src/client/client.ts";
+import { type Client, ClientError, connect } from "../src/client/index.ts";
 import { MemorySchema } from "./gen/memory_pb.ts";
 
 /** As many as the numbers that `embed` gives. */
@@ -41,9 +41,7 @@ async function prepare(client: Client): Promise<void> {
       },
     });
   } catch (error) {
-    const isThere =
-      error instanceof Error && "reason" in error && error.reason === "COLLECTION_EXISTS";
-    if (!isThere) throw error;
+    if (!(error instanceof ClientError) || error.reason !== "COLLECTION_EXISTS") throw error;
   }
 }
 

@@ -5,7 +5,7 @@
 //   node examples/backup-daily.ts products
 //
 // In a project of yours the import is `collector/client`.
-import { connect } from "../src/client/client.ts";
+import { connect } from "../src/client/index.ts";
 
 const collection = process.argv[2] ?? "products";
 const name = `daily-${collection}`;

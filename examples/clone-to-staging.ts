@@ -4,7 +4,7 @@
 //   node examples/clone-to-staging.ts products staging/products
 //
 // In a project of yours the import is `collector/client`.
-import { connect } from "../src/client/client.ts";
+import { ClientError, connect } from "../src/client/index.ts";
 
 const [source = "products", dest = "staging/products"] = process.argv.slice(2);
 
@@ -17,8 +17,7 @@ try {
   console.log(`${how} ${source} to ${dest}: ${recordsCloned} records, ${filesCloned} files`);
 } catch (error) {
   // The name belongs to something that is no copy of the source: that is not replaced.
-  if (!(error instanceof Error && "reason" in error)) throw error;
-  if (error.reason !== "COLLECTION_EXISTS") throw error;
+  if (!(error instanceof ClientError) || error.reason !== "COLLECTION_EXISTS") throw error;
   console.error(`${dest} is another collection; choose another name`);
   process.exitCode = 1;
 }

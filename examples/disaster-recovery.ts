@@ -4,7 +4,7 @@
 //   node examples/disaster-recovery.ts products
 //
 // In a project of yours the import is `collector/client`.
-import { type Client, connect } from "../src/client/client.ts";
+import { type Client, connect } from "../src/client/index.ts";
 
 const collection = process.argv[2] ?? "products";
 

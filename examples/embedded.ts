@@ -9,8 +9,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "@connectrpc/connect";
-import { connect } from "../src/client/client.ts";
-import { createCollector } from "../src/server.ts";
+import { connect } from "../src/client/index.ts";
+import { createCollector } from "../src/index.ts";
 import { Pricing } from "./gen/pricing_pb.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "embedded-"));

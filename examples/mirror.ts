@@ -7,7 +7,7 @@
 // The server that has the mirror dials the other one, and names it in its `peers`. In a project of yours the
 // import is `collector/client`.
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect } from "../src/client/client.ts";
+import { ClientError, connect } from "../src/client/index.ts";
 
 const [endpoint = "", collection = "products", seconds = "0"] = process.argv.slice(2);
 const pauseMs = Number(seconds) * 1000;
@@ -31,8 +31,7 @@ if (pauseMs === 0) {
       await refresh();
     } catch (error) {
       // The mirror is as it was, and the next run brings what this one did not.
-      const mayPass = error instanceof Error && "retryable" in error && error.retryable === true;
-      if (!mayPass) throw error;
+      if (!(error instanceof ClientError) || !error.retryable) throw error;
       console.error(error.message);
     }
     await sleep(pauseMs);

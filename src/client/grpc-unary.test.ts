@@ -114,7 +114,7 @@ describe("a unary gRPC call of the client", () => {
     const options = { onTrailer, timeoutMs: 1234, headers: { "x-own": "1" } };
     assert.equal((await records.get(request, options)).item?.typeUrl, "x/y");
     assert.equal(trailers?.get("x-note"), "after");
-    const [{ headers } = { headers: {} }] = seen;
+    const headers = seen[0]?.headers ?? {};
     const sent = ["content-type", "te", "grpc-timeout", "authorization", "x-own"].map(
       (name) => headers[name],
     );

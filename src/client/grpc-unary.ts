@@ -74,7 +74,7 @@ export function grpcUnary(options: GrpcUnaryOptions): Transport["unary"] {
     if (options.state.isClosed) throw new ConnectError("the client is closed", Code.Canceled);
     const deadlineMs = timeoutMs ?? options.timeoutMs;
     const request = toBinary(method.input, create(method.input, input));
-    const headers =
+    const headers: OutgoingHttpHeaders =
       deadlineMs > 0 ? { ...base, "grpc-timeout": `${Math.ceil(deadlineMs)}m` } : { ...base };
     if (header !== undefined)
       for (const [name, value] of new Headers(header)) headers[name] = value;

@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { readFile, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { describe, it } from "node:test";
 import { promisify } from "node:util";
 import { type Collector, createCollector } from "../../src/server.ts";
 import { encodeNote, noteOf, noteTypeName } from "../support/notes.ts";
+import { python, pythonProblem, skipWithoutPython } from "../support/python.ts";
+import { pathWithCollector, runScript } from "../support/shell.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { TestClient } from "../support/test-client.ts";
 
@@ -121,6 +125,75 @@ describe("the examples", () => {
       mirror.run("mirror", "10.9.8.7:50051"),
       /not an endpoint that this server/,
     );
+  });
+
+  it("keep nightly backups at a second collector, each one once, live and with a retention", async () => {
+    await using first = await Site.open();
+    await using second = await Site.open();
+    await first.fill();
+    const { url } = second.server;
+    assert.match(await first.run("nightly-offsite", url), / 20 records in offsite\/products\n$/);
+    assert.match(await first.run("nightly-offsite", url), /: there already\n$/);
+    assert.equal(await second.count("products", "offsite"), 20n);
+    // The next night.
+    await first.put(recordCount);
+    await first.client.backups.runBackupPolicy({ name: "nightly-products" });
+    assert.match(await first.run("nightly-offsite", url), / 21 records in offsite\/products\n$/);
+    const { backups } = await second.client.repo.listBackups({});
+    const kept = backups.map(({ recordCount: n, metadata }) => [n, metadata["retention"]]);
+    assert.deepEqual(kept, [
+      [21n, "90d"],
+      [20n, "90d"],
+    ]);
+    const policies = await first.client.backups.listBackupPolicies({});
+    assert.deepEqual(
+      policies.policies.map(({ name }) => name),
+      ["nightly-products"],
+    );
+  });
+
+  it("have a service in Python registered while a collector runs, and call it through the mesh", {
+    skip: skipWithoutPython,
+  }, async () => {
+    assert.equal(pythonProblem, undefined);
+    await using first = await Site.open();
+    await using second = await Site.open();
+    const root = join(import.meta.dirname, "../..");
+    const page = await readFile(join(root, "examples/python/README.md"), "utf8");
+    const blocks = [...page.matchAll(/^<!-- tested by .*-->\n```sh\n([\s\S]*?)^```$/gm)];
+    const [prepare = "", start = "", ask = "", curl = ""] = blocks.map(([, code = ""]) =>
+      code
+        .replaceAll("127.0.0.1:50051", new URL(first.server.url).host)
+        .replaceAll("127.0.0.1:50052", new URL(second.server.url).host)
+        .replaceAll("python3", python),
+    );
+    const folder = first.folder.path;
+    for (const name of ["proto", "examples"]) await symlink(join(root, name), join(folder, name));
+    const shell = {
+      cwd: folder,
+      env: { PATH: await pathWithCollector(folder), PYTHONPATH: "gen" },
+    };
+    assert.equal((await runScript(prepare, shell)).exitCode, 0);
+    const [service = "", link = ""] = start.split("\n").slice(2);
+    const [program = "", ...args] = service.replace(/ &$/, "").split(" ");
+    const child = spawn(program, args, {
+      cwd: folder,
+      env: { ...process.env, PYTHONPATH: "gen" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const closed = once(child, "close");
+    try {
+      const [line] = await once(createInterface({ input: child.stdout }), "line");
+      assert.match(String(line), /^serving pricing[.]v1[.]Pricing on 127/);
+      const { exitCode, output } = await runScript(`${link}\n${ask}\n${curl}`, shell);
+      assert.equal(exitCode, 0, output);
+      assert.match(output, /^tea: 750 cents\n\{"title":"tea","cents":"750"\}$/m);
+      const wrong = await runScript(ask.replace("tea 3", "tea 0"), shell);
+      assert.match(wrong.output, /^INVALID_ARGUMENT: quantity must be at least 1$/m);
+    } finally {
+      child.kill("SIGTERM");
+      await closed;
+    }
   });
 
   it("find airports in a catalogue by words and filters", async () => {
