@@ -239,14 +239,12 @@ class UnaryCall {
       return new ConnectError(`HTTP ${httpStatus}`, codeByHttpStatus[httpStatus] ?? Code.Unknown);
     }
     const { NGHTTP2_REFUSED_STREAM, NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM } = constants;
-    switch (rstCode) {
-      case NGHTTP2_REFUSED_STREAM:
-        return new ConnectError("the server takes no more calls", Code.Unavailable);
-      case NGHTTP2_ENHANCE_YOUR_CALM:
-        return new ConnectError("the server is asked too much", Code.ResourceExhausted);
-      case NGHTTP2_CANCEL:
-        if (!isLost) return new ConnectError("the server gave the call up", Code.Canceled);
-    }
+    if (rstCode === NGHTTP2_REFUSED_STREAM)
+      return new ConnectError("the server takes no more calls", Code.Unavailable);
+    if (rstCode === NGHTTP2_ENHANCE_YOUR_CALM)
+      return new ConnectError("the server is asked too much", Code.ResourceExhausted);
+    if (rstCode === NGHTTP2_CANCEL && !isLost)
+      return new ConnectError("the server gave the call up", Code.Canceled);
     // Nobody can tell whether the call was run.
     return new ConnectError(
       "the connection broke",
