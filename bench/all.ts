@@ -1,3 +1,4 @@
+import { cliBenchmark } from "./cli.bench.ts";
 import { clientBenchmark } from "./client.bench.ts";
 import { copiesBenchmark } from "./copies.bench.ts";
 import { createBenchmark } from "./create.bench.ts";
@@ -24,6 +25,7 @@ export const benchmarks: readonly Benchmark[] = [
   createBenchmark,
   loopBenchmark,
   startBenchmark,
+  cliBenchmark,
   searchBenchmark,
   vectorsBenchmark,
   watchBenchmark,

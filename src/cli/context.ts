@@ -11,6 +11,8 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** As given by -n; undefined leaves it to the environment, then to the server. */
   readonly namespace: string | undefined;
+  /** Of --timeout. */
+  readonly timeoutMs: number | undefined;
   /** Which server the options, the environment, `./collector.yaml` and the contexts name. */
   readonly target: () => Promise<Target>;
   /** Opens a client of the server that the options or the environment name. */
@@ -67,6 +69,7 @@ export function createContext(command: Command, environment: CliEnvironment): Co
     output: createOutput(environment, options.output, options.color),
     signal: environment.signal,
     namespace: options.namespace,
+    timeoutMs,
     target,
     async confirm(question) {
       const { confirmOrRefuse } = await import("./confirm.ts");

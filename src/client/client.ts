@@ -27,6 +27,7 @@ import {
   type TypedCollection,
 } from "./collection.ts";
 import { type CloneOptions, type CopyOptions, cloneCollection, fetchCollection } from "./copies.ts";
+import { defaultUrl } from "./default-url.ts";
 import { DynamicTypes } from "./dynamic-types.ts";
 import { CollectionFiles } from "./files.ts";
 import { MessageCodec } from "./item-codec.ts";
@@ -40,8 +41,7 @@ import { type OpenTransport, overTransport } from "./transport-parts.ts";
 import type { AttachOptions, Worker } from "./worker.ts";
 import type { WorkerHandlers } from "./worker-handlers.ts";
 
-/** Where a collector listens unless it is told otherwise. */
-export const defaultUrl = "http://127.0.0.1:50051";
+export { defaultUrl };
 
 const defaultTimeoutMs = 30_000;
 const defaultRetries = 2;

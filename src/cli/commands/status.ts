@@ -1,35 +1,117 @@
+import type { JsonValue } from "@bufbuild/protobuf";
+import { defaultUrl } from "../../client/default-url.ts";
+import type { CliEnvironment, CommandContext } from "../context.ts";
 import type { DefineCommands } from "../define-commands.ts";
+import { QuickCaller } from "../quick-call.ts";
+
+/** What a server says of itself. */
+interface Status {
+  readonly url: string;
+  /** Empty: the server's default. */
+  readonly namespace: string;
+  readonly version: string;
+  readonly collectorId: string;
+  readonly defaultNamespace: string;
+  readonly roundTripMs: number;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, string>>;
+}
 
 /** `collector status` */
-export const define: DefineCommands = (command, context) => {
+export const define: DefineCommands = (command, context, environment) => {
   command.action(async () => {
-    const { output, connect, signal } = context(command);
-    await using client = await connect();
-    const meta = await client.services.records.meta({}, { signal });
-    // The first call connects; the second one tells how fast the server answers.
-    const startMs = performance.now();
-    await client.services.records.meta({}, { signal });
-    const roundTripMs = performance.now() - startMs;
-    output.facts(
+    const given = context(command);
+    const status = (await askQuickly(given, environment)) ?? (await askByClient(given));
+    const { url, version, collectorId, defaultNamespace, roundTripMs, limits } = status;
+    const features = [...status.features];
+    given.output.facts(
       [
-        ["Server", client.url],
-        ["Version", meta.serverVersion],
-        ["Id", meta.collectorId],
-        ["Namespace", client.namespace === "" ? meta.defaultNamespace : client.namespace],
+        ["Server", url],
+        ["Version", version],
+        ["Id", collectorId],
+        ["Namespace", status.namespace === "" ? defaultNamespace : status.namespace],
         ["Answered in", `${roundTripMs.toFixed(1)} ms`],
-        ["Features", meta.features.join(", ")],
+        ["Features", features.join(", ")],
       ],
       {
-        url: client.url,
-        version: meta.serverVersion,
-        collectorId: meta.collectorId,
-        defaultNamespace: meta.defaultNamespace,
+        url,
+        version,
+        collectorId,
+        defaultNamespace,
         roundTripMs,
-        features: meta.features,
-        limits: Object.fromEntries(
-          Object.entries(meta.limits).map(([name, value]) => [name, String(value)]),
-        ),
+        features,
+        limits: { ...limits },
       },
     );
   });
 };
+
+/** The first call connects; the second one tells how fast the server answers. */
+async function timed<T>(call: () => Promise<T>): Promise<{ answer: T; roundTripMs: number }> {
+  await call();
+  const startMs = performance.now();
+  const answer = await call();
+  return { answer, roundTripMs: performance.now() - startMs };
+}
+
+async function askByClient({ connect, signal }: CommandContext): Promise<Status> {
+  await using client = await connect();
+  const { answer, roundTripMs } = await timed(() => client.services.records.meta({}, { signal }));
+  const { serverVersion: version, collectorId, defaultNamespace, features, limits } = answer;
+  return {
+    url: client.url,
+    namespace: client.namespace,
+    version,
+    collectorId,
+    defaultNamespace,
+    roundTripMs,
+    features,
+    limits: Object.fromEntries(
+      Object.entries(limits).map(([name, value]) => [name, String(value)]),
+    ),
+  };
+}
+
+/** The same without the client; undefined if that is what it takes to say what is wrong. */
+async function askQuickly(
+  { target, signal, timeoutMs }: CommandContext,
+  { env }: CliEnvironment,
+): Promise<Status | undefined> {
+  const { url, namespace } = await target();
+  const origin = originOf(url.value);
+  if (origin === undefined) return undefined;
+  using caller = new QuickCaller({
+    url: origin,
+    namespace: namespace.value,
+    token: env["COLLECTOR_TOKEN"],
+    timeoutMs,
+    signal,
+  });
+  const { answer, roundTripMs } = await timed(() =>
+    caller.call("/collector.CollectionService/Meta", {}),
+  );
+  const meta = asObject(answer);
+  const { serverVersion: version, collectorId, defaultNamespace, features } = meta;
+  if (typeof version !== "string" || typeof collectorId !== "string") return undefined;
+  return {
+    url: origin,
+    namespace: namespace.value ?? "",
+    version,
+    collectorId,
+    defaultNamespace: String(defaultNamespace ?? ""),
+    roundTripMs,
+    features: Array.isArray(features) ? features.map(String) : [],
+    limits: Object.fromEntries(
+      Object.entries(asObject(meta["limits"])).map(([name, value]) => [name, String(value)]),
+    ),
+  };
+}
+
+function originOf(url: string | undefined): string | undefined {
+  const parsed = URL.parse(url ?? defaultUrl);
+  return parsed?.pathname === "/" ? parsed.origin : undefined;
+}
+
+function asObject(value: JsonValue | undefined): Readonly<Record<string, JsonValue | undefined>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+}
