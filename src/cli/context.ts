@@ -97,7 +97,7 @@ export function createOutput(
   color: boolean,
 ): Output {
   const { env, stdout, stderr } = environment;
-  const noColor = (env["NO_COLOR"] ?? "") !== "";
+  const noColor = (env["NO_COLOR"] ?? "") !== "" || env["TERM"] === "dumb";
   return new Output({
     format: parseFormat(format ?? "table"),
     color: color && !noColor && stdout.isTTY && stderr.isTTY,

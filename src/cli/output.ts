@@ -12,7 +12,7 @@ const cellCharsMax = 48;
 
 /** The column, and the members of a document, that say what a thing is called. */
 const nameHeaders: ReadonlySet<string> = new Set(["ID", "NAME"]);
-const nameKeys = ["id", "name", "backupId", "collectionId"] as const;
+const nameKeys = ["id", "name", "backupId", "collectionId", "collectorId"] as const;
 
 export interface Column<T> {
   readonly header: string;
@@ -117,6 +117,7 @@ export class Output {
       if (typeof item !== "object" || item === null || Array.isArray(item)) continue;
       const name = nameKeys.map((key) => item[key]).find((text) => typeof text === "string");
       if (typeof name === "string") this.line(printable(name));
+      else if (Array.isArray(item["ids"])) this.#names(item["ids"]);
     }
   }
 

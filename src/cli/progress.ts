@@ -18,6 +18,9 @@ const drawEveryMs = 100;
 
 const barChars = 24;
 
+/** Of a terminal that does not know its own width. */
+const columnsDefault = 80;
+
 /**
  * One line on a terminal that says how far something has come. Disposing it takes the line away, so
  * that what is written next begins at the left.
@@ -58,7 +61,8 @@ export class Progress implements Disposable {
     if (nowMs - this.#drawnMs < drawEveryMs) return;
     this.#drawnMs = nowMs;
     this.#isShown = true;
-    stream.write(`\r\u001b[K${this.#line(nowMs).slice(0, Math.max(stream.columns - 1, 20))}`);
+    const columns = stream.columns > 0 ? stream.columns : columnsDefault;
+    stream.write(`\r\u001b[K${this.#line(nowMs).slice(0, Math.max(columns - 1, 20))}`);
   }
 
   [Symbol.dispose](): void {

@@ -31,13 +31,13 @@ export async function rehearseRestore(
   const { as, source, overwrite } = target;
   const there = await whatIsThere(client, target, signal);
   if (there === undefined) {
-    tellDryRun(output, `make ${as} from ${source}`, { collection: as, replaces: false });
+    tellDryRun(output, `make ${as} from ${source}`, { name: as, replaces: false });
     return;
   }
   if (!overwrite) throw taken(as);
   const what = `replace ${as}, which has ${contents(there)}, by ${source}`;
   tellDryRun(output, what, {
-    collection: as,
+    name: as,
     replaces: true,
     records: String(there.recordCount),
     files: String(there.fileCount),

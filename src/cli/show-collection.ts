@@ -10,6 +10,10 @@ export async function showCollection(request: ShowRequest): Promise<void> {
     { signal },
   );
   const { collectionDefinition: definition, recordCount, storageSizeBytes } = described;
+  if (output.format === "name") {
+    output.line(definition?.name ?? collectionName);
+    return;
+  }
   if (output.format !== "table") {
     output.json(await client.toJson(described));
     return;

@@ -19,6 +19,10 @@ export async function showSymbol(request: ShowRequest): Promise<void> {
     return;
   }
   const found = await client.symbol(name);
+  if (output.format === "name") {
+    output.line(found.typeName);
+    return;
+  }
   if (output.format !== "table") {
     output.json(await client.toJson(found.proto));
     return;

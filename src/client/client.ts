@@ -27,7 +27,7 @@ import {
   type TypedCollection,
 } from "./collection.ts";
 import { type CloneOptions, type CopyOptions, cloneCollection, fetchCollection } from "./copies.ts";
-import { defaultUrl } from "./default-url.ts";
+import { localUrl } from "./default-url.ts";
 import { DynamicTypes } from "./dynamic-types.ts";
 import { CollectionFiles } from "./files.ts";
 import { MessageCodec } from "./item-codec.ts";
@@ -41,7 +41,8 @@ import { type OpenTransport, overTransport } from "./transport-parts.ts";
 import type { AttachOptions, Worker } from "./worker.ts";
 import type { WorkerHandlers } from "./worker-handlers.ts";
 
-export { defaultUrl };
+/** Where a collector listens unless it is told otherwise. */
+export const defaultUrl: string = localUrl;
 
 const defaultTimeoutMs = 30_000;
 const defaultRetries = 2;

@@ -339,21 +339,4 @@ describe("collector, the tools around records", () => {
     assert.ok(patch?.options.some(({ flags }) => flags.startsWith("-d, --data")));
     assert.ok(entries.length > 40, `only ${entries.length}`);
   });
-
-  it("colours and bars are for terminals only", async () => {
-    const run = async (line: string): Promise<string> => {
-      const child = spawn("script", ["-qec", line, "/dev/null"], {
-        env: { ...process.env, COLLECTOR_URL: server.url, TERM: "xterm", NO_COLOR: "" },
-        stdio: ["ignore", "pipe", "inherit"],
-      });
-      let text = "";
-      for await (const chunk of child.stdout.setEncoding("utf8")) text += chunk;
-      return text;
-    };
-    const command = `"${process.execPath}" "${main}" record list products`;
-    assert.ok((await run(command)).includes("\u001b["), "a terminal has colours");
-    assert.ok(!(await run(`${command} --no-color`)).includes("\u001b["));
-    assert.ok(!(await run(`NO_COLOR=1 ${command}`)).includes("\u001b["));
-    assert.ok(!(await succeed("record list products")).stdout.includes("\u001b["));
-  });
 });

@@ -139,7 +139,8 @@ Examples:
       const { isValid, errorMessage, backup, problems } = answer;
       if (isValid) {
         const of = backup === undefined ? "" : ` of ${backupSummary(backup)}`;
-        output.result(`ok: backup ${id}${of}`, await client.toJson(answer));
+        if (output.format === "name") output.line(id);
+        else output.result(`ok: backup ${id}${of}`, await client.toJson(answer));
         return;
       }
       if (output.format === "table") {

@@ -236,7 +236,9 @@ function printAlterations(output: Output, alterations: readonly Alteration[]): v
   if (output.format === "table") {
     for (const { sign, what } of alterations) output.line(`${sign} ${what}`);
   } else {
-    output.list(alterations, [], (alteration) => ({ ...alteration }));
+    output.list(alterations, [{ header: "NAME", text: ({ what }) => what }], (alteration) => ({
+      ...alteration,
+    }));
   }
   output.note("nothing was changed, as this is a dry run");
 }

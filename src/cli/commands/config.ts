@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { defaultUrl } from "../../client/default-url.ts";
+import { localUrl } from "../../client/default-url.ts";
 import { type LoadedConfig, loadConfig } from "../../config.ts";
 import type { CliEnvironment } from "../context.ts";
 import { readContexts, writeContexts } from "../contexts.ts";
@@ -34,7 +34,7 @@ export const define: DefineCommands = (command, context, environment) => {
       const { output, target } = context(self);
       const { url, namespace } = await target();
       const settings = [
-        clientSetting("url", url, defaultUrl),
+        clientSetting("url", url, localUrl),
         clientSetting("namespace", namespace, "the server's default"),
         ...serverSettings(load(options.config, environment)),
       ];
@@ -59,7 +59,7 @@ export const define: DefineCommands = (command, context, environment) => {
       const { output, target } = context(self);
       const { url, namespace } = await target();
       const settings = [
-        clientSetting("url", url, defaultUrl),
+        clientSetting("url", url, localUrl),
         clientSetting("namespace", namespace, ""),
         ...serverSettings(load(options.config, environment)),
       ];

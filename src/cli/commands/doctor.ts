@@ -76,7 +76,9 @@ async function checkServer(
 
 function print(output: Output, findings: readonly Finding[]): void {
   if (output.format !== "table") {
-    output.list(findings, [], (finding) => ({ ...finding }));
+    output.list(findings, [{ header: "NAME", text: ({ name }) => name }], (finding) => ({
+      ...finding,
+    }));
     return;
   }
   const signs = { ok: "ok", warning: "warn", failed: "FAIL" } as const;

@@ -47,7 +47,8 @@ export const define: DefineCommands = (command, context) => {
       const report = await addSchema({ client, sources, namespace, dryRun, signal });
       // Namespaces are made by their first use, so a misspelt one has to show.
       if (isNew) output.note(`created namespace ${client.namespace}`);
-      output.result(sentenceOf(report, dryRun), toJson(report, dryRun));
+      if (output.format === "name") for (const { name } of report.files) output.line(name);
+      else output.result(sentenceOf(report, dryRun), toJson(report, dryRun));
     });
 
   command
@@ -198,7 +199,7 @@ function printChanges(output: Output, changes: readonly SchemaChange[]): void {
     }
     return;
   }
-  output.list(changes, [], (change) => ({ ...change }));
+  output.list(changes, [{ header: "NAME", text: ({ name }) => name }], (change) => ({ ...change }));
 }
 
 /** As in `+1 message, +1 service, version 1`. */

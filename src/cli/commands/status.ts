@@ -1,5 +1,5 @@
 import type { JsonValue } from "@bufbuild/protobuf";
-import { defaultUrl } from "../../client/default-url.ts";
+import { localUrl } from "../../client/default-url.ts";
 import type { CliEnvironment, CommandContext } from "../context.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { QuickCaller } from "../quick-call.ts";
@@ -98,18 +98,22 @@ async function askQuickly(
     namespace: namespace.value ?? "",
     version,
     collectorId,
-    defaultNamespace: String(defaultNamespace ?? ""),
+    defaultNamespace: textOf(defaultNamespace),
     roundTripMs,
-    features: Array.isArray(features) ? features.map(String) : [],
+    features: Array.isArray(features) ? features.map(textOf) : [],
     limits: Object.fromEntries(
-      Object.entries(asObject(meta["limits"])).map(([name, value]) => [name, String(value)]),
+      Object.entries(asObject(meta["limits"])).map(([name, value]) => [name, textOf(value)]),
     ),
   };
 }
 
 function originOf(url: string | undefined): string | undefined {
-  const parsed = URL.parse(url ?? defaultUrl);
+  const parsed = URL.parse(url ?? localUrl);
   return parsed?.pathname === "/" ? parsed.origin : undefined;
+}
+
+function textOf(value: JsonValue | undefined): string {
+  return typeof value === "string" ? value : "";
 }
 
 function asObject(value: JsonValue | undefined): Readonly<Record<string, JsonValue | undefined>> {
