@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { Pricing } from "../../examples/gen/pricing_pb.ts";
 import { runCliHere } from "../support/cli-in-process.ts";
 import { openCollector, pricing, type TestCollector } from "../support/pricing.ts";
-import type { CliResult } from "../support/run-cli.ts";
+import { type CliResult, runCli } from "../support/run-cli.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { waitUntil } from "../support/wait.ts";
 
@@ -114,6 +115,65 @@ describe("collector service", () => {
     assert.deepEqual((await shown()).endpoints, []);
     assert.match(await fail(2, `service detach ${service}`), /name addresses, or say --all/);
     assert.match(await fail(4, `service attach ${service} example.com:80`), /--peers/);
+  });
+
+  it("runs a command for each call until it is told to stop", async () => {
+    const script = join(folder.path, "run.mjs");
+    await writeFile(
+      script,
+      `import { createInterface } from "node:readline";
+       const method = process.env.COLLECTOR_METHOD;
+       let sum = 0;
+       for await (const line of createInterface({ input: process.stdin })) {
+         const { title = "", quantity = 0 } = JSON.parse(line);
+         sum += quantity;
+         if (title === "broken") throw new Error("no such thing");
+         const answers = method === "List" ? quantity : method === "Sum" ? 0 : 1;
+         for (let i = 0; i < answers; i += 1) console.log(JSON.stringify({ title, cents: String(sum) }));
+       }
+       if (method === "Sum") console.log(JSON.stringify({ title: "all", cents: String(sum) }));`,
+    );
+    const command = `"${process.execPath}" "${script}"`;
+    const called = Promise.withResolvers<void>();
+    let isAttached = false;
+    const attached = runCli(["service", "attach", service, "--exec", command, "--label", "a=b"], {
+      env: { COLLECTOR_URL: server.url },
+      onNote(child) {
+        if (isAttached) return;
+        isAttached = true;
+        void calls()
+          .then(called.resolve, called.reject)
+          .finally(() => child.kill("SIGTERM"));
+      },
+    });
+    const answers = async (method: string, data: string): Promise<unknown[]> => {
+      const text = await succeed(`call ${service}/${method} -o jsonl -d`, data);
+      return text
+        .trim()
+        .split("\n")
+        .map((line) => (JSON.parse(line) as { cents: string }).cents);
+    };
+    const calls = async (): Promise<void> => {
+      assert.deepEqual(await answers("Quote", '{"quantity": 3}'), ["3"]);
+      assert.deepEqual(await answers("List", '{"quantity": 2}'), ["2", "2"]);
+      const many = '{"quantity": 1}\n{"quantity": 4}';
+      assert.deepEqual(await answers("Sum", many), ["5"]);
+      assert.deepEqual(await answers("Haggle", many), ["1", "5"]);
+      const { executors } = await shown();
+      assert.deepEqual(
+        executors.map(({ kind, ready }) => [kind, ready]),
+        [["worker", true]],
+      );
+      const broken = await collector("call", `${service}/Quote`, "-d", '{"title": "broken"}');
+      assert.equal(broken.exitCode, 1, broken.stdout);
+      assert.match(broken.stderr, /Node\.js v|no such thing/);
+    };
+    await called.promise;
+    const { exitCode, stdout } = await attached;
+    assert.equal(exitCode, 0);
+    assert.match(stdout, new RegExp(`^attached \\S+ to ${service}\n$`));
+    assert.match(await fail(2, `service attach ${service}`), /addresses, or a command/);
+    assert.match(await fail(3, "service attach pricing.v1.Price --exec true"), /is no service/);
   });
 
   it("calls methods of all kinds, with requests from files and stdin", async () => {

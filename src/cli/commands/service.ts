@@ -1,6 +1,8 @@
+import { attachCommand } from "../attach-command.ts";
 import { attachEndpoints, detachEndpoints } from "../attach-endpoints.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { usageError } from "../failure.ts";
+import { parseCount } from "../find-options.ts";
 import { parseLabels } from "../labels.ts";
 import { type Column, count } from "../output.ts";
 import { type HostedService, hostedServices, runnersOf, serviceJson } from "../services.ts";
@@ -12,6 +14,8 @@ interface ListOptions {
 
 interface AttachOptions {
   readonly label?: readonly string[];
+  readonly exec?: string;
+  readonly calls: number;
   readonly replace?: boolean;
   readonly dryRun?: boolean;
 }
@@ -59,24 +63,43 @@ export const define: DefineCommands = (command, context) => {
     });
 
   command
-    .command("attach <service> <address...>")
-    .description("have calls of a service run by gRPC servers at these addresses, as host:port")
+    .command("attach <service> [address...]")
+    .description(
+      "have calls of a service run by gRPC servers at these addresses, as host:port, or by a command here",
+    )
+    .option("--exec <command>", "run this command for each call, until Ctrl-C")
+    .option("--calls <number>", "most calls that --exec runs at a time", parseCount, 16)
     .option("--label <key=value>", "label of the addresses; may be repeated", collect)
     .option("--replace", "instead of the addresses there are, not beside them")
     .option("--dry-run", "check everything and change nothing")
     .addHelpText(
       "after",
       `
-An address is dialled by the server, which has to allow it (--peers).
+An address is dialled by the server, which has to allow it (--peers). The command of --exec gets the requests
+of a call on stdin as JSON, a line each, and every line of its stdout is an answer; COLLECTOR_METHOD says
+which method it is. If it does not end with 0, the call fails with the last line of its stderr.
 
-Example:
-  collector service attach shop.v1.Shop 127.0.0.1:7001 127.0.0.1:7002 --label zone=a`,
+Examples:
+  collector service attach shop.v1.Shop 127.0.0.1:7001 127.0.0.1:7002 --label zone=a
+  collector service attach shop.v1.Shop --exec 'jq -c "{cents: 100}"'`,
     )
     .action(async (serviceName: string, addresses: string[], options: AttachOptions, self) => {
       const { output, connect, signal, namespace = "" } = context(self);
-      const { replace = false, dryRun = false } = options;
+      const { replace = false, dryRun = false, exec, calls: callsMax } = options;
       const labels = parseLabels(options.label ?? []);
+      if ((exec === undefined) === (addresses.length === 0)) {
+        throw usageError("attach takes addresses, or a command with --exec");
+      }
       await using client = await connect();
+      if (exec !== undefined) {
+        await attachCommand(
+          client,
+          { serviceName, command: exec, labels, callsMax },
+          output,
+          signal,
+        );
+        return;
+      }
       const { service, endpoints } = await attachEndpoints(
         client,
         { namespace, serviceName, dryRun },
