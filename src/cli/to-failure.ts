@@ -25,6 +25,18 @@ const hintByReason: Readonly<Partial<Record<ClientErrorReason, string>>> = {
   STORAGE_CORRUPT:
     "`collector collection reindex` mends damaged indexes; for records there is `collector backup restore`",
   OPERATION_RUNNING: "`collector ops list` shows what is under way",
+  RECORD_NOT_FOUND: "`collector record list` shows the records there are",
+  FILE_NOT_FOUND:
+    "`collector file list` shows attached files, `collector schema list --files` those of types",
+  FILE_EXISTS: "leave out --create to replace the file",
+  FIELD_UNKNOWN: "`collector collection show` shows the fields there are",
+  OPERATION_NOT_FOUND: "`collector ops list` shows the operations there are",
+  NAMESPACE_NOT_EMPTY: "first remove its collections and files",
+  SCHEMA_INCOMPATIBLE: "keep what is registered as it is, and add fields with new numbers",
+  SERVICE_UNAVAILABLE:
+    "`collector service show` says what runs it, `collector service attach` adds more",
+  VERSION_MISMATCH: "read it again: somebody has changed it meanwhile",
+  QUERY_TIMEOUT: "`--explain` says which index would help",
   RECORD_EXISTS: "leave out --create to replace the record",
   DEADLINE_EXCEEDED: "allow more time with --timeout",
   UNAUTHENTICATED: "set COLLECTOR_TOKEN",
