@@ -149,7 +149,8 @@ async function buildProgram(environment: CliEnvironment): Promise<Command> {
     .exitOverride();
   addGlobalOptions(program);
   const context = (command: Command): CommandContext => createContext(command, environment);
-  const wantsAll = argv.some((argument) => aboutAll.has(argument));
+  // A line that is being completed names what it needs.
+  const wantsAll = argv[1] !== "--words" && argv.some((argument) => aboutAll.has(argument));
   for (const { name, summary, load } of groups) {
     const command = program.command(name).description(summary);
     if (!wantsAll && !argv.includes(name)) continue;

@@ -1,8 +1,9 @@
 import type { Agent, RequestOptions } from "node:http";
 import type { JsonValue } from "@bufbuild/protobuf";
+import { localUrl } from "../client/default-url.ts";
 
-/** Answers are small; what is larger is none of those that are asked for so. */
-const answerCharsMax = 1024 * 1024;
+/** What is larger is none of the answers that are asked for so. */
+const answerCharsMax = 16 * 1024 * 1024;
 
 /** A server that does not answer within this time, in ms, is left to the client. */
 const patienceMs = 2000;
@@ -70,6 +71,13 @@ export class QuickCaller implements Disposable {
   [Symbol.dispose](): void {
     this.#agent?.destroy();
   }
+}
+
+/** The address of a server as a client reads it; undefined if the client has to say what is wrong with it. */
+export function originOf(url: string | undefined): string | undefined {
+  const text = url ?? localUrl;
+  const parsed = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
+  return parsed?.pathname === "/" ? parsed.origin : undefined;
 }
 
 function parse(text: string): JsonValue | undefined {

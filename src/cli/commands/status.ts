@@ -1,8 +1,7 @@
-import type { JsonValue } from "@bufbuild/protobuf";
-import { localUrl } from "../../client/default-url.ts";
 import type { CliEnvironment, CommandContext } from "../context.ts";
 import type { DefineCommands } from "../define-commands.ts";
-import { QuickCaller } from "../quick-call.ts";
+import { asObject, textOf, textsOf } from "../json-values.ts";
+import { originOf, QuickCaller } from "../quick-call.ts";
 
 /** What a server says of itself. */
 interface Status {
@@ -100,22 +99,9 @@ async function askQuickly(
     collectorId,
     defaultNamespace: textOf(defaultNamespace),
     roundTripMs,
-    features: Array.isArray(features) ? features.map(textOf) : [],
+    features: textsOf(features),
     limits: Object.fromEntries(
       Object.entries(asObject(meta["limits"])).map(([name, value]) => [name, textOf(value)]),
     ),
   };
-}
-
-function originOf(url: string | undefined): string | undefined {
-  const parsed = URL.parse(url ?? localUrl);
-  return parsed?.pathname === "/" ? parsed.origin : undefined;
-}
-
-function textOf(value: JsonValue | undefined): string {
-  return typeof value === "string" ? value : "";
-}
-
-function asObject(value: JsonValue | undefined): Readonly<Record<string, JsonValue | undefined>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
 }

@@ -1,12 +1,16 @@
 import { existsSync } from "node:fs";
+import type { DescMessage } from "@bufbuild/protobuf";
 import type { Command } from "commander";
-import { ClientError } from "../../client/client-error.ts";
 import type { CliEnvironment } from "../context.ts";
 import { contextsPath } from "../contexts-path.ts";
 import { CliError } from "../failure.ts";
+import { originOf, QuickCaller } from "../quick-call.ts";
 import { findTarget } from "../target.ts";
 import { complete } from "./complete.ts";
 import { liveNames, type Names } from "./live-names.ts";
+
+/** A shell waits for the answer, so the server has to be quick. */
+const askMs = 1000;
 
 /**
  * Prints what the last of `words` may become, a candidate a line. A line that cannot be completed is no
@@ -15,24 +19,46 @@ import { liveNames, type Names } from "./live-names.ts";
 export async function completeLine(
   program: Command,
   words: readonly string[],
-  { env, stdout }: CliEnvironment,
+  { env, stdout, signal }: CliEnvironment,
 ): Promise<void> {
   const names: Names = {
     async of(kind, about) {
       try {
         if (kind === "context") return await contextNames(env);
-        const target = await findTarget(targetOptions(words), env, process.cwd());
-        const { connect } = await import("../../client/client.ts");
-        const url = target.url.value;
-        await using client = await connect({ url, namespace: target.namespace.value, env });
-        return await liveNames(client).of(kind, about);
+        const { url, namespace } = await findTarget(targetOptions(words), env, process.cwd());
+        const origin = originOf(url.value);
+        if (origin === undefined) return [];
+        const target = { url: origin, namespace: namespace.value, token: env["COLLECTOR_TOKEN"] };
+        using caller = new QuickCaller({ ...target, timeoutMs: askMs, signal });
+        return await liveNames({
+          caller,
+          namespace: namespace.value ?? "",
+          messageType: (name) => messageType(name, target, env),
+        }).of(kind, about);
       } catch (error) {
-        if (error instanceof ClientError || error instanceof CliError) return [];
+        if (error instanceof CliError) return [];
         throw error;
       }
     },
   };
   for (const candidate of await complete(program, words, names)) stdout.write(`${candidate}\n`);
+}
+
+/** The descriptor of a type; undefined if there is none. */
+async function messageType(
+  name: string,
+  { url, namespace }: { readonly url: string; readonly namespace: string | undefined },
+  env: CliEnvironment["env"],
+): Promise<DescMessage | undefined> {
+  const { connect } = await import("../../client/client.ts");
+  const { ClientError } = await import("../../client/client-error.ts");
+  await using client = await connect({ url, namespace, timeoutMs: askMs, env });
+  try {
+    return await client.messageType(name);
+  } catch (error) {
+    if (error instanceof ClientError) return undefined;
+    throw error;
+  }
 }
 
 async function contextNames(env: CliEnvironment["env"]): Promise<readonly string[]> {

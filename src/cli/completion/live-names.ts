@@ -1,6 +1,6 @@
 import type { DescMessage } from "@bufbuild/protobuf";
-import type { Client } from "../../client/client.ts";
-import { RegisteredType_Kind } from "../../gen/collector/type_registry_pb.ts";
+import { asObject, type JsonObject, objectsOf, textOf, textsOf } from "../json-values.ts";
+import type { QuickCaller } from "../quick-call.ts";
 import type { NameKind } from "./kinds.ts";
 
 /** What the names are looked for in, as far as the line says. */
@@ -16,106 +16,112 @@ export interface Names {
   of(kind: NameKind, about: AskedFor): Promise<readonly string[]>;
 }
 
-/** A shell waits for the answer, so the server has to be quick. */
-const askMs = 1000;
-const namesMax = 500;
+export interface LiveNamesOptions {
+  readonly caller: QuickCaller;
+  /** Empty: the server's default. */
+  readonly namespace: string;
+  /** The descriptor of a type, which takes more than a quick call. */
+  readonly messageType: (name: string) => Promise<DescMessage | undefined>;
+}
 
+const namesMax = 500;
 const fieldDepthMax = 3;
 
-/** The names of things on a server. */
-export function liveNames(client: Client): Names {
-  const { namespace } = client;
-  const { records, repo, types: registered, backups, namespaces, operations } = client.services;
-  const limits = { timeoutMs: askMs };
-  const pageSize = namesMax;
+/** A method that lists things, the member of its answer that has them, and their member with the name. */
+type Listing = readonly [method: string, items: string, name: string, request?: JsonObject];
 
-  const collections = async (): Promise<readonly string[]> => {
-    const page = await repo.discover({ namespace, pageSize }, limits);
-    return page.collections
-      .filter((collection) => collection.namespace !== "system" || namespace === "system")
-      .map(({ name }) => name);
+const listings = {
+  type: ["TypeRegistry/ListTypes", "types", "name", { kind: "MESSAGE" }],
+  symbol: ["TypeRegistry/ListTypes", "types", "name"],
+  service: ["CollectorRegistry/ListServices", "services", "serviceName"],
+  backup: ["CollectionRepo/ListBackups", "backups", "backupId", { limit: namesMax }],
+  set: ["CollectionRepo/ListBackups", "backups", "setId", { limit: namesMax }],
+  policy: ["Backups/ListBackupPolicies", "policies", "name"],
+  namespace: ["Namespaces/ListNamespaces", "namespaces", "name"],
+  operation: ["Operations/ListOperations", "operations", "name"],
+} as const satisfies Partial<Record<NameKind, Listing>>;
+
+/** Methods that are about all namespaces, or take their page otherwise. */
+const withoutNamespace: ReadonlySet<string> = new Set([
+  "Backups/ListBackupPolicies",
+  "Namespaces/ListNamespaces",
+]);
+const withoutPage: ReadonlySet<string> = new Set(["CollectionRepo/ListBackups"]);
+
+/** The names of things on a server. */
+export function liveNames({ caller, namespace, messageType }: LiveNamesOptions): Names {
+  const items = async (
+    method: string,
+    member: string,
+    more: JsonObject = {},
+  ): Promise<readonly JsonObject[]> => {
+    const answer = await caller.call(`/collector.${method}`, {
+      ...(withoutNamespace.has(method) ? {} : { namespace }),
+      ...(withoutPage.has(method) ? {} : { pageSize: namesMax }),
+      ...more,
+    });
+    return objectsOf(asObject(answer)[member]);
   };
-  const types = async (kind: RegisteredType_Kind): Promise<readonly string[]> => {
-    const page = await registered.listTypes({ namespace, kind, pageSize }, limits);
-    return page.types.map(({ name }) => name);
+  const list = async (kind: keyof typeof listings): Promise<readonly string[]> => {
+    const [method, member, name, more]: Listing = listings[kind];
+    return (await items(method, member, more)).map((item) => textOf(item[name]));
   };
-  const services = async () => {
-    const page = await client.services.registry.listServices({ namespace, pageSize }, limits);
-    return page.services;
-  };
+  const services = () => items("CollectorRegistry/ListServices", "services");
   const methods = async (): Promise<readonly string[]> =>
     (await services()).flatMap(({ serviceName, methodNames }) =>
-      methodNames.map((method) => `${serviceName}/${method}`),
+      textsOf(methodNames).map((method) => `${textOf(serviceName)}/${method}`),
     );
-  const fields = async ({ subject, type }: AskedFor): Promise<readonly string[]> => {
-    if (type !== undefined) return fieldPaths(await client.messageType(type));
-    if (subject === undefined) return [];
-    const request = { namespace, collectionName: subject };
-    return (await records.describe(request, limits)).fields.map(({ path }) => path);
-  };
-  const attachments = async (collection: string | undefined): Promise<readonly string[]> => {
-    if (collection === undefined) return [];
-    const request = { namespace, collectionName: collection, pageSize };
-    const page = await client.services.files.listAttachedFiles(request, limits);
-    return page.files.map(({ file }) => file?.name ?? "");
+  const collections = async (): Promise<readonly string[]> =>
+    (await items("CollectionRepo/Discover", "collections"))
+      .filter((collection) => collection["namespace"] !== "system" || namespace === "system")
+      .map(({ name }) => textOf(name));
+  const ofCollection = async (
+    method: string,
+    member: string,
+    collectionName: string | undefined,
+  ): Promise<readonly JsonObject[]> => {
+    if (collectionName === undefined) return [];
+    const answer = await caller.call(`/collector.${method}`, { namespace, collectionName });
+    return objectsOf(asObject(answer)[member]);
   };
   const ask = async (kind: NameKind, about: AskedFor): Promise<readonly string[]> => {
     switch (kind) {
       case "collection":
         return await collections();
-      case "type":
-        return await types(RegisteredType_Kind.MESSAGE);
-      case "symbol":
-        return await types(RegisteredType_Kind.KIND_UNSPECIFIED);
       case "method":
         return await methods();
-      case "service":
-        return (await services()).map(({ serviceName }) => serviceName);
+      case "any":
+        return [...(await collections()), ...(await list("symbol")), ...(await methods())];
       case "endpoint": {
         const found = (await services()).find(({ serviceName }) => serviceName === about.subject);
-        return found?.endpoints.map(({ address }) => address) ?? [];
+        return objectsOf(found?.["endpoints"]).map(({ address }) => textOf(address));
       }
-      case "field":
-        return await fields(about);
-      case "attachment":
-        return await attachments(about.subject);
-      case "any":
-        return [
-          ...(await collections()),
-          ...(await types(RegisteredType_Kind.KIND_UNSPECIFIED)),
-          ...(await methods()),
-        ];
-      case "file": {
-        const page = await registered.listFiles({ namespace, pageSize }, limits);
-        return page.files.flatMap(({ builtIn, id, fileDescriptor }) =>
-          builtIn ? [] : [fileDescriptor?.name ?? id],
+      case "field": {
+        if (about.type !== undefined) {
+          const message = await messageType(about.type);
+          return message === undefined ? [] : fieldPaths(message);
+        }
+        const method = "CollectionService/Describe";
+        return (await ofCollection(method, "fields", about.subject)).map(({ path }) =>
+          textOf(path),
         );
       }
-      case "namespace": {
-        const page = await namespaces.listNamespaces({ pageSize }, limits);
-        return page.namespaces.map(({ name }) => name);
+      case "attachment": {
+        const method = "FileService/ListAttachedFiles";
+        const files = await ofCollection(method, "files", about.subject);
+        return files.map(({ file }) => textOf(asObject(file)["name"]));
       }
-      case "backup": {
-        const { backups: found } = await repo.listBackups({ namespace, limit: pageSize }, limits);
-        return found.map(({ backupId }) => backupId);
-      }
-      case "set": {
-        const { backups: found } = await repo.listBackups({ namespace, limit: pageSize }, limits);
-        return found.map(({ setId }) => setId).filter((setId) => setId !== "");
-      }
-      case "policy": {
-        const page = await backups.listBackupPolicies({ pageSize }, limits);
-        return page.policies.map(({ name }) => name);
-      }
+      case "file":
+        return (await items("TypeRegistry/ListFiles", "files"))
+          .filter(({ builtIn }) => builtIn !== true)
+          .map(({ fileDescriptor, id }) => textOf(asObject(fileDescriptor)["name"] ?? id));
       case "context":
         return [];
-      case "operation": {
-        const page = await operations.listOperations({ namespace, pageSize }, limits);
-        return page.operations.map(({ name }) => name);
-      }
+      default:
+        return await list(kind);
     }
   };
-  return { of: ask };
+  return { of: async (kind, about) => (await ask(kind, about)).filter((name) => name !== "") };
 }
 
 /** Paths of the fields that can be indexed or searched, a few levels deep. */
