@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
-import { delimiter, join } from "node:path";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { it } from "node:test";
+import { connect } from "../src/client/client.ts";
 import { ServerProcess } from "./support/server-process.ts";
+import { pathWithCollector, runScript } from "./support/shell.ts";
 import { tempFolder } from "./support/temp-folder.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -33,44 +34,32 @@ it("the README's session runs as it is printed", { timeout: 60_000 }, async () =
   await using folder = await tempFolder("readme");
   await using server = await ServerProcess.start({ dataFolder: join(folder.path, "data") });
   await writeFile(join(folder.path, "shop.proto"), proto);
-  const bin = join(folder.path, "bin");
-  await mkdir(bin);
-  const main = join(root, "src/cli/main.ts");
-  // Aliases mean nothing to a shell that runs a script: this stands for the README's.
-  const command = `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`;
-  await writeFile(join(bin, "collector"), command);
-  await chmod(join(bin, "collector"), 0o755);
+  const env = { PATH: await pathWithCollector(folder.path), COLLECTOR_URL: server.url };
+  const shell = { cwd: folder.path, env };
 
   for (const [index, script] of scripts.entries()) {
     const text = script.replaceAll("http://127.0.0.1:50051", server.url);
-    const { exitCode, output } = await runShell(text, folder.path, {
-      PATH: `${bin}${delimiter}${process.env["PATH"] ?? ""}`,
-      COLLECTOR_URL: server.url,
-    });
+    const { exitCode, output } = await runScript(text, shell);
     assert.equal(exitCode, 0, `${script}\n${output}`);
     for (const line of outputs[index] ?? []) assert.match(output, line, script);
     assert.doesNotMatch(output, /^error:|"code":/m, script);
   }
-});
 
-async function runShell(
-  script: string,
-  cwd: string,
-  env: Readonly<Record<string, string>>,
-): Promise<{ readonly exitCode: number | null; readonly output: string }> {
-  const child = spawn("sh", ["-e"], { cwd, env: { ...process.env, NO_COLOR: "1", ...env } });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-    });
-  }
-  // A shell that fails early does not read the rest of its script.
-  child.stdin.on("error", () => undefined);
-  // Read as a whole before anything runs, as the commands would read the rest from stdin.
-  child.stdin.end(`{\n${script}\n} </dev/null\n`);
-  const { promise, resolve, reject } = Promise.withResolvers<number | null>();
-  child.once("error", reject);
-  child.once("close", resolve);
-  return { exitCode: await promise, output };
-}
+  const program = /^<!-- run by test[/]docs-readme.*-->\n```ts\n([\s\S]*?)^```$/m.exec(readme)?.[1];
+  assert.ok(program);
+  const lines = program.split("\n").filter((line) => line !== "");
+  assert.ok(lines.length <= 12, `the program has ${lines.length} lines`);
+  // What an installed package and generated code would be.
+  const here = program
+    .replace('"collector/client"', JSON.stringify(join(root, "src/client/index.ts")))
+    .replace('"./gen/shop_pb.ts"', JSON.stringify(join(root, "examples/gen/shop_pb.ts")));
+  await writeFile(join(folder.path, "program.mts"), here);
+  const ran = await runScript(`'${process.execPath}' program.mts`, shell);
+  assert.equal(ran.exitCode, 0, ran.output);
+  assert.match(ran.output, /^Kettle at 3900 \(\d+\.\d\)\n$/);
+  await using client = await connect({ url: server.url, env: {} });
+  const [kettle] = await client.collection("staging/products").search("kettle");
+  assert.equal(kettle?.item["priceCents"], "3900");
+  const backups = await Array.fromAsync(client.backups.list({ collection: "products" }));
+  assert.equal(backups.length, 1);
+});

@@ -26,6 +26,7 @@ import {
   RecordCollection,
   type TypedCollection,
 } from "./collection.ts";
+import { collectionNameOf } from "./collection-name.ts";
 import { type CloneOptions, type CopyOptions, cloneCollection, fetchCollection } from "./copies.ts";
 import { localUrl } from "./default-url.ts";
 import { DynamicTypes } from "./dynamic-types.ts";
@@ -125,12 +126,16 @@ export class Client implements AsyncDisposable {
     return this.#connection.transport;
   }
 
-  /** The records of a collection whose type this program was built with. */
+  /**
+   * The records of a collection whose type this program was built with.
+   *
+   * @param name or `namespace/name`, of a client that is not for one namespace
+   */
   collection<Desc extends DescMessage>(name: string, schema: Desc): TypedCollection<Desc>;
   /** The records of a collection of whatever type, as JSON: the server tells the type when it is needed. */
   collection(name: string): JsonCollection;
-  collection(name: string, schema?: DescMessage): TypedCollection<DescMessage> | JsonCollection {
-    const { namespace } = this;
+  collection(text: string, schema?: DescMessage): TypedCollection<DescMessage> | JsonCollection {
+    const { namespace, name } = collectionNameOf(text, this.namespace);
     const { records, streams } = this.services;
     const parts = { records, streams, namespace, name };
     if (schema !== undefined)
@@ -139,7 +144,9 @@ export class Client implements AsyncDisposable {
       const { collectionDefinition } = await records.describe({ namespace, collectionName: name });
       return collectionDefinition?.messageType?.messageName ?? "";
     };
-    const items = new JsonCodec({ types: this.#types, collection: name, typeName });
+    const types =
+      namespace === this.namespace ? this.#types : new DynamicTypes(this.services.types, namespace);
+    const items = new JsonCodec({ types, collection: name, typeName });
     return new RecordCollection({ ...parts, items });
   }
 
@@ -150,11 +157,8 @@ export class Client implements AsyncDisposable {
 
   /** The files of a collection and of its records. */
   files(collection: string): CollectionFiles {
-    return new CollectionFiles({
-      files: this.services.files,
-      namespace: this.namespace,
-      collection,
-    });
+    const { namespace, name } = collectionNameOf(collection, this.namespace);
+    return new CollectionFiles({ files: this.services.files, namespace, collection: name });
   }
 
   /** Backups of collections: on the server's disk, and in files here. */
