@@ -87,16 +87,17 @@ function screenOf(shown: string): Span[][] {
   return lines.map((line) => spansOf(line.slice(line.lastIndexOf("\r") + 1)));
 }
 
-/** Cuts a line where its look changes; other control sequences are left out. */
+/** Cuts a line where its look changes; control sequences of other kinds are left out. */
 function spansOf(line: string): Span[] {
-  const spans: Span[] = [];
   const looks = new Set<string>();
-  const plain = line.replaceAll(/\u001b\[[\d;?]*[A-Za-ln-z]/g, "");
-  for (const [, codes, text = ""] of plain.matchAll(/(?:\u001b\[([\d;]*)m)?([^\u001b]*)/g)) {
-    for (const code of codes?.split(";") ?? []) change(looks, Number(code));
-    if (text !== "") spans.push({ text, style: [...looks].join(" ") });
+  const [plain = "", ...sequences] = line.split("\u001b[");
+  const spans: Span[] = [{ text: plain, style: "" }];
+  for (const sequence of sequences) {
+    const [, codes = "", kind, text = ""] = /^([\d;?]*)([A-Za-z])(.*)$/.exec(sequence) ?? [];
+    if (kind === "m") for (const code of codes.split(";")) change(looks, Number(code));
+    spans.push({ text, style: [...looks].join(" ") });
   }
-  return spans;
+  return spans.filter(({ text }) => text !== "");
 }
 
 function change(looks: Set<string>, code: number): void {
