@@ -5,8 +5,10 @@ import { parse } from "yaml";
 import { defaultConfig, loadConfig } from "../src/config.ts";
 import { defaultLimits } from "../src/lib/limits.ts";
 import { Metrics } from "../src/rpc/metrics.ts";
+import { createCollector } from "../src/server.ts";
 import { dataFormat } from "../src/storage/sqlite/data-folder.ts";
 import { runCli } from "./support/run-cli.ts";
+import { tempFolder } from "./support/temp-folder.ts";
 
 interface Setting {
   readonly flag: string | undefined;
@@ -78,6 +80,33 @@ describe("docs/operations.md", async () => {
     const flags: Record<string, unknown> = parse(text);
     assert.ok(Object.keys(flags).length > 1);
     loadConfig({ flags, env: {}, file: undefined });
+  });
+
+  it("comes with a dashboard and alerts of metrics that the server has", async () => {
+    await using folder = await tempFolder("dashboard");
+    await using server = await createCollector({ port: 0, logLevel: "silent", data: folder.path });
+    const text = await (await fetch(new URL("/metrics", server.url))).text();
+    const names = new Set([...text.matchAll(/^# TYPE (\w+) /gm)].map(([, name]) => name));
+    const path = new URL("../deploy/grafana-dashboard.json", import.meta.url);
+    const dashboard = JSON.parse(await readFile(path, "utf8")) as {
+      readonly panels: readonly { readonly targets: readonly { readonly expr: string }[] }[];
+    };
+    const expressions = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr));
+    const alerts = [...page.matchAll(/`([^`]*collector_[^`]* [<>=]+ [^`]*)`/g)].map(
+      ([, alert = ""]) => alert,
+    );
+    assert.ok(expressions.length > 20 && alerts.length > 3);
+    const used = [...expressions, ...alerts].flatMap((text) =>
+      Array.from(text.matchAll(/\b(?:collector|process|nodejs)_\w+/g), ([name]) => name),
+    );
+    for (const name of used) {
+      const base = name.replace(/_(?:bucket|sum|count)$/, "");
+      assert.ok(names.has(name) || names.has(base), name);
+    }
+    const own = [...names].filter((name) => name?.startsWith("collector_"));
+    const shown = new Set(expressions.join(" ").match(/\bcollector_\w+/g));
+    const missing = own.filter((name) => !shown.has(`${name}`) && !shown.has(`${name}_bucket`));
+    assert.deepEqual(missing, [], "every metric of the server's own is on the dashboard");
   });
 
   it("names the server's own metrics, all of them, and the format of the data folder", async () => {
