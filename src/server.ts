@@ -9,46 +9,25 @@ import { Watches } from "./collections/watch/watches.ts";
 import { type Config, defaultConfig } from "./config.ts";
 import { openCopies } from "./copies/open-copies.ts";
 import { BackupPolicies } from "./copies/policies/backup-policies.ts";
-import { addressToDial, checkExposure, isLoopback } from "./exposure.ts";
+import { checkExposure, isLoopback } from "./exposure.ts";
 import { FileCatalog } from "./files/file-catalog.ts";
 import { BackupPolicySchema, Backups, Transfers } from "./gen/collector/backups_pb.ts";
 import { CollectionAdmin } from "./gen/collector/collection_admin_pb.ts";
 import { CollectionSchema } from "./gen/collector/collection_pb.ts";
 import { BackupMetadataSchema, CollectionRepo } from "./gen/collector/collection_repo_pb.ts";
 import { CollectionService } from "./gen/collector/collection_server_pb.ts";
-import {
-  CollectiveDispatcher,
-  ConnectionSchema,
-  DispatchSchema,
-} from "./gen/collector/dispatcher_pb.ts";
 import { FileService } from "./gen/collector/files_pb.ts";
-import { Mesh } from "./gen/collector/mesh_pb.ts";
 import { NamespaceSchema, Namespaces } from "./gen/collector/namespaces_pb.ts";
 import { OperationSchema, Operations } from "./gen/collector/operations_pb.ts";
 import { RecordStreams } from "./gen/collector/record_streams_pb.ts";
-import {
-  CollectorRegistry,
-  RegisteredProtoSchema,
-  RegisteredServiceSchema,
-} from "./gen/collector/registry_pb.ts";
-import { ServiceHosts } from "./gen/collector/service_hosts_pb.ts";
+import { RegisteredProtoSchema, RegisteredServiceSchema } from "./gen/collector/registry_pb.ts";
 import { TypeRegistry } from "./gen/collector/type_registry_pb.ts";
 import { Health } from "./gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "./gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionV1alpha } from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { systemClock } from "./lib/clock.ts";
 import { defaultLimits, type Limits } from "./lib/limits.ts";
-import { systemScheduler } from "./lib/scheduler.ts";
-import { DispatchLog } from "./mesh/dispatch/dispatch-log.ts";
-import { Dispatcher } from "./mesh/dispatch/dispatcher.ts";
-import { Endpoints } from "./mesh/endpoints.ts";
-import { LocalExecutors } from "./mesh/executor.ts";
-import { Links } from "./mesh/links/links.ts";
-import { localOffers } from "./mesh/links/local-offers.ts";
-import { Breakers } from "./mesh/routing/breakers.ts";
-import { MeshRouter } from "./mesh/routing/mesh-router.ts";
-import { repeatableBy } from "./mesh/routing/repeatable.ts";
-import { AttachedWorkers } from "./mesh/workers/attached-workers.ts";
+import { type MeshParts, openMesh } from "./mesh-wiring.ts";
 import { OperationStore } from "./operations/operation-store.ts";
 import { Registry } from "./registry/registry.ts";
 import { type ChainOptions, chainOf, runTimeChain } from "./rpc/chain.ts";
@@ -59,7 +38,6 @@ import { openPort, type Port } from "./rpc/http/port.ts";
 import { readTls } from "./rpc/http/read-tls.ts";
 import { ReceiveBudget } from "./rpc/http/receive-budget.ts";
 import type { AccessControl } from "./rpc/interceptors/access.ts";
-import { linkCallHost } from "./rpc/links/link-call-host.ts";
 import { channelTransport } from "./rpc/local/channel-transport.ts";
 import { createLocalCaller, type LocalCaller } from "./rpc/local/local-caller.ts";
 import { LoopbackChannel } from "./rpc/local/loopback-channel.ts";
@@ -68,7 +46,6 @@ import { PeerDialer } from "./rpc/outbound/dialer.ts";
 import { grpcCollectors } from "./rpc/peers/grpc-collectors.ts";
 import { reflectionHandlers, reflectionV1alphaHandlers } from "./rpc/reflection.ts";
 import { RouteTable } from "./rpc/route-table.ts";
-import { Forwarder } from "./rpc/runtime/forwarder.ts";
 import { createMethodCaller } from "./rpc/runtime/method-caller.ts";
 import { RegisteredMethods } from "./rpc/runtime/registered-methods.ts";
 import { createServe, type Serve } from "./rpc/runtime/serve-handlers.ts";
@@ -76,18 +53,14 @@ import { isUnlimited, servedServices } from "./rpc/served-services.ts";
 import { backupService } from "./rpc/services/backup-service.ts";
 import { collectionAdmin } from "./rpc/services/collection-admin.ts";
 import { collectionRepo } from "./rpc/services/collection-repo.ts";
-import { collectionService, features } from "./rpc/services/collection-service.ts";
-import { collectorRegistry } from "./rpc/services/collector-registry.ts";
-import { collectiveDispatcher } from "./rpc/services/dispatcher.ts";
+import { collectionService } from "./rpc/services/collection-service.ts";
 import { fileService } from "./rpc/services/file-service.ts";
-import { mesh } from "./rpc/services/mesh.ts";
 import { namespaces } from "./rpc/services/namespaces.ts";
 import { operations } from "./rpc/services/operations.ts";
 import { recordStreams } from "./rpc/services/record-streams.ts";
-import { serviceHosts } from "./rpc/services/service-hosts.ts";
 import { transferService } from "./rpc/services/transfer-handlers.ts";
 import { typeRegistry } from "./rpc/services/type-registry.ts";
-import { codeByReason, toStatus } from "./rpc/status.ts";
+import { toStatus } from "./rpc/status.ts";
 import { openDataFolder } from "./storage/sqlite/data-folder.ts";
 import { SqliteEngine } from "./storage/sqlite/sqlite-engine.ts";
 
@@ -158,12 +131,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   );
   const engine = parts.use(await SqliteEngine.open({ dataFolder: folder.path, limits, log }));
 
-  const later: {
-    catalog?: CollectionCatalog;
-    endpoints?: Endpoints;
-    links?: Links;
-    workers?: AttachedWorkers;
-  } = {};
+  const later: { catalog?: CollectionCatalog; mesh?: MeshParts } = {};
   const dialer = parts.use(
     new PeerDialer({ peers: config.peers, allowsLoopback: isLoopback(config.host), limits }),
   );
@@ -177,14 +145,12 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     nowMs: Date.now,
     checkEndpoint: (address, field) => dialer.check(address, field),
     onChange: (namespace) => {
-      later.endpoints?.follow(namespace);
+      later.mesh?.follow(namespace);
       later.catalog?.followTypes(namespace).catch((error: unknown) => {
         log.error({ err: error, namespace }, "collections could not follow their types");
       });
-      later.links?.offersChanged();
-      later.workers?.followTypes(namespace);
     },
-    onNamespaces: () => later.links?.offersChanged(),
+    onNamespaces: () => later.mesh?.links.offersChanged(),
     usage: {
       collectionsUsing: (namespace, names) =>
         later.catalog?.collectionsUsing(namespace, names) ?? [],
@@ -253,30 +219,22 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   });
 
   const newRequestId = requestIds();
-  const executors = new LocalExecutors();
-  const { collectorId } = folder;
-  later.endpoints = parts.use(
-    new Endpoints({ dialer, executors, registry, collectorId, limits, log }),
-  );
-  const links = parts.use(
-    await Links.open({
-      records: await openSystemRecords(engine, ConnectionSchema, "connections", limits),
-      dialer,
-      source: localOffers(registry, executors),
-      facts: {
-        collectorId: folder.collectorId,
-        serverVersion: version,
-        features,
-        address: () => addressToDial(config, listening.port?.address),
-      },
-      calls: linkCallHost({ routes: () => routes, limits, newRequestId, isUnlimited }),
-      limits,
-      log,
-    }),
-  );
-  later.links = links;
-  parts.use(executors.subscribe(() => links.offersChanged()));
-
+  const mesh = await openMesh(parts, {
+    config,
+    engine,
+    registry,
+    dialer,
+    collectorId: folder.collectorId,
+    serverVersion: version,
+    limits,
+    log,
+    newRequestId,
+    routes: () => routes,
+    listeningAt: () => listening.port?.address,
+    access,
+  });
+  later.mesh = mesh;
+  const { links, workers } = mesh;
   const chain: ChainOptions = {
     types: registry,
     defaultNamespace,
@@ -285,61 +243,15 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     tracing: config.tracing,
     access,
   };
-  const hidesCredentials = access !== undefined;
-  const hopsMax = limits.meshHopsMax;
-  const breakers = new Breakers();
-  const router = new MeshRouter({
-    collectorId,
-    local: executors,
-    peers: links.executors,
-    breakers,
-    hopsMax,
-  });
-  const isRepeatable = repeatableBy(registry, links.executors);
-  const dispatcher = new Dispatcher({
-    collectorId,
-    types: registry,
-    isBuiltIn: (service) => servedServices.some(({ typeName }) => typeName === service),
-    isRepeatable,
-    router,
-    links: links.table,
-    hopsMax,
-  });
-  const dispatches = parts.use(
-    await DispatchLog.open({
-      records: await openSystemRecords(engine, DispatchSchema, "dispatches", limits),
-      limits,
-      scheduler: systemScheduler,
-      clock: systemClock,
-      log,
-    }),
-  );
   const registered = new RegisteredMethods({
     types: registry,
     defaultNamespace,
     interceptors: runTimeChain(chain),
-    forwarder: new Forwarder({
-      router,
-      hidesCredentials,
-      collectorId,
-      hopsMax,
-      isRepeatable,
-    }),
+    forwarder: mesh.forwarder,
   });
   const routes: RouteTable = new RouteTable(chainOf(chain), registered);
   const loopback = new LoopbackChannel({ routes, limits, isUnlimited, newRequestId });
   const health = new HealthState({ services: () => servedServices.map((s) => s.typeName) });
-  const workers = parts.use(
-    new AttachedWorkers({
-      executors,
-      types: registry,
-      collectorId: folder.collectorId,
-      limits,
-      codeOf: (reason) => codeByReason[reason],
-      log,
-    }),
-  );
-  later.workers = workers;
   // Watches, links and workers never end by themselves: a drain would wait for them in vain.
   health.subscribe(() => {
     if (!health.draining) return;
@@ -354,7 +266,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     defaultNamespace,
   };
   const server = { version, collectorId: folder.collectorId, defaultNamespace, limits };
-  const run = createMethodCaller({ routes: () => routes, collectorId });
+  const run = createMethodCaller({ routes: () => routes, collectorId: folder.collectorId });
   routes.add(CollectionService, collectionService(catalog, server, { types: registry, run }));
   routes.add(
     CollectionRepo,
@@ -364,40 +276,11 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   routes.add(Transfers, transferService(copies.transfers));
   routes.add(CollectionAdmin, collectionAdmin(catalog));
   routes.add(FileService, fileService(new FileCatalog({ collections: catalog, limits })));
-  routes.add(
-    CollectorRegistry,
-    collectorRegistry(registry, (namespace, service) => [
-      ...executors.executorsOf(namespace, service),
-      ...links.executors.executorsOf(namespace, service),
-    ]),
-  );
   routes.add(TypeRegistry, typeRegistry(registry));
   routes.add(Namespaces, namespaces(registry));
   routes.add(Operations, operations(operationStore));
   routes.add(RecordStreams, recordStreams(catalog));
-  routes.add(
-    CollectiveDispatcher,
-    collectiveDispatcher({
-      links,
-      dispatcher,
-      dispatches,
-      types: registry,
-      run,
-      clock: systemClock,
-      hopsMax,
-      access,
-    }),
-  );
-  routes.add(Mesh, mesh(links));
-  routes.add(
-    ServiceHosts,
-    serviceHosts({
-      workers,
-      executorsOf: (namespace) => [...executors.all(namespace), ...links.executors.all(namespace)],
-      types: registry,
-      limits,
-    }),
-  );
+  mesh.serve(routes, run);
   routes.add(Health, healthHandlers(health));
   routes.add(ServerReflection, reflectionHandlers(reflection));
   routes.add(ServerReflectionV1alpha, reflectionV1alphaHandlers(reflection));
@@ -459,7 +342,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     transport,
     serve: createServe({
       registry,
-      executors,
+      executors: mesh.executors,
       defaultNamespace,
       collectorId: folder.collectorId,
       newRequestId,
