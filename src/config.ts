@@ -29,6 +29,12 @@ const configSchema = z.strictObject({
   allowedHosts: z.array(z.string().min(1)),
   allowedOrigins: z.array(z.string().min(1)),
   peers: z.array(z.string().min(1)),
+  sharedRegistrations: z.array(
+    z
+      .string()
+      .regex(namePattern, "each 1–128 of A-Z a-z 0-9 . _ -, first a letter or digit")
+      .refine((name) => name !== "system", "namespace system is the server's own and not shared"),
+  ),
   backupFolder: z.string().min(1).optional(),
   backupRoots: z.array(z.string().min(1)),
   backupCompression: z.enum(["zstd", "none"]),
@@ -66,6 +72,8 @@ export interface Config {
   readonly allowedOrigins: readonly string[];
   /** Servers that may be dialled, `host:port` each; `host:*` allows any port. */
   readonly peers: readonly string[];
+  /** Namespaces whose registrations are shared over every link, where the other end shares them too. */
+  readonly sharedRegistrations: readonly string[];
   /** Folder of backups; by default `backups` in the data folder. */
   readonly backupFolder?: string | undefined;
   /** Further folders that backups may be written to and read from, by absolute paths. */
@@ -100,6 +108,7 @@ export const defaultConfig: Config = {
   allowedHosts: [],
   allowedOrigins: [],
   peers: [],
+  sharedRegistrations: [],
   backupRoots: [],
   backupCompression: "zstd",
   backupRecipients: [],
@@ -122,6 +131,7 @@ const variables: Readonly<Partial<Record<keyof Config, string>>> = {
   allowedHosts: "COLLECTOR_ALLOWED_HOSTS",
   allowedOrigins: "COLLECTOR_ALLOWED_ORIGINS",
   peers: "COLLECTOR_PEERS",
+  sharedRegistrations: "COLLECTOR_SHARED_REGISTRATIONS",
   backupFolder: "COLLECTOR_BACKUP_FOLDER",
   backupRoots: "COLLECTOR_BACKUP_ROOTS",
   backupCompression: "COLLECTOR_BACKUP_COMPRESSION",
@@ -135,6 +145,7 @@ const listKeys: ReadonlySet<string> = new Set([
   "allowedHosts",
   "allowedOrigins",
   "peers",
+  "sharedRegistrations",
   "backupRoots",
   "backupRecipients",
 ]);

@@ -22,6 +22,8 @@ import { localOffers } from "./mesh/links/local-offers.ts";
 import { Breakers } from "./mesh/routing/breakers.ts";
 import { MeshRouter } from "./mesh/routing/mesh-router.ts";
 import { repeatableBy } from "./mesh/routing/repeatable.ts";
+import { RegistrationSharing } from "./mesh/sharing/registration-sharing.ts";
+import { ServedRegistrations } from "./mesh/sharing/served-registrations.ts";
 import { AttachedWorkers } from "./mesh/workers/attached-workers.ts";
 import type { Registry } from "./registry/registry.ts";
 import type { AccessControl } from "./rpc/interceptors/access.ts";
@@ -38,6 +40,9 @@ import { mesh } from "./rpc/services/mesh.ts";
 import { serviceHosts } from "./rpc/services/service-hosts.ts";
 import { codeByReason } from "./rpc/status.ts";
 import type { SqliteEngine } from "./storage/sqlite/sqlite-engine.ts";
+
+/** What one message about shared registrations holds, about. */
+const partBytesMax = 256 * 1024;
 
 export interface MeshOptions {
   readonly config: Config;
@@ -62,6 +67,8 @@ export interface MeshParts {
   readonly endpoints: Endpoints;
   readonly links: Links;
   readonly workers: AttachedWorkers;
+  /** Registers here what linked collectors register. */
+  readonly sharing: RegistrationSharing;
   /** Carries calls of registered services to what runs them. */
   readonly forwarder: Forwarder;
   /** What the registry tells of, once it has changed. */
@@ -81,6 +88,18 @@ export async function openMesh(
     new Endpoints({ dialer, executors, registry, collectorId, limits, log }),
   );
   const { routes, newRequestId } = options;
+  const later: { links?: Links } = {};
+  const { exchange } = registry;
+  const sharing = new RegistrationSharing({
+    exchange,
+    collectorId,
+    namespaces: config.sharedRegistrations,
+    links: () => later.links?.table.settled() ?? [],
+    limits,
+    scheduler: systemScheduler,
+    nowMs: Date.now,
+    log,
+  });
   const links = parts.use(
     await Links.open({
       records: await openSystemRecords(engine, ConnectionSchema, "connections", limits),
@@ -93,10 +112,19 @@ export async function openMesh(
         address: () => addressToDial(config, options.listeningAt()),
       },
       calls: linkCallHost({ routes, limits, newRequestId, isUnlimited }),
+      sharing,
       limits,
       log,
     }),
   );
+  later.links = links;
+  parts.use(sharing);
+  const registrations = new ServedRegistrations({
+    exchange,
+    sharing,
+    link: (id) => links.table.byId(id),
+    partBytesMax: Math.min(partBytesMax, Math.floor(limits.messageBytesMax / 2)),
+  });
   parts.use(executors.subscribe(() => links.offersChanged()));
   const hopsMax = limits.meshHopsMax;
   const router = new MeshRouter({
@@ -143,8 +171,10 @@ export async function openMesh(
     links,
     workers,
     forwarder,
+    sharing,
     follow: (namespace) => {
       endpoints.follow(namespace);
+      sharing.changed(namespace);
       links.offersChanged();
       workers.followTypes(namespace);
     },
@@ -169,7 +199,7 @@ export async function openMesh(
           access,
         }),
       );
-      to.add(Mesh, mesh(links));
+      to.add(Mesh, mesh(links, registrations));
       to.add(
         ServiceHosts,
         serviceHosts({

@@ -21,6 +21,7 @@ import { NamespaceSchema, Namespaces } from "./gen/collector/namespaces_pb.ts";
 import { OperationSchema, Operations } from "./gen/collector/operations_pb.ts";
 import { RecordStreams } from "./gen/collector/record_streams_pb.ts";
 import { RegisteredProtoSchema, RegisteredServiceSchema } from "./gen/collector/registry_pb.ts";
+import { RemovedRegistrationSchema } from "./gen/collector/sharing_pb.ts";
 import { TypeRegistry } from "./gen/collector/type_registry_pb.ts";
 import { Health } from "./gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "./gen/grpc/reflection/v1/reflection_pb.ts";
@@ -139,6 +140,8 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     protos: await openSystemRecords(engine, RegisteredProtoSchema, "protos", limits),
     services: await openSystemRecords(engine, RegisteredServiceSchema, "services", limits),
     namespaces: await openSystemRecords(engine, NamespaceSchema, "namespaces", limits),
+    removals: await openSystemRecords(engine, RemovedRegistrationSchema, "removals", limits),
+    keepsRemovals: (namespace) => later.mesh?.sharing.isShared(namespace) ?? false,
     builtInServices: servedServices,
     defaultNamespace,
     limits,
@@ -155,6 +158,8 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
       collectionsUsing: (namespace, names) =>
         later.catalog?.collectionsUsing(namespace, names) ?? [],
       hasCollections: (namespace) => later.catalog?.hasCollections(namespace) ?? false,
+      isServed: (namespace, service) =>
+        (later.mesh?.executors.executorsOf(namespace, service) ?? []).length > 0,
     },
   });
   const operationStore = parts.use(

@@ -6,6 +6,7 @@ import { ConnectionSchema, DispatchSchema } from "../gen/collector/dispatcher_pb
 import { NamespaceSchema } from "../gen/collector/namespaces_pb.ts";
 import { OperationSchema } from "../gen/collector/operations_pb.ts";
 import { RegisteredProtoSchema, RegisteredServiceSchema } from "../gen/collector/registry_pb.ts";
+import { RemovedRegistrationSchema } from "../gen/collector/sharing_pb.ts";
 
 /** What this server keeps of itself: the collections of namespace `system`. */
 export const systemCollections: Readonly<Record<string, DescMessage>> = {
@@ -17,5 +18,6 @@ export const systemCollections: Readonly<Record<string, DescMessage>> = {
   operations: OperationSchema,
   policies: BackupPolicySchema,
   protos: RegisteredProtoSchema,
+  removals: RemovedRegistrationSchema,
   services: RegisteredServiceSchema,
 };

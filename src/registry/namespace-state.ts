@@ -16,6 +16,8 @@ export interface FileVersion {
   readonly canonical: Uint8Array;
   /** Milliseconds since 1970. */
   readonly createdMs: number;
+  /** Id of the collector that it was taken over from; empty if a caller registered it here. */
+  readonly origin: string;
 }
 
 /** A registered file: the version in force, and all there were. */

@@ -13,6 +13,11 @@ export function serviceRecordId(namespace: string, fullName: string): string {
   return fitting(namespace, fullName, "");
 }
 
+/** Id of the record of how often something was removed. */
+export function removalRecordId(namespace: string, kind: string, name: string): string {
+  return fitting(namespace, name, `@${kind}`);
+}
+
 function fitting(namespace: string, name: string, suffix: string): string {
   const id = `${namespace}/${name}${suffix}`;
   if (Buffer.byteLength(id) <= idBytesMax) return id;

@@ -33,7 +33,7 @@ export function toRegisteredProto(namespace: string, version: FileVersion): Regi
     messageNames: messageNames(indexFile(file)),
     fileDescriptor: file,
     dependencies: [...file.dependency],
-    metadata: writtenAt(version.createdMs, version.createdMs),
+    metadata: writtenAt(version.createdMs, version.createdMs, version.origin),
     version: version.version,
   });
 }
@@ -67,6 +67,7 @@ export function toFileVersion(record: RegisteredProto): { name: string; version:
       source,
       canonical: Buffer.compare(source, canonical) === 0 ? source : canonical,
       createdMs: metadata?.createdAt === undefined ? 0 : timestampMs(metadata.createdAt),
+      origin: originOf(record),
     },
   };
 }
@@ -101,11 +102,21 @@ export function toRegisteredService(content: ServiceContent): RegisteredService 
   });
 }
 
-export function writtenAt(createdMs: number, updatedMs: number): Metadata {
+/** Label of what was taken over from another collector: the id of the one that it was registered at. */
+export const originLabel = "origin_collector_id";
+
+/** @param origin of what was taken over: the collector that it was registered at */
+export function writtenAt(createdMs: number, updatedMs: number, origin = ""): Metadata {
   return create(MetadataSchema, {
     createdAt: timestampFromMs(createdMs),
     updatedAt: timestampFromMs(updatedMs),
+    labels: origin === "" ? {} : { [originLabel]: origin },
   });
+}
+
+/** The collector that a registration was taken over from; empty if it was registered here. */
+export function originOf({ metadata }: { readonly metadata?: Metadata | undefined }): string {
+  return metadata?.labels[originLabel] ?? "";
 }
 
 /** Whether it says when it was created, and a record can tell that. */

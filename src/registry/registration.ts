@@ -210,6 +210,7 @@ class Registration {
       source,
       canonical,
       createdMs: this.#options.nowMs,
+      origin: "",
     };
     const desc = this.#link(candidate.index, report);
     const linked = { name, version: number, index: candidate.index, desc, source };

@@ -1,22 +1,16 @@
 import type { FileDescriptorSet } from "@bufbuild/protobuf/wkt";
-import type { SystemChange } from "../collections/system-records.ts";
 import { CollectorError, invalidField } from "../errors.ts";
 import type { Namespace } from "../gen/collector/namespaces_pb.ts";
 import type { RegisteredProto, RegisteredService } from "../gen/collector/registry_pb.ts";
 import type { PageRequest } from "../lib/page-token.ts";
-import { BuiltIns } from "./built-ins.ts";
+import type { BuiltIns } from "./built-ins.ts";
 import { closureOf } from "./closure.ts";
+import { RegistryExchange } from "./exchange.ts";
 import type { IncomingFile } from "./intake.ts";
-import { loadStates, valuesOf } from "./load-state.ts";
 import type { NamespaceMoment } from "./moment.ts";
-import { checkNamespaceName, refuseEmpty, systemNamespace } from "./names.ts";
-import {
-  emptyState,
-  NamespaceDraft,
-  type NamespaceState,
-  type ServiceState,
-} from "./namespace-state.ts";
-import { NamespaceTable } from "./namespaces.ts";
+import { refuseEmpty, systemNamespace } from "./names.ts";
+import { emptyState, type ServiceState } from "./namespace-state.ts";
+import type { NamespaceTable } from "./namespaces.ts";
 import {
   type FilesPage,
   type FilesQuery,
@@ -29,8 +23,7 @@ import {
   type TypesQuery,
 } from "./queries.ts";
 import { Queue } from "./queue.ts";
-import { toRegisteredProto } from "./records.ts";
-import { planRegistration, type RegistrationPlan } from "./registration.ts";
+import { RegistryCore } from "./registry-core.ts";
 import type {
   NamespacesPage,
   RegisterFileRequest,
@@ -43,7 +36,6 @@ import {
   type ArchivedNamespace,
   collectFailures,
   planRestoration,
-  type RestorationOptions,
   storeHistories,
 } from "./restoration.ts";
 import { settleHosting } from "./service-hosting.ts";
@@ -57,7 +49,7 @@ import {
   serviceState,
   validateMethod,
 } from "./services.ts";
-import { NamespaceSnapshot } from "./snapshot.ts";
+import type { NamespaceSnapshot } from "./snapshot.ts";
 import type { TypeSource } from "./type-snapshot.ts";
 import { findRegistered, planFileRemoval, planTypeRemoval } from "./unregistration.ts";
 
@@ -68,26 +60,21 @@ import { findRegistered, planFileRemoval, planTypeRemoval } from "./unregistrati
 export class Registry implements TypeSource {
   /** Names of all namespaces, in order. */
   readonly namespaceNames: () => readonly string[];
+  /** For collectors that share what is registered. */
+  readonly exchange: RegistryExchange;
   readonly #options: RegistryOptions;
+  readonly #core: RegistryCore;
   readonly #builtIns: BuiltIns;
   readonly #namespaces: NamespaceTable;
-  readonly #states: Map<string, NamespaceState>;
-  readonly #snapshots = new Map<string, NamespaceSnapshot>();
   readonly #queue = new Queue();
-  /** Grows over all namespaces, so that one made anew goes on where the old one stopped. */
-  #revision = 1n;
 
-  private constructor(
-    options: RegistryOptions,
-    builtIns: BuiltIns,
-    namespaces: NamespaceTable,
-    states: Map<string, NamespaceState>,
-  ) {
-    this.#options = options;
-    this.#builtIns = builtIns;
-    this.#namespaces = namespaces;
-    this.namespaceNames = () => namespaces.names();
-    this.#states = states;
+  private constructor(core: RegistryCore) {
+    this.#core = core;
+    this.#options = core.options;
+    this.#builtIns = core.builtIns;
+    this.#namespaces = core.namespaces;
+    this.namespaceNames = () => core.namespaces.names();
+    this.exchange = new RegistryExchange(core, this.#queue);
   }
 
   /**
@@ -96,27 +83,11 @@ export class Registry implements TypeSource {
    * @throws {CollectorError} STORAGE_CORRUPT if a record is damaged or a file no longer links
    */
   static async open(options: RegistryOptions): Promise<Registry> {
-    const builtIns = new BuiltIns(options.builtInServices);
-    const { namespaces: records, protos, services } = options;
-    const builtInServices = new Set(builtIns.services.keys());
-    const namespaces = await NamespaceTable.open({ ...options, records, builtInServices });
-    const states = loadStates(await valuesOf(protos), await valuesOf(services), builtIns);
-    // A namespace is written before what is in it, so this finds something only in damaged data.
-    for (const name of states.keys()) await namespaces.ensure(name);
-    return new Registry(options, builtIns, namespaces, states);
+    return new Registry(await RegistryCore.open(options));
   }
 
   snapshot(namespace: string): NamespaceSnapshot {
-    const known = this.#snapshots.get(namespace);
-    if (known !== undefined) return known;
-    const made = new NamespaceSnapshot(
-      this.#stateOf(namespace),
-      this.#builtIns,
-      this.#namespaces.disabledServices(namespace),
-    );
-    // Names from outside must not fill the memory.
-    if (this.#namespaces.has(namespace)) this.#snapshots.set(namespace, made);
-    return made;
+    return this.#core.snapshot(namespace);
   }
 
   /**
@@ -128,7 +99,7 @@ export class Registry implements TypeSource {
   registerFile(request: RegisterFileRequest): Promise<RegisterFileResult> {
     return this.#queue.run(async () => {
       const { namespace, file, dependencies, validateOnly } = request;
-      this.#checkWritable(namespace);
+      this.#core.checkWritable(namespace);
       if (file === undefined) {
         throw invalidField("ARGUMENT_MISSING", "file_descriptor", "is missing; send the file");
       }
@@ -136,8 +107,8 @@ export class Registry implements TypeSource {
       for (const [index, dependency] of dependencies.entries()) {
         incoming.push({ file: dependency, field: `dependencies[${index}]` });
       }
-      const plan = await this.#plan(namespace, incoming);
-      if (!validateOnly) await this.#carryOut(plan);
+      const plan = await this.#core.plan(namespace, incoming);
+      if (!validateOnly) await this.#core.register(plan);
       const record = findFile(plan.draft, this.#builtIns, file.name, plan.outcomes[0]?.version);
       return {
         protoId: record.id,
@@ -158,18 +129,19 @@ export class Registry implements TypeSource {
   registerService(request: RegisterServiceRequest): Promise<RegisterServiceResult> {
     return this.#queue.run(async () => {
       const { namespace, file, validateOnly } = request;
-      this.#checkWritable(namespace);
+      this.#core.checkWritable(namespace);
       const incoming = file === undefined ? [] : [{ file, field: "file_descriptor" }];
-      const plan = await this.#plan(namespace, incoming);
+      const plan = await this.#core.plan(namespace, incoming);
       const fileName = request.fileName || (file?.name ?? "");
       const entry = chooseService(plan.draft, this.#builtIns, { ...request, fileName });
       const current = plan.draft.services.get(entry.fullName);
       const hosting = settleHosting(request.hosting, entry, current?.record, this.#options);
       const nowMs = this.#options.nowMs();
-      const registered = serviceState(namespace, entry, nowMs, { current, hosting });
+      const registered = serviceState(namespace, entry, nowMs, { current, hosting, origin: "" });
       if (!validateOnly) {
-        await this.#carryOut(plan);
-        if (!entry.builtIn) await this.#putServices(namespace, [[entry.fullName, registered]]);
+        await this.#core.register(plan);
+        await this.#core.claimService(namespace, entry.fullName);
+        if (!entry.builtIn) await this.#core.putServices(namespace, [[entry.fullName, registered]]);
       }
       return { serviceId: registered.id, registeredMethods: registered.record.methodNames };
     });
@@ -179,12 +151,12 @@ export class Registry implements TypeSource {
   lookupService(namespace: string, name: string): RegisteredService {
     refuseEmpty(name, "service_name", "service");
     const snapshot = this.snapshot(namespace);
-    return lookUpService(snapshot, this.#stateOf(namespace), snapshot.service(name));
+    return lookUpService(snapshot, this.#core.stateOf(namespace), snapshot.service(name));
   }
 
   /** The services that were registered in a namespace, by full name: none that is built in. */
   registeredServices(namespace: string): ReadonlyMap<string, ServiceState> {
-    return this.#stateOf(namespace).services;
+    return this.#core.stateOf(namespace).services;
   }
 
   /** Services by namespace and name. An empty namespace means all there are. */
@@ -192,7 +164,7 @@ export class Registry implements TypeSource {
     const names = namespace === "" ? this.#namespaces.names() : [namespace];
     const sources = names.map((name) => ({
       snapshot: this.snapshot(name),
-      state: this.#stateOf(name),
+      state: this.#core.stateOf(name),
     }));
     return listServices(namespace, sources, page, this.#options.limits);
   }
@@ -208,22 +180,22 @@ export class Registry implements TypeSource {
    */
   getFile(namespace: string, name: string, version = 0n): RegisteredProto {
     const wanted = version === 0n ? undefined : version;
-    return findFile(this.#existing(namespace), this.#builtIns, name, wanted);
+    return findFile(this.#core.existing(namespace), this.#builtIns, name, wanted);
   }
 
   /** The files in force, by name; built-in ones are left out. */
   listFiles(namespace: string, query: FilesQuery): FilesPage {
-    return listFiles(this.#existing(namespace), query, this.#options.limits);
+    return listFiles(this.#core.existing(namespace), query, this.#options.limits);
   }
 
   /** Every version of a file, the newest first. */
   listFileVersions(namespace: string, name: string, page: PageRequest): FilesPage {
-    return listFileVersions(this.#existing(namespace), name, page, this.#options.limits);
+    return listFileVersions(this.#core.existing(namespace), name, page, this.#options.limits);
   }
 
   /** Messages, enums and registered services, by name; built-in ones are left out. */
   listTypes(namespace: string, query: TypesQuery): ListedTypesPage {
-    return listTypes(this.#existing(namespace), query, this.#options.limits);
+    return listTypes(this.#core.existing(namespace), query, this.#options.limits);
   }
 
   /**
@@ -237,7 +209,7 @@ export class Registry implements TypeSource {
     fileNames: readonly string[],
     symbols: readonly string[],
   ): FileDescriptorSet {
-    const state = this.#existing(namespace);
+    const state = this.#core.existing(namespace);
     return closureOf(state, this.#builtIns, this.snapshot(namespace), fileNames, symbols);
   }
 
@@ -250,13 +222,14 @@ export class Registry implements TypeSource {
    */
   unregisterFile(namespace: string, name: string, validateOnly: boolean): Promise<string[]> {
     return this.#queue.run(async () => {
-      this.#checkWritable(namespace);
-      const state = this.#existing(namespace);
+      this.#core.checkWritable(namespace);
+      const state = this.#core.existing(namespace);
       const { usage } = this.#options;
       const removal = planFileRemoval(state, this.#builtIns, name, usage);
       if (!validateOnly) {
+        await this.#core.noteRemoval(namespace, "file", name);
         await this.#options.protos.write(removal.recordIds.map((id) => ({ kind: "delete", id })));
-        this.#commit(removal.draft);
+        this.#core.commit(removal.draft);
       }
       return removal.types;
     });
@@ -273,12 +246,12 @@ export class Registry implements TypeSource {
     validateOnly: boolean,
   ): Promise<{ readonly fileName: string; readonly fileVersion: bigint }> {
     return this.#queue.run(async () => {
-      this.#checkWritable(namespace);
-      const state = this.#existing(namespace);
+      this.#core.checkWritable(namespace);
+      const state = this.#core.existing(namespace);
       const plan = await planTypeRemoval(this.snapshot(namespace), state, name, (incoming) =>
-        this.#plan(namespace, incoming, false),
+        this.#core.plan(namespace, incoming, false),
       );
-      if (!validateOnly) await this.#carryOut(plan);
+      if (!validateOnly) await this.#core.carryOut(plan);
       const [outcome] = plan.outcomes;
       return { fileName: outcome?.name ?? "", fileVersion: outcome?.version ?? 0n };
     });
@@ -290,14 +263,15 @@ export class Registry implements TypeSource {
    */
   unregisterService(namespace: string, name: string, validateOnly: boolean): Promise<void> {
     return this.#queue.run(async () => {
-      this.#checkWritable(namespace);
-      const state = this.#stateOf(namespace);
+      this.#core.checkWritable(namespace);
+      const state = this.#core.stateOf(namespace);
       const { serviceName, id } = findRegistered(this.snapshot(namespace), state, name);
       if (validateOnly) return;
+      await this.#core.noteRemoval(namespace, "service", serviceName);
       await this.#options.services.write([{ kind: "delete", id }]);
-      const draft = this.#draft(namespace);
+      const draft = this.#core.draft(namespace);
       draft.removeService(serviceName);
-      this.#commit(draft);
+      this.#core.commit(draft);
     });
   }
 
@@ -319,7 +293,7 @@ export class Registry implements TypeSource {
   createNamespace(namespace: Namespace | undefined, validateOnly: boolean): Promise<Namespace> {
     return this.#queue.run(async () => {
       const made = await this.#namespaces.create(namespace, validateOnly);
-      this.#snapshots.delete(made.name);
+      this.#core.forgetSnapshot(made.name);
       return made;
     });
   }
@@ -343,7 +317,7 @@ export class Registry implements TypeSource {
     return this.#queue.run(async () => {
       const updated = await this.#namespaces.update(namespace, updateMask, validateOnly);
       // Which built-in services are on is part of the snapshot.
-      if (!validateOnly) this.#commit(this.#draft(updated.name));
+      if (!validateOnly) this.#core.commit(this.#core.draft(updated.name));
       return updated;
     });
   }
@@ -356,7 +330,7 @@ export class Registry implements TypeSource {
    */
   deleteNamespace(name: string, ifMatch: string, validateOnly: boolean): Promise<void> {
     return this.#queue.run(async () => {
-      const { files } = this.#existing(name);
+      const { files } = this.#core.existing(name);
       const rest = files.size > 0 ? `${files.size} registered files` : "collections";
       if (files.size > 0 || this.#options.usage.hasCollections(name)) {
         throw new CollectorError(
@@ -367,8 +341,7 @@ export class Registry implements TypeSource {
       }
       await this.#namespaces.delete(name, ifMatch, validateOnly);
       if (validateOnly) return;
-      this.#states.delete(name);
-      this.#snapshots.delete(name);
+      this.#core.forget(name);
     });
   }
 
@@ -382,7 +355,7 @@ export class Registry implements TypeSource {
     const names = namespace === "" ? this.#namespaces.names() : [namespace];
     return names
       .filter((name) => name !== systemNamespace)
-      .map((name) => ({ namespace: this.#namespaces.get(name), state: this.#stateOf(name) }));
+      .map((name) => ({ namespace: this.#namespaces.get(name), state: this.#core.stateOf(name) }));
   }
 
   /**
@@ -395,23 +368,23 @@ export class Registry implements TypeSource {
     return this.#queue.run(async () => {
       const { name } = archived.namespace;
       const isEmpty =
-        this.#stateOf(name).files.size === 0 && !this.#options.usage.hasCollections(name);
+        this.#core.stateOf(name).files.size === 0 && !this.#options.usage.hasCollections(name);
       return collectFailures([
         async () => {
           await this.#namespaces.restore(archived.namespace, { overwrite, isEmpty });
           // Which built-in services are on is part of the snapshot.
-          this.#commit(this.#draft(name));
+          this.#core.commit(this.#core.draft(name));
         },
         async () => {
-          this.#checkWritable(name);
+          this.#core.checkWritable(name);
           await this.#namespaces.ensure(name);
           const { files, services, draft } = await planRestoration(archived, {
-            ...this.#planOptions(name),
+            ...this.#core.planOptions(name),
             compatible: this.#namespaces.isCompatible(name),
           });
           await storeHistories(this.#options.protos, name, files);
-          if (files.length > 0) this.#commit(draft);
-          await this.#putServices(name, [
+          if (files.length > 0) this.#core.commit(draft);
+          await this.#core.putServices(name, [
             ...services,
             ...outdatedServices(draft, this.#options.nowMs()),
           ]);
@@ -423,77 +396,8 @@ export class Registry implements TypeSource {
   /** Whether an empty namespace could be given that. @throws {CollectorError} what speaks against it */
   async checkArchived(archived: ArchivedNamespace): Promise<void> {
     const { name } = archived.namespace;
-    this.#checkWritable(name);
+    this.#core.checkWritable(name);
     const state = emptyState(name);
-    await planRestoration(archived, { ...this.#planOptions(name), state, compatible: false });
-  }
-
-  #planOptions(namespace: string): Omit<RestorationOptions, "compatible"> {
-    const { limits, usage, nowMs } = this.#options;
-    const state = this.#stateOf(namespace);
-    return { state, builtIns: this.#builtIns, limits, usage, nowMs: nowMs() };
-  }
-
-  #plan(
-    namespace: string,
-    incoming: readonly IncomingFile[],
-    reuseVersions = true,
-  ): Promise<RegistrationPlan> {
-    const compatible = this.#namespaces.isCompatible(namespace);
-    const options = this.#planOptions(namespace);
-    return planRegistration(incoming, { ...options, compatible, reuseVersions });
-  }
-
-  async #carryOut({ draft, added }: RegistrationPlan): Promise<void> {
-    const { namespace } = draft;
-    await this.#namespaces.ensure(namespace);
-    if (added.length > 0) {
-      const changes = added.map(({ version }): SystemChange<RegisteredProto> => {
-        return { kind: "put", id: version.id, value: toRegisteredProto(namespace, version) };
-      });
-      await this.#options.protos.write(changes);
-      this.#commit(draft);
-    }
-    await this.#putServices(namespace, outdatedServices(draft, this.#options.nowMs()));
-  }
-
-  async #putServices(
-    namespace: string,
-    services: readonly (readonly [fullName: string, ServiceState])[],
-  ): Promise<void> {
-    if (services.length === 0) return;
-    await this.#options.services.write(
-      services.map(([, { id, record }]) => ({ kind: "put", id, value: record })),
-    );
-    const draft = this.#draft(namespace);
-    for (const [fullName, state] of services) draft.setService(fullName, state);
-    this.#commit(draft);
-  }
-
-  #draft(namespace: string): NamespaceDraft {
-    return new NamespaceDraft(this.#stateOf(namespace), this.#builtIns);
-  }
-
-  #commit(draft: NamespaceDraft): void {
-    this.#revision += 1n;
-    this.#states.set(draft.namespace, draft.commit(this.#revision));
-    this.#snapshots.delete(draft.namespace);
-    this.#options.onChange?.(draft.namespace);
-  }
-
-  #stateOf(namespace: string): NamespaceState {
-    return this.#states.get(namespace) ?? emptyState(namespace);
-  }
-
-  /** @throws {CollectorError} NAMESPACE_NOT_FOUND */
-  #existing(namespace: string): NamespaceState {
-    this.#namespaces.get(namespace);
-    return this.#stateOf(namespace);
-  }
-
-  /** @throws {CollectorError} NAME_INVALID, SYSTEM_READ_ONLY */
-  #checkWritable(namespace: string): void {
-    checkNamespaceName(namespace);
-    this.#namespaces.checkWritable(namespace);
+    await planRestoration(archived, { ...this.#core.planOptions(name), state, compatible: false });
   }
 }

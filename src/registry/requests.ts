@@ -3,6 +3,7 @@ import type { FileDescriptorProto } from "@bufbuild/protobuf/wkt";
 import type { SystemRecords } from "../collections/system-records.ts";
 import type { Namespace } from "../gen/collector/namespaces_pb.ts";
 import type { RegisteredProto, RegisteredService } from "../gen/collector/registry_pb.ts";
+import type { RemovedRegistration } from "../gen/collector/sharing_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import type { FileOutcome } from "./intake.ts";
 import type { SchemaLimits } from "./schema/measure.ts";
@@ -15,6 +16,9 @@ export interface RegistryOptions {
   readonly protos: SystemRecords<RegisteredProto>;
   readonly services: SystemRecords<RegisteredService>;
   readonly namespaces: SystemRecords<Namespace>;
+  readonly removals: SystemRecords<RemovedRegistration>;
+  /** Whether removals in a namespace have to be remembered, as its registrations are shared. */
+  readonly keepsRemovals?: (namespace: string) => boolean;
   /** The services that this server serves: registered in every namespace unless switched off. */
   readonly builtInServices: readonly DescService[];
   readonly defaultNamespace: string;

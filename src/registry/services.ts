@@ -8,7 +8,7 @@ import type { BuiltIns } from "./built-ins.ts";
 import { quote } from "./names.ts";
 import type { NamespaceDraft, NamespaceState, ServiceState } from "./namespace-state.ts";
 import { byKey, type PageLimits, pageOf } from "./queries.ts";
-import { toRegisteredService, writtenAt } from "./records.ts";
+import { originOf, toRegisteredService, writtenAt } from "./records.ts";
 import { builtInVersion, type LinkedFile } from "./schema/linked-file.ts";
 import { type Hosting, hostingOf, idempotentMethods } from "./service-hosting.ts";
 import type { NamespaceSnapshot } from "./snapshot.ts";
@@ -157,9 +157,18 @@ export function serviceState(
   namespace: string,
   chosen: ChosenService,
   nowMs: number,
-  { current, hosting }: { readonly current: ServiceState | undefined; readonly hosting?: Hosting },
+  {
+    current,
+    hosting,
+    origin = current === undefined ? "" : originOf(current.record),
+  }: {
+    readonly current: ServiceState | undefined;
+    readonly hosting?: Hosting;
+    /** The collector that it is taken over from; without it, as before. */
+    readonly origin?: string;
+  },
 ): ServiceState {
-  const metadata = writtenAt(nowMs, nowMs);
+  const metadata = writtenAt(nowMs, nowMs, origin);
   const createdAt = current?.record.metadata?.createdAt;
   if (createdAt !== undefined) metadata.createdAt = createdAt;
   const record = toRegisteredService({

@@ -3,4 +3,6 @@ export interface TypeUsage {
   /** Names of the namespace's collections whose type is one of `typeNames`, in any order. */
   collectionsUsing(namespace: string, typeNames: ReadonlySet<string>): readonly string[];
   hasCollections(namespace: string): boolean;
+  /** Whether something here runs a service. */
+  isServed?(namespace: string, serviceName: string): boolean;
 }

@@ -67,7 +67,7 @@ export async function openLinkFixture(
       limits,
     }),
   );
-  routes.add(Mesh, mesh(links));
+  routes.add(Mesh, mesh(links, { list: () => [], read: () => [] }));
   routes.add(echoService, echoHandlers(calls) as never);
   const grpc = createGrpcHandler({
     routes,

@@ -40,6 +40,11 @@ export const define: DefineCommands = (command, context, environment) => {
       "servers that may be dialled; a host alone allows any port",
       list,
     )
+    .option(
+      "--shared-registrations <namespace,…>",
+      "namespaces whose types and services are shared with linked collectors that share them too",
+      list,
+    )
     .option("--backup-folder <folder>", "folder of backups (default: backups in that of --data)")
     .option("--backup-roots <folder,…>", "further folders that backups may be in", list)
     .option("--log-level <level>", "trace, debug, info, warn, error, fatal or silent")

@@ -8,6 +8,8 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Collector, Connection } from "./dispatcher_pb.ts";
 import { file_collector_dispatcher } from "./dispatcher_pb.ts";
+import type { ListSharedRegistrationsRequestSchema, ListSharedRegistrationsResponseSchema, ReadSharedFilesRequestSchema, ReadSharedFilesResponseSchema, RegistrationConflict } from "./sharing_pb.ts";
+import { file_collector_sharing } from "./sharing_pb.ts";
 import type { TunnelFrames } from "./tunnel_pb.ts";
 import { file_collector_tunnel } from "./tunnel_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -16,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file collector/mesh.proto.
  */
 export const file_collector_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChRjb2xsZWN0b3IvbWVzaC5wcm90bxIJY29sbGVjdG9yIsABCgpMaW5rU3RhdHVzEikKCmNvbm5lY3Rpb24YASABKAsyFS5jb2xsZWN0b3IuQ29ubmVjdGlvbhIjCgVzdGF0ZRgCIAEoDjIULmNvbGxlY3Rvci5MaW5rU3RhdGUSDwoHcHJvYmxlbRgDIAEoCRINCgVkaWFscxgEIAEoCBIVCg1yb3VuZF90cmlwX3VzGAUgASgDEhcKD2NhbGxzX2luX2ZsaWdodBgGIAEoAxISCgpyZWNvbm5lY3RzGAcgASgDIj8KFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiXgoXTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USKgoLY29ubmVjdGlvbnMYASADKAsyFS5jb2xsZWN0b3IuTGlua1N0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQQoRRGlzY29ubmVjdFJlcXVlc3QSFQoNY29ubmVjdGlvbl9pZBgBIAEoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIIhQKEkRpc2Nvbm5lY3RSZXNwb25zZSI+ChVMaXN0Q29sbGVjdG9yc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiWwoWTGlzdENvbGxlY3RvcnNSZXNwb25zZRIoCgpjb2xsZWN0b3JzGAEgAygLMhQuY29sbGVjdG9yLkNvbGxlY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkikwIKCUxpbmtPZmZlchIUCgxjb2xsZWN0b3JfaWQYASABKAkSGAoQcHJvdG9jb2xfdmVyc2lvbhgCIAEoBRIWCg5zZXJ2ZXJfdmVyc2lvbhgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEiwKCm5hbWVzcGFjZXMYBSADKAsyGC5jb2xsZWN0b3IuTGlua05hbWVzcGFjZRIVCg1jb25uZWN0aW9uX2lkGAYgASgJEg4KBnNlY3JldBgHIAEoDBIcChRsaW5rZWRfY29sbGVjdG9yX2lkcxgIIAMoCRIQCghmZWF0dXJlcxgJIAMoCRIUCgxpc19kdXBsaWNhdGUYCiABKAgSEgoKaXNfbGVhdmluZxgLIAEoCCJ4Cg1MaW5rTmFtZXNwYWNlEgwKBG5hbWUYASABKAkSKAoIc2VydmljZXMYAiADKAsyFi5jb2xsZWN0b3IuTGlua1NlcnZpY2USLwoPcmVtb3RlX3NlcnZpY2VzGAMgAygLMhYuY29sbGVjdG9yLkxpbmtTZXJ2aWNlIm4KC0xpbmtTZXJ2aWNlEgwKBG5hbWUYASABKAkSKAoJZXhlY3V0b3JzGAIgAygLMhUuY29sbGVjdG9yLkxpbmtMYWJlbHMSGgoSaWRlbXBvdGVudF9tZXRob2RzGAMgAygJEgsKA3dheRgEIAMoCSJuCgpMaW5rTGFiZWxzEjEKBmxhYmVscxgBIAMoCzIhLmNvbGxlY3Rvci5MaW5rTGFiZWxzLkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKQoITGlua1BpbmcSCgoCaWQYASABKAMSEQoJaXNfYW5zd2VyGAIgASgIIksKC0xpbmtHb29kYnllEg8KB3JlbW92ZWQYASABKAgSFQoNY29ubmVjdGlvbl9pZBgCIAEoCRIUCgxjb2xsZWN0b3JfaWQYAyABKAkiRgoPSWRlbnRpZnlSZXF1ZXN0EhUKDWNvbm5lY3Rpb25faWQYASABKAkSDQoFbm9uY2UYAiABKAwSDQoFcHJvb2YYAyABKAwiNwoQSWRlbnRpZnlSZXNwb25zZRIUCgxjb2xsZWN0b3JfaWQYASABKAkSDQoFcHJvb2YYAiABKAwitwEKC0xpbmtSZXF1ZXN0EiUKBW9mZmVyGAEgASgLMhQuY29sbGVjdG9yLkxpbmtPZmZlckgAEiMKBHBpbmcYAiABKAsyEy5jb2xsZWN0b3IuTGlua1BpbmdIABIpCgZmcmFtZXMYAyABKAsyFy5jb2xsZWN0b3IuVHVubmVsRnJhbWVzSAASKQoHZ29vZGJ5ZRgEIAEoCzIWLmNvbGxlY3Rvci5MaW5rR29vZGJ5ZUgAQgYKBHN0ZXAiuAEKDExpbmtSZXNwb25zZRIlCgVvZmZlchgBIAEoCzIULmNvbGxlY3Rvci5MaW5rT2ZmZXJIABIjCgRwaW5nGAIgASgLMhMuY29sbGVjdG9yLkxpbmtQaW5nSAASKQoGZnJhbWVzGAMgASgLMhcuY29sbGVjdG9yLlR1bm5lbEZyYW1lc0gAEikKB2dvb2RieWUYBCABKAsyFi5jb2xsZWN0b3IuTGlua0dvb2RieWVIAEIGCgRzdGVwKk8KCUxpbmtTdGF0ZRIaChZMSU5LX1NUQVRFX1VOU1BFQ0lGSUVEEAASEQoNTElOS19TVEFURV9VUBABEhMKD0xJTktfU1RBVEVfRE9XThACMoQDCgRNZXNoElgKD0xpc3RDb25uZWN0aW9ucxIhLmNvbGxlY3Rvci5MaXN0Q29ubmVjdGlvbnNSZXF1ZXN0GiIuY29sbGVjdG9yLkxpc3RDb25uZWN0aW9uc1Jlc3BvbnNlEkkKCkRpc2Nvbm5lY3QSHC5jb2xsZWN0b3IuRGlzY29ubmVjdFJlcXVlc3QaHS5jb2xsZWN0b3IuRGlzY29ubmVjdFJlc3BvbnNlElUKDkxpc3RDb2xsZWN0b3JzEiAuY29sbGVjdG9yLkxpc3RDb2xsZWN0b3JzUmVxdWVzdBohLmNvbGxlY3Rvci5MaXN0Q29sbGVjdG9yc1Jlc3BvbnNlEjsKBExpbmsSFi5jb2xsZWN0b3IuTGlua1JlcXVlc3QaFy5jb2xsZWN0b3IuTGlua1Jlc3BvbnNlKAEwARJDCghJZGVudGlmeRIaLmNvbGxlY3Rvci5JZGVudGlmeVJlcXVlc3QaGy5jb2xsZWN0b3IuSWRlbnRpZnlSZXNwb25zZWIGcHJvdG8z", [file_collector_dispatcher, file_collector_tunnel]);
+  fileDesc("ChRjb2xsZWN0b3IvbWVzaC5wcm90bxIJY29sbGVjdG9yIsQCCgpMaW5rU3RhdHVzEikKCmNvbm5lY3Rpb24YASABKAsyFS5jb2xsZWN0b3IuQ29ubmVjdGlvbhIjCgVzdGF0ZRgCIAEoDjIULmNvbGxlY3Rvci5MaW5rU3RhdGUSDwoHcHJvYmxlbRgDIAEoCRINCgVkaWFscxgEIAEoCBIVCg1yb3VuZF90cmlwX3VzGAUgASgDEhcKD2NhbGxzX2luX2ZsaWdodBgGIAEoAxISCgpyZWNvbm5lY3RzGAcgASgDEhwKFHNoYXJlZF9yZWdpc3RyYXRpb25zGAggAygJEj8KFnJlZ2lzdHJhdGlvbl9jb25mbGljdHMYCSADKAsyHy5jb2xsZWN0b3IuUmVnaXN0cmF0aW9uQ29uZmxpY3QSIwobcmVnaXN0cmF0aW9uX2NvbmZsaWN0X2NvdW50GAogASgDIj8KFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiXgoXTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USKgoLY29ubmVjdGlvbnMYASADKAsyFS5jb2xsZWN0b3IuTGlua1N0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQQoRRGlzY29ubmVjdFJlcXVlc3QSFQoNY29ubmVjdGlvbl9pZBgBIAEoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIIhQKEkRpc2Nvbm5lY3RSZXNwb25zZSJGChlTaGFyZVJlZ2lzdHJhdGlvbnNSZXF1ZXN0EhUKDWNvbm5lY3Rpb25faWQYASABKAkSEgoKbmFtZXNwYWNlcxgCIAMoCSJHChpTaGFyZVJlZ2lzdHJhdGlvbnNSZXNwb25zZRIpCgpjb25uZWN0aW9uGAEgASgLMhUuY29sbGVjdG9yLkxpbmtTdGF0dXMiPgoVTGlzdENvbGxlY3RvcnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlsKFkxpc3RDb2xsZWN0b3JzUmVzcG9uc2USKAoKY29sbGVjdG9ycxgBIAMoCzIULmNvbGxlY3Rvci5Db2xsZWN0b3ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpMCCglMaW5rT2ZmZXISFAoMY29sbGVjdG9yX2lkGAEgASgJEhgKEHByb3RvY29sX3ZlcnNpb24YAiABKAUSFgoOc2VydmVyX3ZlcnNpb24YAyABKAkSDwoHYWRkcmVzcxgEIAEoCRIsCgpuYW1lc3BhY2VzGAUgAygLMhguY29sbGVjdG9yLkxpbmtOYW1lc3BhY2USFQoNY29ubmVjdGlvbl9pZBgGIAEoCRIOCgZzZWNyZXQYByABKAwSHAoUbGlua2VkX2NvbGxlY3Rvcl9pZHMYCCADKAkSEAoIZmVhdHVyZXMYCSADKAkSFAoMaXNfZHVwbGljYXRlGAogASgIEhIKCmlzX2xlYXZpbmcYCyABKAgitAEKDUxpbmtOYW1lc3BhY2USDAoEbmFtZRgBIAEoCRIoCghzZXJ2aWNlcxgCIAMoCzIWLmNvbGxlY3Rvci5MaW5rU2VydmljZRIvCg9yZW1vdGVfc2VydmljZXMYAyADKAsyFi5jb2xsZWN0b3IuTGlua1NlcnZpY2USHAoUc2hhcmVzX3JlZ2lzdHJhdGlvbnMYBCABKAgSHAoUcmVnaXN0cmF0aW9uc19kaWdlc3QYBSABKAwibgoLTGlua1NlcnZpY2USDAoEbmFtZRgBIAEoCRIoCglleGVjdXRvcnMYAiADKAsyFS5jb2xsZWN0b3IuTGlua0xhYmVscxIaChJpZGVtcG90ZW50X21ldGhvZHMYAyADKAkSCwoDd2F5GAQgAygJIm4KCkxpbmtMYWJlbHMSMQoGbGFiZWxzGAEgAygLMiEuY29sbGVjdG9yLkxpbmtMYWJlbHMuTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIpCghMaW5rUGluZxIKCgJpZBgBIAEoAxIRCglpc19hbnN3ZXIYAiABKAgiSwoLTGlua0dvb2RieWUSDwoHcmVtb3ZlZBgBIAEoCBIVCg1jb25uZWN0aW9uX2lkGAIgASgJEhQKDGNvbGxlY3Rvcl9pZBgDIAEoCSJGCg9JZGVudGlmeVJlcXVlc3QSFQoNY29ubmVjdGlvbl9pZBgBIAEoCRINCgVub25jZRgCIAEoDBINCgVwcm9vZhgDIAEoDCI3ChBJZGVudGlmeVJlc3BvbnNlEhQKDGNvbGxlY3Rvcl9pZBgBIAEoCRINCgVwcm9vZhgCIAEoDCK3AQoLTGlua1JlcXVlc3QSJQoFb2ZmZXIYASABKAsyFC5jb2xsZWN0b3IuTGlua09mZmVySAASIwoEcGluZxgCIAEoCzITLmNvbGxlY3Rvci5MaW5rUGluZ0gAEikKBmZyYW1lcxgDIAEoCzIXLmNvbGxlY3Rvci5UdW5uZWxGcmFtZXNIABIpCgdnb29kYnllGAQgASgLMhYuY29sbGVjdG9yLkxpbmtHb29kYnllSABCBgoEc3RlcCK4AQoMTGlua1Jlc3BvbnNlEiUKBW9mZmVyGAEgASgLMhQuY29sbGVjdG9yLkxpbmtPZmZlckgAEiMKBHBpbmcYAiABKAsyEy5jb2xsZWN0b3IuTGlua1BpbmdIABIpCgZmcmFtZXMYAyABKAsyFy5jb2xsZWN0b3IuVHVubmVsRnJhbWVzSAASKQoHZ29vZGJ5ZRgEIAEoCzIWLmNvbGxlY3Rvci5MaW5rR29vZGJ5ZUgAQgYKBHN0ZXAqTwoJTGlua1N0YXRlEhoKFkxJTktfU1RBVEVfVU5TUEVDSUZJRUQQABIRCg1MSU5LX1NUQVRFX1VQEAESEwoPTElOS19TVEFURV9ET1dOEAIytwUKBE1lc2gSWAoPTGlzdENvbm5lY3Rpb25zEiEuY29sbGVjdG9yLkxpc3RDb25uZWN0aW9uc1JlcXVlc3QaIi5jb2xsZWN0b3IuTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USSQoKRGlzY29ubmVjdBIcLmNvbGxlY3Rvci5EaXNjb25uZWN0UmVxdWVzdBodLmNvbGxlY3Rvci5EaXNjb25uZWN0UmVzcG9uc2USYQoSU2hhcmVSZWdpc3RyYXRpb25zEiQuY29sbGVjdG9yLlNoYXJlUmVnaXN0cmF0aW9uc1JlcXVlc3QaJS5jb2xsZWN0b3IuU2hhcmVSZWdpc3RyYXRpb25zUmVzcG9uc2USVQoOTGlzdENvbGxlY3RvcnMSIC5jb2xsZWN0b3IuTGlzdENvbGxlY3RvcnNSZXF1ZXN0GiEuY29sbGVjdG9yLkxpc3RDb2xsZWN0b3JzUmVzcG9uc2USOwoETGluaxIWLmNvbGxlY3Rvci5MaW5rUmVxdWVzdBoXLmNvbGxlY3Rvci5MaW5rUmVzcG9uc2UoATABEkMKCElkZW50aWZ5EhouY29sbGVjdG9yLklkZW50aWZ5UmVxdWVzdBobLmNvbGxlY3Rvci5JZGVudGlmeVJlc3BvbnNlEnIKF0xpc3RTaGFyZWRSZWdpc3RyYXRpb25zEikuY29sbGVjdG9yLkxpc3RTaGFyZWRSZWdpc3RyYXRpb25zUmVxdWVzdBoqLmNvbGxlY3Rvci5MaXN0U2hhcmVkUmVnaXN0cmF0aW9uc1Jlc3BvbnNlMAESWgoPUmVhZFNoYXJlZEZpbGVzEiEuY29sbGVjdG9yLlJlYWRTaGFyZWRGaWxlc1JlcXVlc3QaIi5jb2xsZWN0b3IuUmVhZFNoYXJlZEZpbGVzUmVzcG9uc2UwAWIGcHJvdG8z", [file_collector_dispatcher, file_collector_sharing, file_collector_tunnel]);
 
 /**
  * A link as it is now.
@@ -73,6 +75,27 @@ export type LinkStatus = Message<"collector.LinkStatus"> & {
    * @generated from field: int64 reconnects = 7;
    */
   reconnects: bigint;
+
+  /**
+   * Namespaces whose registrations both ends share, by name.
+   *
+   * @generated from field: repeated string shared_registrations = 8;
+   */
+  sharedRegistrations: string[];
+
+  /**
+   * Registrations that are not the same at both ends and where this one cannot follow; at most 100 of a namespace.
+   *
+   * @generated from field: repeated collector.RegistrationConflict registration_conflicts = 9;
+   */
+  registrationConflicts: RegistrationConflict[];
+
+  /**
+   * How many there are.
+   *
+   * @generated from field: int64 registration_conflict_count = 10;
+   */
+  registrationConflictCount: bigint;
 };
 
 /**
@@ -182,6 +205,56 @@ export const DisconnectResponseSchema: GenMessage<DisconnectResponse> = /*@__PUR
   messageDesc(file_collector_mesh, 4);
 
 /**
+ * Asks to share registrations.
+ *
+ * @generated from message collector.ShareRegistrationsRequest
+ */
+export type ShareRegistrationsRequest = Message<"collector.ShareRegistrationsRequest"> & {
+  /**
+   * The link. Required.
+   *
+   * @generated from field: string connection_id = 1;
+   */
+  connectionId: string;
+
+  /**
+   * Namespaces whose registrations this end shares, instead of those before: beside those of the configuration.
+   * They have to be among those that are offered; never `system`.
+   *
+   * @generated from field: repeated string namespaces = 2;
+   */
+  namespaces: string[];
+};
+
+/**
+ * Describes the message collector.ShareRegistrationsRequest.
+ * Use `create(ShareRegistrationsRequestSchema)` to create a new message.
+ */
+export const ShareRegistrationsRequestSchema: GenMessage<ShareRegistrationsRequest> = /*@__PURE__*/
+  messageDesc(file_collector_mesh, 5);
+
+/**
+ * They are shared.
+ *
+ * @generated from message collector.ShareRegistrationsResponse
+ */
+export type ShareRegistrationsResponse = Message<"collector.ShareRegistrationsResponse"> & {
+  /**
+   * The link from now on.
+   *
+   * @generated from field: collector.LinkStatus connection = 1;
+   */
+  connection?: LinkStatus | undefined;
+};
+
+/**
+ * Describes the message collector.ShareRegistrationsResponse.
+ * Use `create(ShareRegistrationsResponseSchema)` to create a new message.
+ */
+export const ShareRegistrationsResponseSchema: GenMessage<ShareRegistrationsResponse> = /*@__PURE__*/
+  messageDesc(file_collector_mesh, 6);
+
+/**
  * Asks for the collectors that are known.
  *
  * @generated from message collector.ListCollectorsRequest
@@ -207,7 +280,7 @@ export type ListCollectorsRequest = Message<"collector.ListCollectorsRequest"> &
  * Use `create(ListCollectorsRequestSchema)` to create a new message.
  */
 export const ListCollectorsRequestSchema: GenMessage<ListCollectorsRequest> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 5);
+  messageDesc(file_collector_mesh, 7);
 
 /**
  * A page of collectors.
@@ -235,7 +308,7 @@ export type ListCollectorsResponse = Message<"collector.ListCollectorsResponse">
  * Use `create(ListCollectorsResponseSchema)` to create a new message.
  */
 export const ListCollectorsResponseSchema: GenMessage<ListCollectorsResponse> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 6);
+  messageDesc(file_collector_mesh, 8);
 
 /**
  * What one end of a link says of itself. Sent first, and again with every change.
@@ -328,7 +401,7 @@ export type LinkOffer = Message<"collector.LinkOffer"> & {
  * Use `create(LinkOfferSchema)` to create a new message.
  */
 export const LinkOfferSchema: GenMessage<LinkOffer> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 7);
+  messageDesc(file_collector_mesh, 9);
 
 /**
  * A namespace that is offered.
@@ -357,6 +430,21 @@ export type LinkNamespace = Message<"collector.LinkNamespace"> & {
    * @generated from field: repeated collector.LinkService remote_services = 3;
    */
   remoteServices: LinkService[];
+
+  /**
+   * True if this end shares its registrations.
+   *
+   * @generated from field: bool shares_registrations = 4;
+   */
+  sharesRegistrations: boolean;
+
+  /**
+   * Of registrations that are shared: the first 16 bytes of SHA-256 of what is registered. Equal at both ends
+   * where that is the same.
+   *
+   * @generated from field: bytes registrations_digest = 5;
+   */
+  registrationsDigest: Uint8Array;
 };
 
 /**
@@ -364,7 +452,7 @@ export type LinkNamespace = Message<"collector.LinkNamespace"> & {
  * Use `create(LinkNamespaceSchema)` to create a new message.
  */
 export const LinkNamespaceSchema: GenMessage<LinkNamespace> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 8);
+  messageDesc(file_collector_mesh, 10);
 
 /**
  * A service that an end of a link can run.
@@ -407,7 +495,7 @@ export type LinkService = Message<"collector.LinkService"> & {
  * Use `create(LinkServiceSchema)` to create a new message.
  */
 export const LinkServiceSchema: GenMessage<LinkService> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 9);
+  messageDesc(file_collector_mesh, 11);
 
 /**
  * Labels of one executor.
@@ -428,7 +516,7 @@ export type LinkLabels = Message<"collector.LinkLabels"> & {
  * Use `create(LinkLabelsSchema)` to create a new message.
  */
 export const LinkLabelsSchema: GenMessage<LinkLabels> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 10);
+  messageDesc(file_collector_mesh, 12);
 
 /**
  * A health check.
@@ -456,7 +544,7 @@ export type LinkPing = Message<"collector.LinkPing"> & {
  * Use `create(LinkPingSchema)` to create a new message.
  */
 export const LinkPingSchema: GenMessage<LinkPing> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 11);
+  messageDesc(file_collector_mesh, 13);
 
 /**
  * The link is removed, or the server stops.
@@ -492,7 +580,7 @@ export type LinkGoodbye = Message<"collector.LinkGoodbye"> & {
  * Use `create(LinkGoodbyeSchema)` to create a new message.
  */
 export const LinkGoodbyeSchema: GenMessage<LinkGoodbye> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 12);
+  messageDesc(file_collector_mesh, 14);
 
 /**
  * Asks a collector to prove that it is the other end of a link.
@@ -528,7 +616,7 @@ export type IdentifyRequest = Message<"collector.IdentifyRequest"> & {
  * Use `create(IdentifyRequestSchema)` to create a new message.
  */
 export const IdentifyRequestSchema: GenMessage<IdentifyRequest> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 13);
+  messageDesc(file_collector_mesh, 15);
 
 /**
  * The proof.
@@ -556,7 +644,7 @@ export type IdentifyResponse = Message<"collector.IdentifyResponse"> & {
  * Use `create(IdentifyResponseSchema)` to create a new message.
  */
 export const IdentifyResponseSchema: GenMessage<IdentifyResponse> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 14);
+  messageDesc(file_collector_mesh, 16);
 
 /**
  * A step of the end that opened the link.
@@ -609,7 +697,7 @@ export type LinkRequest = Message<"collector.LinkRequest"> & {
  * Use `create(LinkRequestSchema)` to create a new message.
  */
 export const LinkRequestSchema: GenMessage<LinkRequest> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 15);
+  messageDesc(file_collector_mesh, 17);
 
 /**
  * A step of the end that accepted the link.
@@ -662,7 +750,7 @@ export type LinkResponse = Message<"collector.LinkResponse"> & {
  * Use `create(LinkResponseSchema)` to create a new message.
  */
 export const LinkResponseSchema: GenMessage<LinkResponse> = /*@__PURE__*/
-  messageDesc(file_collector_mesh, 16);
+  messageDesc(file_collector_mesh, 18);
 
 /**
  * Whether a link is up.
@@ -732,6 +820,17 @@ export const Mesh: GenService<{
     output: typeof DisconnectResponseSchema;
   },
   /**
+   * Says of which namespaces registrations are shared over a link, at this end: they are, where the other end
+   * says so too. NOT_FOUND if there is no link of that id.
+   *
+   * @generated from rpc collector.Mesh.ShareRegistrations
+   */
+  shareRegistrations: {
+    methodKind: "unary";
+    input: typeof ShareRegistrationsRequestSchema;
+    output: typeof ShareRegistrationsResponseSchema;
+  },
+  /**
    * Lists the collectors that this one knows: itself, those that are linked, and those that they are
    * linked to; by id, page by page.
    *
@@ -763,6 +862,27 @@ export const Mesh: GenService<{
     methodKind: "unary";
     input: typeof IdentifyRequestSchema;
     output: typeof IdentifyResponseSchema;
+  },
+  /**
+   * Tells a linked collector what is registered in a namespace. PERMISSION_DENIED to anybody else, and for a
+   * namespace whose registrations are not shared over its link.
+   *
+   * @generated from rpc collector.Mesh.ListSharedRegistrations
+   */
+  listSharedRegistrations: {
+    methodKind: "server_streaming";
+    input: typeof ListSharedRegistrationsRequestSchema;
+    output: typeof ListSharedRegistrationsResponseSchema;
+  },
+  /**
+   * Tells a linked collector what is in versions of files; refuses as ListSharedRegistrations.
+   *
+   * @generated from rpc collector.Mesh.ReadSharedFiles
+   */
+  readSharedFiles: {
+    methodKind: "server_streaming";
+    input: typeof ReadSharedFilesRequestSchema;
+    output: typeof ReadSharedFilesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_collector_mesh, 0);

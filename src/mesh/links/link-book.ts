@@ -98,12 +98,14 @@ export class LinkBook {
     readonly address: string;
     readonly offeredNamespaces?: readonly string[];
     readonly labels?: Readonly<Record<string, string>>;
+    readonly sharesRegistrations?: readonly string[];
   }): Connection {
     const now = timestampOfUs(this.#options.clock.nowUs());
-    const { labels = {}, offeredNamespaces = [], ...rest } = fields;
+    const { labels = {}, offeredNamespaces = [], sharesRegistrations = [], ...rest } = fields;
     return create(ConnectionSchema, {
       ...rest,
       offeredNamespaces: [...offeredNamespaces],
+      sharesRegistrations: [...sharesRegistrations],
       metadata: { createdAt: now, updatedAt: now, labels: { ...labels } },
       lastActivity: now,
     });

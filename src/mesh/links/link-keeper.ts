@@ -4,6 +4,7 @@ import type { Link } from "./link.ts";
 import type { LinkBook } from "./link-book.ts";
 import type { LinkOpener } from "./link-opener.ts";
 import type { SessionEnd } from "./link-session.ts";
+import type { LinkSharing } from "./link-sharing.ts";
 import type { OfferBoard } from "./offer-board.ts";
 import type { PeerExecutors } from "./peer-executors.ts";
 import type { Reconnector } from "./reconnector.ts";
@@ -17,6 +18,8 @@ export interface LinkKeeperOptions {
   readonly opener: LinkOpener;
   readonly executors: PeerExecutors;
   readonly reconnector: Reconnector;
+  /** What registers at both ends what is registered at one. */
+  readonly sharing: LinkSharing | undefined;
   readonly log: Log;
   /** Work that goes on: whoever stops the server waits for it. */
   readonly track: (work: Promise<unknown>) => void;
@@ -39,6 +42,7 @@ export class LinkKeeper {
     this.#shareNow(link);
     this.#keep(link);
     this.#options.board.changed();
+    this.#options.sharing?.follow(link);
     const { address, sharedNamespaces } = connection;
     this.#options.log.info(
       { connectionId: id, collectorId: peerId, address, sharedNamespaces },
@@ -73,6 +77,7 @@ export class LinkKeeper {
   onOffer(link: Link): void {
     this.#options.executors.changed();
     this.share(link);
+    this.#options.sharing?.follow(link);
     // What it runs, or reaches, can be reached through here.
     this.#options.board.changed();
   }

@@ -219,9 +219,10 @@ export class LinkOpener {
     fields: Parameters<LinkBook["newConnection"]>[0],
   ): Promise<Link> {
     const { book } = this.#options;
+    const sharesRegistrations = known?.connection.sharesRegistrations ?? [];
     if (known !== undefined) await book.forget(known, "another link has taken its place");
     await book.forgetPartingsWith(fields.targetCollectorId);
-    return book.begin(book.newConnection(fields), true);
+    return book.begin(book.newConnection({ ...fields, sharesRegistrations }), true);
   }
 
   /** Ends a stream that carries nothing. */

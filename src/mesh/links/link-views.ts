@@ -5,6 +5,7 @@ import type { Clock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
 import { encodePageToken, type PageRequest, readPage } from "../../lib/page-token.ts";
 import type { Link } from "./link.ts";
+import type { LinkSharing } from "./link-sharing.ts";
 import type { LinkTable } from "./link-table.ts";
 import { type OfferSource, type OwnFacts, offeredNamespaces } from "./own-offer.ts";
 import { timestampOfUs } from "./timestamps.ts";
@@ -14,6 +15,7 @@ export interface LinkViewsOptions {
   readonly source: OfferSource;
   readonly facts: OwnFacts;
   readonly clock: Clock;
+  readonly sharing: LinkSharing | undefined;
   readonly limits: Pick<Limits, "pageSizeDefault" | "pageSizeMax">;
 }
 
@@ -30,9 +32,14 @@ export class LinkViews {
     const links = this.#options.table.settled();
     const found = this.#page(links, ({ id }) => id, page, "ListConnections");
     return {
-      connections: found.items.map((link) => link.toStatus()),
+      connections: found.items.map((link) => this.status(link)),
       nextPageToken: found.nextPageToken,
     };
+  }
+
+  /** A link as it is now, with what is shared over it. */
+  status(link: Link): LinkStatus {
+    return Object.assign(link.toStatus(), this.#options.sharing?.viewOf(link));
   }
 
   /**

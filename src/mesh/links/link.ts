@@ -42,6 +42,8 @@ export interface LinkListener {
   onHealthy(link: Link): void;
 }
 
+const nothingShared: ReadonlyMap<string, string> = new Map();
+
 /** A link to another collector: what is kept of it, and the stream that carries it now. */
 export class Link {
   readonly peerId: string;
@@ -119,6 +121,11 @@ export class Link {
 
   set problem(text: string) {
     this.#problem = text;
+  }
+
+  /** Namespaces whose registrations the other end shares, with a digest of each, in hex. */
+  get sharedByPeer(): ReadonlyMap<string, string> {
+    return this.#offer?.registrations ?? nothingShared;
   }
 
   get roundTripMs(): number | undefined {

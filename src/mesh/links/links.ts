@@ -17,6 +17,7 @@ import { LinkGuard } from "./link-guard.ts";
 import { LinkKeeper } from "./link-keeper.ts";
 import { LinkOpener } from "./link-opener.ts";
 import { LinkRecords } from "./link-records.ts";
+import type { LinkSharing } from "./link-sharing.ts";
 import type { LinkStep } from "./link-step.ts";
 import { type LinkTable, linkNotFound } from "./link-table.ts";
 import { LinkViews } from "./link-views.ts";
@@ -55,6 +56,8 @@ export interface LinksOptions {
   readonly source: OfferSource;
   readonly facts: OwnFacts;
   readonly calls: LinkCallHost;
+  /** Without it registrations are not shared. */
+  readonly sharing?: LinkSharing | undefined;
   readonly limits: LinkLimits;
   readonly scheduler?: Scheduler;
   readonly clock?: Clock;
@@ -67,6 +70,8 @@ export interface ConnectRequest {
   readonly address: string;
   readonly namespaces: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
+  /** Namespaces whose registrations this end shares; none if it is left out. */
+  readonly sharesRegistrations?: readonly string[];
 }
 
 /**
@@ -80,6 +85,7 @@ export class Links implements AsyncDisposable {
   readonly guard: LinkGuard;
   readonly views: LinkViews;
   readonly #limits: LinkLimits;
+  readonly #sharing: LinkSharing | undefined;
   readonly #scheduler: Scheduler;
   readonly #facts: OwnFacts;
   readonly #log: Log;
@@ -96,8 +102,9 @@ export class Links implements AsyncDisposable {
   #closed: Promise<void> | undefined;
   readonly #connecting = new Map<string, Promise<Link>>();
 
-  private constructor(options: Required<LinksOptions>) {
-    const { facts, limits, scheduler, clock, log, dialer, random, source } = options;
+  private constructor(options: Required<Omit<LinksOptions, "sharing">> & LinksOptions) {
+    const { facts, limits, scheduler, clock, log, dialer, random, source, sharing } = options;
+    this.#sharing = sharing;
     this.collectorId = facts.collectorId;
     this.#limits = limits;
     this.#scheduler = scheduler;
@@ -126,8 +133,9 @@ export class Links implements AsyncDisposable {
       hopsMax: limits.meshHopsMax,
       nowMs: () => Number(clock.nowUs() / 1000n),
     });
+    table.subscribe(() => sharing?.linksChanged());
     this.guard = new LinkGuard(table, facts.collectorId);
-    this.views = new LinkViews({ table, source, facts, clock, limits });
+    this.views = new LinkViews({ table, source, facts, clock, sharing, limits });
     this.#board = new OfferBoard({
       source: {
         namespaces: () => source.namespaces(),
@@ -140,6 +148,7 @@ export class Links implements AsyncDisposable {
       log,
       bytesMax: Math.floor(limits.messageBytesMax / 2),
       onChange: (link) => this.#keeper.share(link),
+      registrationsOver: ({ connection }) => sharing?.offeredOver(connection) ?? [],
     });
     const common = {
       book: this.#book,
@@ -163,6 +172,7 @@ export class Links implements AsyncDisposable {
       opener: this.#opener,
       executors: this.executors,
       reconnector: this.#reconnector,
+      sharing,
       log,
       track: common.track,
       signal: this.#stopping.signal,
@@ -203,6 +213,14 @@ export class Links implements AsyncDisposable {
   async connect(request: ConnectRequest): Promise<Link> {
     checkConnect(request, this.#limits);
     this.#refuseIfStopping();
+    const link = await this.#connectOnce(request);
+    const { sharesRegistrations: added = [] } = request;
+    const { sharesRegistrations: known } = link.connection;
+    if (added.some((name) => !known.includes(name))) await this.#share(link, [...known, ...added]);
+    return link;
+  }
+
+  async #connectOnce(request: ConnectRequest): Promise<Link> {
     const { address } = request;
     const known = this.table.byAddress(address);
     if (known?.isUp === true) return known;
@@ -213,6 +231,20 @@ export class Links implements AsyncDisposable {
       this.#connecting.set(address, connecting);
     }
     return await connecting;
+  }
+
+  /**
+   * Says of which namespaces this end shares registrations over a link, instead of those before.
+   *
+   * @throws {CollectorError} ARGUMENT_MISSING, LINK_NOT_FOUND, NAME_INVALID, ARGUMENT_INVALID
+   */
+  async shareRegistrations(id: string, namespaces: readonly string[]): Promise<Link> {
+    if (id === "") throw invalidField("ARGUMENT_MISSING", "connection_id", "names no link");
+    const link = this.table.byId(id);
+    if (link?.isSettled !== true) throw linkNotFound(id);
+    checkNamespaces(namespaces, "namespaces");
+    await this.#share(link, namespaces);
+    return link;
   }
 
   /** Carries a link that another collector has opened, for as long as it lasts. */
@@ -289,6 +321,14 @@ export class Links implements AsyncDisposable {
     return link;
   }
 
+  async #share(link: Link, namespaces: readonly string[]): Promise<void> {
+    checkOffered(namespaces, link.connection.offeredNamespaces);
+    link.change({ sharesRegistrations: [...new Set(namespaces)].sort() });
+    await this.#book.keep(link);
+    this.#board.changed();
+    this.#sharing?.follow(link);
+  }
+
   #readOffer(offer: Parameters<typeof readOffer>[0]): PeerOffer {
     const { serverVersion } = this.#facts;
     return readOffer(offer, { serverVersion, limits: this.#limits });
@@ -307,20 +347,36 @@ export class Links implements AsyncDisposable {
 }
 
 /** @throws {CollectorError} ARGUMENT_MISSING, ARGUMENT_INVALID, NAME_INVALID, LABEL_INVALID */
-function checkConnect({ address, namespaces, labels }: ConnectRequest, limits: LinkLimits): void {
+function checkConnect(request: ConnectRequest, limits: LinkLimits): void {
+  const { address, namespaces, labels, sharesRegistrations = [] } = request;
   if (address === "") {
     throw invalidField("ARGUMENT_MISSING", "address", "names no collector; send host:port");
   }
+  checkNamespaces(namespaces, "namespaces");
+  checkNamespaces(sharesRegistrations, "shares_registrations");
+  checkOffered(sharesRegistrations, namespaces);
+  checkLabels(labels, limits, "metadata");
+}
+
+function checkNamespaces(namespaces: readonly string[], parent: string): void {
   if (namespaces.length > namespacesMax) {
     const text = `has ${namespaces.length} names, the limit is ${namespacesMax}`;
-    throw invalidField("ARGUMENT_INVALID", "namespaces", text);
+    throw invalidField("ARGUMENT_INVALID", parent, text);
   }
   for (const [index, name] of namespaces.entries()) {
-    const field = `namespaces[${index}]`;
+    const field = `${parent}[${index}]`;
     checkNamespaceName(name, field);
     if (name === systemNamespace) {
       throw invalidField("NAME_INVALID", field, "a server's own namespace is not shared");
     }
   }
-  checkLabels(labels, limits, "metadata");
+}
+
+/** @param offered to the other end of the link; empty for all */
+function checkOffered(shared: readonly string[], offered: readonly string[]): void {
+  if (offered.length === 0) return;
+  const other = shared.find((name) => !offered.includes(name));
+  if (other === undefined) return;
+  const text = `registrations of ${other} cannot be shared: the link offers ${offered.join(", ")} and not that namespace`;
+  throw new CollectorError("ARGUMENT_INVALID", text);
 }

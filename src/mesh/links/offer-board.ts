@@ -27,6 +27,8 @@ export interface OfferBoardOptions {
   readonly log: Log;
   /** What this collector offers over a link has changed. */
   readonly onChange: (link: Link) => void;
+  /** Namespaces whose registrations this collector shares over a link, with a digest of each, in hex. */
+  readonly registrationsOver: (link: Link) => Iterable<readonly [string, string]>;
 }
 
 export interface FirstOffer {
@@ -50,11 +52,15 @@ export class OfferBoard {
 
   /** The offer that a stream begins with: of what can be reached through here the next one tells. */
   first(about: FirstOffer): LinkOffer {
-    return this.#make(about, undefined);
+    return this.#make(about, undefined, []);
   }
 
   /** @param peer the other end, as it has said; undefined leaves out what is at other collectors */
-  #make(about: FirstOffer, peer: PeerOffer | undefined): LinkOffer {
+  #make(
+    about: FirstOffer,
+    peer: PeerOffer | undefined,
+    registrations: Iterable<readonly [string, string]>,
+  ): LinkOffer {
     const { source, facts, table, bytesMax, log } = this.#options;
     const linkedCollectorIds = table
       .settled()
@@ -71,6 +77,7 @@ export class OfferBoard {
       linkedCollectorIds,
       bytesMax,
       isLeaving,
+      registrations: new Map(registrations),
       ...(isNews === undefined ? {} : { isNews }),
     };
     const { offer, leftOut } = makeOffer(source, facts, details);
@@ -112,7 +119,8 @@ export class OfferBoard {
 
   #tell(link: Link, session: LinkSession): void {
     const namespaces = link.connection.offeredNamespaces;
-    const offer = this.#make({ connectionId: link.id, namespaces }, link.offer);
+    const registrations = this.#options.registrationsOver(link);
+    const offer = this.#make({ connectionId: link.id, namespaces }, link.offer, registrations);
     const bytes = toBinary(LinkOfferSchema, offer);
     const last = this.#told.get(session);
     if (last !== undefined && Buffer.compare(last, bytes) === 0) return;

@@ -49,6 +49,8 @@ export interface OfferAbout {
   readonly secret?: Uint8Array;
   readonly isDuplicate?: boolean;
   readonly isLeaving?: boolean;
+  /** Namespaces whose registrations are shared, with a digest of each, in hex. */
+  readonly registrations?: ReadonlyMap<string, string>;
   /** Whether a service at a collector is worth being told of. */
   readonly isNews?: (service: RemoteService) => boolean;
   /** Namespaces past so many bytes are left out. */
@@ -83,6 +85,11 @@ export function makeOffer(
     const { isNews } = about;
     const remote = isNews === undefined ? [] : [...source.remoteServicesOf(name)].filter(isNews);
     const namespace = toLinkNamespace(name, source.servicesOf(name), remote);
+    const digest = about.registrations?.get(name);
+    if (digest !== undefined) {
+      namespace.sharesRegistrations = true;
+      namespace.registrationsDigest = Buffer.from(digest, "hex");
+    }
     bytes += toBinary(LinkNamespaceSchema, namespace).byteLength;
     if (bytes > about.bytesMax) break;
     namespaces.push(namespace);

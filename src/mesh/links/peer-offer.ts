@@ -46,6 +46,8 @@ export interface PeerOffer {
   readonly namespaces: ReadonlyMap<string, ReadonlyMap<string, OfferedService>>;
   /** By namespace. */
   readonly remoteServices: ReadonlyMap<string, readonly RemoteService[]>;
+  /** Namespaces whose registrations it shares, with a digest of each, in hex. */
+  readonly registrations: ReadonlyMap<string, string>;
   readonly linkedCollectorIds: readonly string[];
   readonly features: readonly string[];
   readonly isDuplicate: boolean;
@@ -96,7 +98,9 @@ export function readOffer(
   }
   const namespaces = new Map<string, ReadonlyMap<string, OfferedService>>();
   const remoteServices = new Map<string, readonly RemoteService[]>();
-  for (const [index, { name, services, remoteServices: remote }] of offer.namespaces.entries()) {
+  const registrations = new Map<string, string>();
+  for (const [index, namespace] of offer.namespaces.entries()) {
+    const { name, services, remoteServices: remote } = namespace;
     const field = `offer.namespaces[${index}]`;
     checkId(name, `${field}.name`);
     if (name === systemNamespace) {
@@ -114,6 +118,9 @@ export function readOffer(
       name,
       elsewhere.filter(({ way }) => way.length > 0 && way.length < own.limits.meshHopsMax),
     );
+    if (namespace.sharesRegistrations) {
+      registrations.set(name, Buffer.from(namespace.registrationsDigest).toString("hex"));
+    }
   }
   return {
     collectorId: offer.collectorId,
@@ -122,6 +129,7 @@ export function readOffer(
     connectionId: offer.connectionId,
     namespaces,
     remoteServices,
+    registrations,
     linkedCollectorIds: offer.linkedCollectorIds.slice(0, namesMax).filter(isId),
     features: offer.features.slice(0, namesMax).filter(isId),
     isDuplicate: offer.isDuplicate,

@@ -6,6 +6,7 @@ import {
   RegisteredProtoSchema,
   RegisteredServiceSchema,
 } from "../../gen/collector/registry_pb.ts";
+import { RemovedRegistrationSchema } from "../../gen/collector/sharing_pb.ts";
 import { TypeRegistry } from "../../gen/collector/type_registry_pb.ts";
 import { defaultLimits } from "../../lib/limits.ts";
 import { Registry } from "../registry.ts";
@@ -33,6 +34,7 @@ export async function openRegistry(options: Partial<RegistryOptions> = {}): Prom
     protos,
     services,
     namespaces,
+    removals: new MemoryRecords(RemovedRegistrationSchema),
     builtInServices: [
       CollectionService,
       CollectionRepo,

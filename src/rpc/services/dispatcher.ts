@@ -43,8 +43,8 @@ export function collectiveDispatcher(
       return { output: packOutput(method, output), executorId };
     },
 
-    async connect({ address, namespaces, metadata }) {
-      const link = await links.connect({ address, namespaces, labels: metadata });
+    async connect({ address, namespaces, metadata: labels, sharesRegistrations }) {
+      const link = await links.connect({ address, namespaces, labels, sharesRegistrations });
       return {
         connectionId: link.id,
         sharedNamespaces: [...link.connection.sharedNamespaces],

@@ -1,10 +1,14 @@
 import type { Mesh } from "../../gen/collector/mesh_pb.ts";
 import { type LinkStep, stepOf } from "../../mesh/links/link-step.ts";
 import type { Links } from "../../mesh/links/links.ts";
+import type { ServedRegistrations } from "../../mesh/sharing/served-registrations.ts";
 import type { ServiceHandlers } from "../call.ts";
 
 /** `collector.Mesh` over the {@link Links}. */
-export function mesh(links: Links): ServiceHandlers<typeof Mesh> {
+export function mesh(
+  links: Links,
+  registrations: Pick<ServedRegistrations, "list" | "read">,
+): ServiceHandlers<typeof Mesh> {
   return {
     async listConnections(request) {
       return links.views.connections(request);
@@ -13,6 +17,19 @@ export function mesh(links: Links): ServiceHandlers<typeof Mesh> {
     async disconnect({ connectionId, allowMissing }) {
       await links.disconnect(connectionId, allowMissing);
       return {};
+    },
+
+    async shareRegistrations({ connectionId, namespaces }) {
+      const link = await links.shareRegistrations(connectionId, namespaces);
+      return { connection: links.views.status(link) };
+    },
+
+    async *listSharedRegistrations({ namespace }, call) {
+      yield* registrations.list(call.via, namespace);
+    },
+
+    async *readSharedFiles(request, call) {
+      yield* registrations.read(call.via, request);
     },
 
     async listCollectors(request) {
