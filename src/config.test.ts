@@ -66,6 +66,14 @@ describe("loadConfig", () => {
     });
   });
 
+  it("refuses to share the registrations of namespace system", () => {
+    const env = { COLLECTOR_SHARED_REGISTRATIONS: "shop,system" };
+    assert.throws(() => loadConfig({ flags: {}, env, file: undefined }), {
+      reason: "ARGUMENT_INVALID",
+      message: /sharedRegistrations\.1: namespace system .*\(from environment\)/,
+    });
+  });
+
   it("says which value is out of range and who set it", () => {
     assert.throws(
       () => loadConfig({ flags: {}, env: { COLLECTOR_PORT: "70000" }, file: undefined }),

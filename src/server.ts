@@ -239,7 +239,12 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     access,
   });
   later.mesh = mesh;
-  const { links, workers } = mesh;
+  const { links, workers, sharing } = mesh;
+  metrics.sharing.follow({
+    conflicts: () =>
+      links.table.settled().map(({ id, peerId }) => [peerId, sharing.conflictCount(id)] as const),
+    taken: () => sharing.takenCount,
+  });
   const chain: ChainOptions = {
     types: registry,
     defaultNamespace,

@@ -8,6 +8,8 @@ export interface LinkOptions extends CallLimits {
   readonly namespaces?: readonly string[] | undefined;
   /** Notes, kept with the link. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Namespaces whose types and services are shared, as far as this end goes; see {@link Mesh.share}. */
+  readonly sharesRegistrations?: readonly string[] | undefined;
 }
 
 /** A link as it was made, or found. */
@@ -37,8 +39,13 @@ export class Mesh {
    * LINK_INCOMPATIBLE, LINK_LIMIT_EXCEEDED, ARGUMENT_INVALID for its own address
    */
   async connect(address: string, options: LinkOptions = {}): Promise<NewLink> {
-    const { namespaces = [], labels = {}, ...limits } = options;
-    const request = { address, namespaces: [...namespaces], metadata: { ...labels } };
+    const { namespaces = [], labels = {}, sharesRegistrations = [], ...limits } = options;
+    const request = {
+      address,
+      namespaces: [...namespaces],
+      metadata: { ...labels },
+      sharesRegistrations: [...sharesRegistrations],
+    };
     const answer = await this.#services.dispatcher.connect(request, limits);
     return {
       id: answer.connectionId,
@@ -51,6 +58,23 @@ export class Mesh {
   /** Removes a link, at both ends. @throws {ClientError} LINK_NOT_FOUND */
   async disconnect(id: string, limits: CallLimits = {}): Promise<void> {
     await this.#services.mesh.disconnect({ connectionId: id }, limits);
+  }
+
+  /**
+   * Says of which namespaces this end shares types and services over a link, instead of those before: what one
+   * end registers, the other one has as well, where both share it.
+   *
+   * @throws {ClientError} LINK_NOT_FOUND, NAME_INVALID, ARGUMENT_INVALID if the link does not offer one of them
+   */
+  async share(
+    id: string,
+    namespaces: readonly string[],
+    limits: CallLimits = {},
+  ): Promise<LinkStatus> {
+    const request = { connectionId: id, namespaces: [...namespaces] };
+    const { connection } = await this.#services.mesh.shareRegistrations(request, limits);
+    if (connection === undefined) throw new Error("the server answered no link");
+    return connection;
   }
 
   /** All links, by id. */

@@ -78,6 +78,7 @@ export function toListed(executor: Executor): ListedExecutor {
     callsInFlight: BigInt(inFlight),
     labels: { ...executor.labels },
     collectorId: executor.collectorId,
+    way: [...(executor.way ?? [])],
     since: timestampFromMs(executor.sinceMs),
   };
 }

@@ -2,6 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
 import { BackupMetrics } from "./backup-metrics.ts";
 import type { Call } from "./call.ts";
+import { SharingMetrics } from "./sharing-metrics.ts";
 
 /** Upper bounds in seconds: a point read takes tens of microseconds, a full text search a second. */
 const durationBucketsS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5];
@@ -61,6 +62,7 @@ export class Metrics {
   readonly registry: Registry = new Registry();
   readonly contentType: string = this.registry.contentType;
   readonly backups: BackupMetrics = new BackupMetrics(this.registry);
+  readonly sharing: SharingMetrics = new SharingMetrics(this.registry);
   readonly #methods = new Map<string, Map<string, MethodMeters>>();
   readonly #others: MethodMeters = {};
   readonly #meters: CallMeter[] = [];

@@ -41,7 +41,7 @@ export const define: DefineCommands = (command, context, environment) => {
       list,
     )
     .option(
-      "--shared-registrations <namespace,…>",
+      "--shared-registrations <name,…>",
       "namespaces whose types and services are shared with linked collectors that share them too",
       list,
     )

@@ -62,7 +62,8 @@ export type RegisteredProto = Message<"collector.RegisteredProto"> & {
   dependencies: string[];
 
   /**
-   * Times and labels.
+   * Times and labels. Label `origin_collector_id` of what was taken over from a linked collector is the id of the
+   * one that it was registered at.
    *
    * @generated from field: collector.Metadata metadata = 6;
    */
@@ -132,7 +133,7 @@ export type RegisteredService = Message<"collector.RegisteredService"> & {
   methodNames: string[];
 
   /**
-   * Times and labels.
+   * Times and labels; `origin_collector_id` as in RegisteredProto.
    *
    * @generated from field: collector.Metadata metadata = 6;
    */
@@ -439,7 +440,7 @@ export type LookupServiceResponse = Message<"collector.LookupServiceResponse"> &
   service?: RegisteredService | undefined;
 
   /**
-   * What runs it, here and at linked collectors.
+   * What runs it, here, at linked collectors and at those behind them; `collector_id` says where each is.
    *
    * @generated from field: repeated collector.Executor executors = 50;
    */

@@ -170,7 +170,7 @@ export class RegistrationSharing implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort(new CollectorError("SHUTTING_DOWN", "this server is shutting down"));
     for (const { retry } of this.#followers.values()) retry?.[Symbol.dispose]();
-    await Promise.all([...this.#followers.values()].map(({ work }) => work));
+    await Promise.all([...this.#followers.values()].flatMap(({ work }) => work ?? []));
   }
 
   #wanted({ sharesRegistrations, offeredNamespaces }: Connection): Set<string> {
