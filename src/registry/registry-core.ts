@@ -54,7 +54,11 @@ export class RegistryCore {
     const { namespaces: records, protos, services } = options;
     const builtInServices = new Set(builtIns.services.keys());
     const namespaces = await NamespaceTable.open({ ...options, records, builtInServices });
-    const removals = await RemovalTable.open(options.removals, options.nowMs);
+    const removals = await RemovalTable.open({
+      records: options.removals,
+      nowMs: options.nowMs,
+      onChange: (namespace) => options.onChange?.(namespace),
+    });
     const states = loadStates(await valuesOf(protos), await valuesOf(services), builtIns);
     // A namespace is written before what is in it, so this finds something only in damaged data.
     for (const name of states.keys()) await namespaces.ensure(name);

@@ -26,6 +26,15 @@ interface Entry {
   readonly count: number;
 }
 
+export interface RemovalTableOptions {
+  /** Collection `removals` of namespace `system`. */
+  readonly records: SystemRecords<RemovedRegistration>;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
+  /** Told when a name of a namespace counts more removals. */
+  readonly onChange: (namespace: string) => void;
+}
+
 /**
  * How often a registration was removed, in namespaces whose registrations are shared. It tells which of two
  * collectors knows the later news of a name: one that has it after as many removals as another one that
@@ -34,22 +43,22 @@ interface Entry {
 export class RemovalTable {
   readonly #records: SystemRecords<RemovedRegistration>;
   readonly #nowMs: () => number;
+  readonly #onChange: (namespace: string) => void;
   /** By namespace and then by kind and name, in the order in which they were removed. */
   readonly #byNamespace = new Map<string, Map<string, Entry>>();
   /** Removals elsewhere that were not followed here, until the name is registered again. */
   readonly #resisted = new Map<string, number>();
   readonly #revisions = new Map<string, number>();
 
-  private constructor(records: SystemRecords<RemovedRegistration>, nowMs: () => number) {
-    this.#records = records;
-    this.#nowMs = nowMs;
+  private constructor(options: RemovalTableOptions) {
+    this.#records = options.records;
+    this.#nowMs = options.nowMs;
+    this.#onChange = options.onChange;
   }
 
-  static async open(
-    records: SystemRecords<RemovedRegistration>,
-    nowMs: () => number,
-  ): Promise<RemovalTable> {
-    const table = new RemovalTable(records, nowMs);
+  static async open(options: RemovalTableOptions): Promise<RemovalTable> {
+    const { records } = options;
+    const table = new RemovalTable(options);
     for await (const { value } of records.all()) {
       const kind = value.kind === Kind.SERVICE ? "service" : "file";
       table.#put(value.namespace, { kind, name: value.name, count: Number(value.removals) });
@@ -75,7 +84,7 @@ export class RemovalTable {
   async add(namespace: string, kind: RegistrationKind, name: string): Promise<void> {
     const known = Math.max(
       this.count(namespace, kind, name),
-      this.#resisted.get(`${namespace}/${keyOf(kind, name)}`) ?? 0,
+      this.#resisted.get(resistedKey(namespace, kind, name)) ?? 0,
     );
     await this.raise(namespace, kind, name, known + 1);
   }
@@ -105,21 +114,20 @@ export class RemovalTable {
     for (const old of oldest) {
       this.#byNamespace.get(namespace)?.delete(keyOf(old.kind, old.name));
     }
+    this.#resisted.delete(resistedKey(namespace, kind, name));
     this.#put(namespace, { kind, name, count });
+    this.#onChange(namespace);
   }
 
   /** Another collector has removed what stays here. */
   resist(namespace: string, kind: RegistrationKind, name: string, count: number): void {
-    this.#resisted.set(`${namespace}/${keyOf(kind, name)}`, count);
+    this.#resisted.set(resistedKey(namespace, kind, name), count);
   }
 
   /** It is registered again by a caller: that is later than any removal that is known here. */
   async reassert(namespace: string, kind: RegistrationKind, name: string): Promise<void> {
-    const key = `${namespace}/${keyOf(kind, name)}`;
-    const count = this.#resisted.get(key);
-    if (count === undefined) return;
-    await this.raise(namespace, kind, name, count);
-    this.#resisted.delete(key);
+    const count = this.#resisted.get(resistedKey(namespace, kind, name));
+    if (count !== undefined) await this.raise(namespace, kind, name, count);
   }
 
   #put(namespace: string, entry: Entry): void {
@@ -139,7 +147,11 @@ export class RemovalTable {
   }
 }
 
-/** Names have no spaces. */
 function keyOf(kind: RegistrationKind, name: string): string {
   return `${kind} ${name}`;
+}
+
+/** No namespace has a slash. */
+function resistedKey(namespace: string, kind: RegistrationKind, name: string): string {
+  return `${namespace}/${keyOf(kind, name)}`;
 }

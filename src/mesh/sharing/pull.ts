@@ -11,6 +11,9 @@ import {
 } from "./differences.ts";
 import type { PeerRegistrations } from "./peer-registrations.ts";
 
+/** How often what fails is tried again as long as something else succeeds. */
+const roundsMax = 5;
+
 /** Versions that are read and taken over in one go, unless one file has more. */
 const batchVersionsMax = 64;
 
@@ -93,7 +96,8 @@ class Pull {
   async #carryOut({ removals, diverged, files, services }: Differences): Promise<void> {
     let [removing, settling, taking, adding] = [removals, diverged, files, services];
     const count = () => removing.length + settling.length + taking.length + adding.length;
-    for (let left = count() + 1; count() > 0 && count() < left; ) {
+    for (let round = 0, left = count() + 1; count() > 0 && count() < left; round += 1) {
+      if (round === roundsMax) break;
       left = count();
       removing = await this.#each(removing, (entry) => this.#remove(entry));
       const settled = await this.#settle(settling);
@@ -128,6 +132,9 @@ class Pull {
 
   async #takeService({ name, fileName, origin, removals }: SharedEntry): Promise<void> {
     const { exchange, namespace } = this.#options;
+    // A service of the same name that is another one there must not become callable by that.
+    const file = this.#conflicts.get(`file ${fileName}`);
+    if (file !== undefined) throw new Kept(file.reason, `its file ${fileName} is in conflict`);
     await exchange.takeService(namespace, { name, fileName, origin, removals });
   }
 

@@ -39,15 +39,20 @@ export function readEntry(said: SharedRegistration): SharedEntry | undefined {
   const kind =
     said.kind === Kind.FILE ? "file" : said.kind === Kind.SERVICE ? "service" : undefined;
   const removals = Number(said.removals);
-  if (kind === undefined || name === "" || Buffer.byteLength(name) > nameBytesMax) return undefined;
+  if (kind === undefined || !isName(name) || (fileName !== "" && !isName(fileName)))
+    return undefined;
   if (!Number.isSafeInteger(removals) || removals < 0 || version < 0n) return undefined;
   if (!originPattern.test(origin)) return undefined;
   if (said.versions.some((hash) => hash.byteLength !== hashBytes)) return undefined;
   const hasVersions = said.versions.length > 0;
   if (hasVersions !== (kind === "file" && !isRemoved)) return undefined;
-  if (Buffer.byteLength(fileName) > nameBytesMax) return undefined;
   const versions = said.versions.map((hash) => Buffer.from(hash).toString("hex"));
   return { kind, name, removals, isRemoved, versions, version, fileName, origin };
+}
+
+/** What may be shown to people. */
+function isName(text: string): boolean {
+  return text !== "" && Buffer.byteLength(text) <= nameBytesMax && !/\p{C}/u.test(text);
 }
 
 export function writeConflict(conflict: KnownConflict): RegistrationConflict {
