@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import { runCliHere } from "../support/cli-in-process.ts";
 import { MeshNode } from "../support/mesh-node.ts";
+import { waitUntil } from "../support/wait.ts";
 
 it("collector mesh connects, lists and leaves", async () => {
   await using a = await MeshNode.start("a");
@@ -36,6 +37,20 @@ it("collector mesh connects, lists and leaves", async () => {
     },
   );
   assert.match((await collector("mesh list")).stdout, /COLLECTOR.*\n.* b .* up .* default/);
+  const shared = await collector("mesh share b default");
+  assert.deepEqual([shared.exitCode, shared.stdout], [0, "shares with b: default\n"]);
+  assert.match((await collector("mesh list")).stdout, /REGISTRATIONS.*\n.* nothing/);
+  await b.client.mesh.shareRegistrations({
+    connectionId: (await b.links())[0]?.connection?.id ?? "",
+    namespaces: ["default"],
+  });
+  await waitUntil("both share", 10_000, async () => {
+    const [each] = await a.links();
+    return each?.sharedRegistrations.join() === "default";
+  });
+  const again = await collector(`mesh connect ${b.address} --share other`);
+  assert.equal(again.exitCode, 0, again.stderr);
+  assert.deepEqual((await a.links())[0]?.connection?.sharesRegistrations, ["default", "other"]);
   const wrong = await collector("mesh leave c");
   assert.equal(wrong.exitCode, 3);
   const left = await collector("mesh leave b");

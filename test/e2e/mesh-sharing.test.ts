@@ -224,6 +224,17 @@ describe("Linked collectors that share registrations", () => {
     await waitUntil("b catches up", 10_000, async () => (await files(b, "shop")).includes("jug"));
   });
 
+  it("ask back over the stream where they cannot dial, a large file in parts", async () => {
+    await using a = await MeshNode.start("a", { ...sharing, advertise: "" });
+    await using b = await MeshNode.start("b", sharing);
+    await a.connect(b.address);
+    const [link] = await b.linkedTo("a");
+    assert.equal(link?.dials, false);
+    const fields = Array.from({ length: 8000 }, (_, at) => `a_field_with_a_long_name_${at}`);
+    await add(a, thing("Large", ...fields));
+    await hasFields(b, "large", fields.join());
+  });
+
   it("agree in a ring, after a link was down too, and come to rest", async () => {
     await using a = await MeshNode.start("a", sharing);
     await using b = await MeshNode.start("b", sharing);

@@ -23,6 +23,9 @@ const entriesMax = 50_000;
 /** The bytes of that. */
 const indexBytesMax = 16 * 1024 * 1024;
 
+/** What is read in one go of versions that are not the newest of their files. */
+const historyBytesMax = 8 * 1024 * 1024;
+
 /** How long one question may take. */
 const questionMs = 30_000;
 
@@ -87,7 +90,8 @@ export class PeerRegistrations {
   }
 
   /**
-   * Reads versions of files. Those that are not there any more, and those over the limit, are left out.
+   * Reads versions of files, those of one file one behind the other, the newest last. Those that are not there
+   * any more, and those over the limit, are left out, and so are earlier ones if there is too much of them.
    *
    * @throws {CallFailure}
    * @throws {CollectorError} ANSWER_INVALID
@@ -100,6 +104,7 @@ export class PeerRegistrations {
     const found = new Map<number, ReadVersion>();
     let parts: Uint8Array[] = [];
     let bytes = 0;
+    let historyBytes = 0;
     let reading = -1;
     const answers = this.#ask(
       "ReadSharedFiles",
@@ -127,7 +132,11 @@ export class PeerRegistrations {
           : originCollectorId === collectorId
             ? ""
             : originCollectorId;
-      if (bytes <= descriptorBytesMax) found.set(index, { source: Buffer.concat(parts), origin });
+      if (bytes > descriptorBytesMax) continue;
+      if (wanted[index]?.name === wanted[index + 1]?.name) historyBytes += bytes;
+      else historyBytes = Math.min(historyBytes, historyBytesMax);
+      if (historyBytes <= historyBytesMax)
+        found.set(index, { source: Buffer.concat(parts), origin });
     }
     return found;
   }

@@ -123,6 +123,28 @@ describe("What a collector takes over", () => {
     assert.deepEqual(a.contents(), b.contents());
   });
 
+  it("does not take away what is in use here", async () => {
+    const [a, b] = await pair();
+    await a.register(file("one.proto", ["One", "Two"]));
+    await settle([a, b]);
+    b.use("twos", "p.Two");
+    await a.registry.unregisterType(namespace, "p.Two", false);
+    const { conflicts } = await b.pullFrom(a);
+    assert.deepEqual(
+      conflicts.map(({ name, reason, version, peerVersion }) => [
+        name,
+        reason,
+        version,
+        peerVersion,
+      ]),
+      [["one.proto", "TYPE_IN_USE", 1n, 2n]],
+    );
+    assert.equal((await a.pullFrom(b)).taken, 0);
+    b.disuse("twos");
+    assert.deepEqual((await b.pullFrom(a)).conflicts, []);
+    assert.deepEqual(b.contents(), a.contents());
+  });
+
   it("does not bring a service whose file is another one here", async () => {
     const [a, b] = await pair();
     await a.register(common, withMessage(shop, "A"));

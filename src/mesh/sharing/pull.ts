@@ -15,7 +15,7 @@ import type { PeerRegistrations } from "./peer-registrations.ts";
 const roundsMax = 5;
 
 /** Versions that are read and taken over in one go, unless one file has more. */
-const batchVersionsMax = 64;
+const batchVersionsMax = 32;
 
 export interface PullOptions {
   readonly exchange: RegistryExchange;

@@ -13,7 +13,7 @@ import { pull } from "./pull.ts";
 import { writeConflict } from "./wire.ts";
 
 /** How long changes are gathered before they are compared. */
-const gatherMs = 20;
+const gatherMs = 50;
 
 /** After so long what could not be taken over is tried again: what is in the way may be gone. */
 const retryMs = 5000;
@@ -122,11 +122,7 @@ export class RegistrationSharing implements AsyncDisposable {
       follower.isDue = true;
       return;
     }
-    this.#dropUnshared(link);
-    if (this.#due(link, follower).length === 0) {
-      this.#planRetry(link, follower);
-      return;
-    }
+    // Nothing is compared at once: a digest costs in the order of what is registered.
     follower.work = this.#run(link, follower).finally(() => {
       follower.work = undefined;
       if (follower.isDue) {
@@ -218,6 +214,8 @@ export class RegistrationSharing implements AsyncDisposable {
 
   async #run(link: SharingLink, follower: Follower): Promise<void> {
     await this.#pause(gatherMs);
+    if (this.#stopping.signal.aborted) return;
+    this.#dropUnshared(link);
     for (let round = 0; round < roundsMax; round += 1) {
       follower.isDue = false;
       const due = this.#due(link, follower);
