@@ -87,6 +87,33 @@ it("says that the data disk is full during a restore or a clone, and keeps what 
   assert.equal(restored.filesRestored, 1n);
 });
 
+it("says that the data disk of the receiver is full, by clone and by fetch, and leaves nothing there", {
+  timeout: 120_000,
+}, async (t) => {
+  if (!machineCan("tmpfs", t)) return;
+  await using disk = await mountTmpfs(192);
+  await using folder = await tempFolder("copy-full-disk");
+  await using source = await ServerProcess.start({ dataFolder: folder.path });
+  await using target = await ServerProcess.start({ dataFolder: join(disk.path, "data") });
+  using client = await withNotes(source);
+  using receiver = new TestClient(target.url, { timeoutMs: 60_000 });
+  const ballast = join(disk.path, "ballast");
+  // What is left is more than the reserve, and less than the archive needs.
+  await writeFile(ballast, Buffer.alloc((await freeBytes(disk)) - 64 * megabyte - 16 * megabyte));
+  const free = await freeBytes(disk);
+  const request = { sourceCollection: { name: "notes" }, destName: "copy", includeFiles: true };
+  const clone = () => client.repo.clone({ ...request, destEndpoint: target.url });
+  const fetch = () => receiver.repo.fetch({ ...request, sourceEndpoint: source.url });
+  await assertDiskFull(clone());
+  await assertDiskFull(fetch());
+  assert.deepEqual((await receiver.repo.discover({ namespace: "default" })).collections, []);
+  await waitUntil("the space is returned", 5_000, async () => {
+    return (await freeBytes(disk)) >= free - megabyte;
+  });
+  await rm(ballast);
+  assert.equal((await clone()).filesCloned, 1n);
+});
+
 async function withNotes(server: ServerProcess): Promise<TestClient> {
   const client = new TestClient(server.url, { timeoutMs: 60_000 });
   await client.registerNotes();

@@ -803,7 +803,7 @@ export type PushCollectionRequest_Metadata = Message<"collector.PushCollectionRe
   messageType?: MessageTypeRef | undefined;
 
   /**
-   * Records in the archive.
+   * Records in the archive. 0: not told, so only the archive's own count is checked.
    *
    * @generated from field: int64 record_count = 7;
    */
