@@ -14,6 +14,7 @@ import { remoteCloneBenchmark } from "./remote-clone.bench.ts";
 import { scaleBenchmark } from "./scale.bench.ts";
 import { searchBenchmark } from "./search.bench.ts";
 import { startBenchmark } from "./start.bench.ts";
+import { streamBenchmark } from "./stream.bench.ts";
 import { transfersBenchmark } from "./transfers.bench.ts";
 import { vectorsBenchmark } from "./vectors.bench.ts";
 import { watchBenchmark } from "./watch.bench.ts";
@@ -21,6 +22,7 @@ import { watchBenchmark } from "./watch.bench.ts";
 export const benchmarks: readonly Benchmark[] = [
   getBenchmark,
   forwardBenchmark,
+  streamBenchmark,
   latencyBenchmark,
   createBenchmark,
   loopBenchmark,

@@ -13,6 +13,11 @@ export interface CallOptions {
   readonly deadlineMs?: number | undefined;
   /** Cancels the call, at both ends. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Instead of `signal`, where it says the same: has a function called with the reason once the call is to
+   * be cancelled, at once if it is already. Costs less than a signal.
+   */
+  readonly onCancel?: ((cancel: (reason: Error) => void) => void) | undefined;
   /** Collectors that the call has passed, this one included. Told to linked collectors and nobody else. */
   readonly route?: readonly string[] | undefined;
 }
@@ -34,8 +39,17 @@ export interface CallEnd {
   readonly failure: CallFailure | undefined;
 }
 
+/** A message that is passed on as it came. */
+export interface FramedMessage {
+  readonly byteLength: number;
+  /** Put together when they are asked for. */
+  readonly bytes: Uint8Array;
+  /** All of its frame of gRPC, not compressed, in pieces. */
+  readonly parts: readonly Uint8Array[];
+}
+
 /** The answer of a call while it runs. */
-export interface StreamAnswer {
+export interface StreamAnswer<T = Uint8Array> {
   /** Never rejects; empty if the call ends before it is answered. */
   readonly headers: Promise<MetadataEntries>;
   /**
@@ -43,7 +57,7 @@ export interface StreamAnswer {
    *
    * @throws {CallFailure} where the call did not end with OK
    */
-  readonly messages: AsyncIterableIterator<Uint8Array, undefined>;
+  readonly messages: AsyncIterableIterator<T, undefined>;
   /** Never rejects. It comes when the messages have been read, or with the failure. */
   readonly end: Promise<CallEnd>;
 }
@@ -76,6 +90,12 @@ export interface Channel extends AsyncDisposable {
     messages: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     options?: CallOptions,
   ): StreamAnswer;
+  /** The same for messages that are only passed on, if the channel need not put them together for that. */
+  streamFramed?(
+    path: string,
+    messages: AsyncIterable<FramedMessage> | Iterable<FramedMessage>,
+    options?: CallOptions,
+  ): StreamAnswer<FramedMessage>;
 }
 
 /** Makes channels to the servers that this one may dial. Who shares an endpoint shares connections. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { callStream, callUnary, chooseExecutor, LocalExecutors } from "./executor.ts";
+import { framed } from "./framed.ts";
 import { fakeExecutor } from "./testing/fake-executor.ts";
 
 describe("LocalExecutors", () => {
@@ -93,7 +94,11 @@ describe("calls of an executor", () => {
 
   it("are in flight until their stream has ended", async () => {
     const executor = fakeExecutor("a");
-    const { messages, end } = callStream(executor, path, [Uint8Array.of(1), Uint8Array.of(2)]);
+    const { messages, end } = callStream(
+      executor,
+      path,
+      [Uint8Array.of(1), Uint8Array.of(2)].map(framed),
+    );
     assert.equal(executor.inFlight, 1);
     assert.equal((await Array.fromAsync(messages)).length, 2);
     await end;

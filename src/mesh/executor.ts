@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import type { CallOptions, Channel, StreamAnswer, UnaryAnswer } from "./channel.ts";
+import type { CallOptions, Channel, FramedMessage, StreamAnswer, UnaryAnswer } from "./channel.ts";
+import { streamFramed } from "./framed.ts";
 
 /**
  * How an executor is reached: a function in this process, a gRPC server that is dialled, a worker that
@@ -141,14 +142,14 @@ export async function callUnary(
   }
 }
 
-/** A call of any kind; see {@link Channel.stream}. It is in flight until its `end`. */
+/** A call of any kind, whose messages are passed on. It is in flight until its `end`. */
 export function callStream(
   executor: Executor,
   path: string,
-  messages: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  messages: AsyncIterable<FramedMessage> | Iterable<FramedMessage>,
   options?: CallOptions,
-): StreamAnswer {
-  const answer = executor.channel.stream(path, messages, options);
+): StreamAnswer<FramedMessage> {
+  const answer = streamFramed(executor.channel, path, messages, options);
   executor.inFlight += 1;
   const done = (): void => {
     executor.inFlight -= 1;

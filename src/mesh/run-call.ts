@@ -1,4 +1,4 @@
-import type { CallOptions, StreamAnswer, UnaryAnswer } from "./channel.ts";
+import type { CallOptions, FramedMessage, StreamAnswer, UnaryAnswer } from "./channel.ts";
 import { type CallFailure, CallFailure as Failure } from "./channel.ts";
 import { callStream, callUnary, type Executor } from "./executor.ts";
 import { remoteErrorOf } from "./remote-error.ts";
@@ -17,7 +17,7 @@ export interface RoutedCall {
   readonly onTry?: ((executor: Executor) => void) | undefined;
 }
 
-type Messages = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+type Messages = AsyncIterable<FramedMessage> | Iterable<FramedMessage>;
 
 /** How many executors are tried for one call. */
 const triesMax = 4;
@@ -58,7 +58,7 @@ export async function runStream(
   router: Router,
   call: RoutedCall,
   messages: Messages,
-): Promise<StreamAnswer> {
+): Promise<StreamAnswer<FramedMessage>> {
   const tries = new Tries(router, call);
   const path = pathOf(call);
   let isTouched = false;
@@ -84,11 +84,14 @@ export async function runStream(
 }
 
 /** Waits for the headers of an answer. @returns what the call failed with, if it was never answered */
-export async function earlyFailure(answer: StreamAnswer): Promise<CallFailure | undefined> {
-  await answer.headers;
+export async function earlyFailure({
+  headers,
+  end,
+}: Pick<StreamAnswer, "headers" | "end">): Promise<CallFailure | undefined> {
+  await headers;
   // It is known by now whether there is any.
-  const end = await Promise.race([answer.end, Promise.resolve(undefined)]);
-  return end?.failure;
+  const ended = await Promise.race([end, Promise.resolve(undefined)]);
+  return ended?.failure;
 }
 
 /** The executors that are tried for one call, one after the other. */
@@ -166,7 +169,7 @@ function pathOf({ serviceName, methodName }: RoutedCall): string {
   return `/${serviceName}/${methodName}`;
 }
 
-function iteratorOf(messages: Messages): AsyncIterator<Uint8Array> {
+function iteratorOf(messages: Messages): AsyncIterator<FramedMessage> {
   if (Symbol.asyncIterator in messages) return messages[Symbol.asyncIterator]();
   const iterator = messages[Symbol.iterator]();
   return {

@@ -18,7 +18,7 @@ export interface RawServer extends AsyncDisposable {
 
 /** An HTTP/2 server that answers streams as the test says. */
 export async function openRawServer(
-  onStream: (stream: ServerHttp2Stream, path: string) => void,
+  onStream: (stream: ServerHttp2Stream, path: string, rawHeaders: readonly string[]) => void,
   settings: http2.Settings = {},
   listenOn = 0,
 ): Promise<RawServer> {
@@ -28,9 +28,9 @@ export async function openRawServer(
     sessions.push(session);
     session.on("error", () => undefined);
   });
-  server.on("stream", (stream, headers) => {
+  server.on("stream", (stream, headers, _flags, rawHeaders) => {
     stream.on("error", () => undefined);
-    onStream(stream, String(headers[":path"]));
+    onStream(stream, String(headers[":path"]), rawHeaders);
   });
   await new Promise<void>((resolve) => server.listen(listenOn, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;

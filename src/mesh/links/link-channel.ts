@@ -3,9 +3,11 @@ import {
   type CallOptions,
   type Channel,
   type ChannelState,
+  type FramedMessage,
   type StreamAnswer,
   type UnaryAnswer,
 } from "../channel.ts";
+import { streamFramed } from "../framed.ts";
 import { routeHeader } from "../routing/call-route.ts";
 
 /** Carries a call that travels over a link: `<connection id>.<secret in hex>`. */
@@ -58,6 +60,16 @@ export class LinkChannel implements Channel {
     return way.stream(path, messages, this.#withCredential(options));
   }
 
+  streamFramed(
+    path: string,
+    messages: AsyncIterable<FramedMessage> | Iterable<FramedMessage>,
+    options: CallOptions = {},
+  ): StreamAnswer<FramedMessage> {
+    const way = this.#way();
+    if (way === undefined) return failedAnswer(this.#noWay());
+    return streamFramed(way, path, messages, this.#withCredential(options));
+  }
+
   /** It lives as long as its link. */
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
@@ -80,12 +92,22 @@ export class LinkChannel implements Channel {
     const { route = [], metadata = [] } = options;
     const own: (readonly [string, string])[] = [[linkHeader, this.#options.credential()]];
     if (route.length > 0) own.push([routeHeader, route.join(",")]);
-    return { ...options, metadata: [...own, ...metadata] };
+    const { deadlineMs, onCancel } = options;
+    return {
+      metadata: [...own, ...metadata],
+      deadlineMs,
+      onCancel,
+      route,
+      // It is made when it is first asked for.
+      get signal() {
+        return options.signal;
+      },
+    };
   }
 }
 
-function failedAnswer(failure: CallFailure): StreamAnswer {
-  const messages: AsyncIterableIterator<Uint8Array, undefined> = {
+function failedAnswer<T>(failure: CallFailure): StreamAnswer<T> {
+  const messages: AsyncIterableIterator<T, undefined> = {
     next: () => Promise.reject(failure),
     [Symbol.asyncIterator]: () => messages,
   };

@@ -5,7 +5,12 @@ import { noteReceived } from "./receive-garbage.ts";
 /** A length-prefixed message: a flag, four bytes of length, the bytes. */
 export interface Frame {
   readonly compressed: boolean;
+  /** Put together when it is asked for. */
   readonly payload: Uint8Array;
+  /** Bytes of the payload. */
+  readonly byteLength: number;
+  /** All of the frame, its prefix too, as views of what it came in. */
+  readonly parts: readonly Uint8Array[];
   /** Lets the memory of the payload be used again, if it can be. */
   readonly giveBack?: (() => void) | undefined;
 }
@@ -21,8 +26,9 @@ interface LargeFrame {
 /** Bytes of a frame before its payload. */
 export const framePrefixBytes = 5;
 
-/** What a growing frame is first given; declared lengths are not trusted before the bytes come. */
-const growthBytesMin = 16 * 1024;
+/** Chunks smaller than this are copied to blocks, so that many of them are not many objects. */
+const smallChunkBytes = 1024;
+const blockBytes = 4096;
 
 /** From this size on a frame is put together in memory of its own, */
 const largeBytesMin = 256 * 1024;
@@ -38,10 +44,10 @@ export function encodeFrame(payload: Uint8Array, compressed = false): Uint8Array
   return frame;
 }
 
-/** What comes before an uncompressed message of so many bytes. */
-export function encodePrefix(messageBytes: number): Buffer {
+/** What comes before a message of so many bytes. */
+export function encodePrefix(messageBytes: number, compressed = false): Buffer {
   const prefix = Buffer.allocUnsafe(framePrefixBytes);
-  prefix[0] = 0;
+  prefix[0] = compressed ? 1 : 0;
   prefix.writeUInt32BE(messageBytes, 1);
   return prefix;
 }
@@ -53,11 +59,30 @@ export function writePrefix(bytes: Buffer): Buffer {
   return bytes;
 }
 
+/** A frame in the pieces that it came in. */
+class ReceivedFrame implements Frame {
+  readonly compressed: boolean;
+  readonly byteLength: number;
+  readonly parts: readonly Uint8Array[];
+  #payload: Uint8Array | undefined;
+
+  constructor(compressed: boolean, byteLength: number, parts: readonly Uint8Array[]) {
+    this.compressed = compressed;
+    this.byteLength = byteLength;
+    this.parts = parts;
+  }
+
+  get payload(): Uint8Array {
+    this.#payload ??= payloadOf(this.parts, this.byteLength);
+    return this.#payload;
+  }
+}
+
 /**
  * Cuts a stream of bytes into frames, for the server's side and the client's alike.
  *
- * A frame in one chunk costs no copy unless it is small beside the buffer that its chunk is a view
- * of: then it is copied, so that 300 kept bytes do not pin 64 KiB. A larger payload is still a
+ * A payload that came in one chunk costs no copy unless it is small beside the buffer that its chunk is
+ * a view of: then it is copied, so that 300 kept bytes do not pin 64 KiB. A larger payload is still a
  * view: who keeps a part of it keeps all of it, and should `slice()`.
  *
  * Memory follows what has arrived, never what a prefix declares, and a declared length over the
@@ -66,51 +91,46 @@ export function writePrefix(bytes: Buffer): Buffer {
 export class FrameReader {
   readonly #bytesMax: number;
   readonly #buffers: FrameBuffers | undefined;
-  /** Comes before what is in `#buffer`. */
+  readonly #keepsParts: boolean;
+  /** Comes before what is in `#chunks`. */
   #large: LargeFrame | undefined;
-  #buffer: Uint8Array | undefined;
-  /** Whether `#buffer` was made here, so that what lies behind `#end` may be written. */
-  #isOwned = false;
-  #start = 0;
-  #end = 0;
+  #chunks: Uint8Array[] = [];
+  /** Where the first chunk has been read to. */
+  #at = 0;
+  #bytes = 0;
+  /** What the last chunk is a view of, if it was made here: behind that there may be room. */
+  #block: Uint8Array | undefined;
 
-  /** @param buffers memory for large frames that comes back; without it each has new memory */
-  constructor(messageBytesMax: number, buffers?: FrameBuffers) {
+  /**
+   * @param buffers memory for large frames that comes back; without it each has new memory
+   * @param keepsParts for whoever wants the parts of frames: none is put together before it is asked for
+   */
+  constructor(messageBytesMax: number, buffers?: FrameBuffers, keepsParts = false) {
     this.#bytesMax = messageBytesMax;
     this.#buffers = buffers;
+    this.#keepsParts = keepsParts;
   }
 
   /** Bytes received and not yet taken as frames. */
   get bufferedBytes(): number {
     const large = this.#large === undefined ? 0 : framePrefixBytes + this.#large.filledBytes;
-    return large + this.#end - this.#start;
+    return large + this.#bytes;
   }
 
   push(chunk: Uint8Array): void {
+    if (chunk.byteLength >= smallChunkBytes) noteReceived(chunk.byteLength);
     const rest = this.#large === undefined ? chunk : fill(this.#large, chunk);
     if (rest.byteLength === 0) return;
+    this.#bytes += rest.byteLength;
     this.#append(rest);
-    if (this.#large === undefined) this.#beginLarge();
-  }
-
-  #append(chunk: Uint8Array): void {
-    if (this.#buffer === undefined) {
-      this.#buffer = chunk;
-      this.#isOwned = false;
-      this.#start = 0;
-      this.#end = chunk.byteLength;
-      return;
-    }
-    this.#reserve(chunk.byteLength);
-    this.#buffer.set(chunk, this.#end);
-    this.#end += chunk.byteLength;
+    if (this.#large === undefined && !this.#keepsParts) this.#beginLarge();
   }
 
   /** Whether {@link next} has a frame. @throws {CollectorError} as `next` does */
   hasFrame(): boolean {
     if (this.#large !== undefined) return isWhole(this.#large);
     const length = this.#frameLength();
-    return length !== undefined && this.bufferedBytes >= length;
+    return length !== undefined && this.#bytes >= length;
   }
 
   /**
@@ -122,28 +142,63 @@ export class FrameReader {
   next(): Frame | undefined {
     if (this.#large !== undefined) return this.#takeLarge(this.#large);
     const length = this.#frameLength();
-    const buffer = this.#buffer;
-    if (buffer === undefined || length === undefined || this.bufferedBytes < length) {
-      return undefined;
-    }
-    const compressed = buffer[this.#start] === 1;
-    const from = this.#start + framePrefixBytes;
-    const to = this.#start + length;
-    const isSmallPart = (to - from) * 2 < buffer.buffer.byteLength;
-    const payload = isSmallPart
-      ? Uint8Array.prototype.slice.call(buffer, from, to)
-      : new Uint8Array(buffer.buffer, buffer.byteOffset + from, to - from);
-    this.#start = to;
-    if (this.#start === this.#end) this.#buffer = undefined;
-    return { compressed, payload };
+    if (length === undefined || this.#bytes < length) return undefined;
+    const compressed = this.#byteAt(0) === 1;
+    return new ReceivedFrame(compressed, length - framePrefixBytes, this.#cut(length));
   }
 
   /** Drops everything. */
   clear(): void {
     this.#large = undefined;
-    this.#buffer = undefined;
-    this.#start = 0;
-    this.#end = 0;
+    this.#dropChunks();
+  }
+
+  #dropChunks(): void {
+    this.#chunks = [];
+    this.#block = undefined;
+    this.#at = 0;
+    this.#bytes = 0;
+  }
+
+  #append(chunk: Uint8Array): void {
+    const last = this.#chunks.at(-1);
+    if (last === undefined || chunk.byteLength >= smallChunkBytes) {
+      this.#chunks.push(chunk);
+      this.#block = undefined;
+      return;
+    }
+    const block = this.#block;
+    const end = last.byteOffset + last.byteLength;
+    if (block !== undefined && end + chunk.byteLength <= block.byteLength) {
+      block.set(chunk, end);
+      const grown = block.subarray(last.byteOffset, end + chunk.byteLength);
+      this.#chunks[this.#chunks.length - 1] = grown;
+      return;
+    }
+    const made = new Uint8Array(blockBytes);
+    made.set(chunk);
+    this.#block = made;
+    this.#chunks.push(made.subarray(0, chunk.byteLength));
+  }
+
+  /** Takes so many bytes, which are there. */
+  #cut(length: number): Uint8Array[] {
+    const parts: Uint8Array[] = [];
+    this.#bytes -= length;
+    for (let left = length; left > 0; ) {
+      const first = this.#chunks[0];
+      if (first === undefined) throw new Error("bytes that were counted are not there");
+      const taken = Math.min(left, first.byteLength - this.#at);
+      const isAll = taken === first.byteLength;
+      parts.push(isAll ? first : first.subarray(this.#at, this.#at + taken));
+      left -= taken;
+      this.#at += taken;
+      if (this.#at < first.byteLength) break;
+      this.#chunks.shift();
+      this.#at = 0;
+    }
+    if (this.#bytes === 0) this.#dropChunks();
+    return parts;
   }
 
   #takeLarge(large: LargeFrame): Frame | undefined {
@@ -151,78 +206,85 @@ export class FrameReader {
     this.#large = undefined;
     const { compressed, buffer, payloadBytes } = large;
     const payload = new Uint8Array(buffer.buffer, buffer.byteOffset, payloadBytes);
-    noteReceived(payloadBytes);
     this.#beginLarge();
     const buffers = this.#buffers;
-    if (buffers === undefined) return { compressed, payload };
-    return { compressed, payload, giveBack: () => buffers.giveBack(buffer) };
+    const prefix = encodePrefix(payloadBytes, compressed);
+    return {
+      compressed,
+      payload,
+      byteLength: payloadBytes,
+      parts: [prefix, payload],
+      giveBack: buffers === undefined ? undefined : () => buffers.giveBack(buffer),
+    };
   }
 
   /** Moves a frame that is large and not whole to memory of its own. */
   #beginLarge(): void {
-    const buffer = this.#buffer;
-    const kept = this.#end - this.#start;
-    if (buffer === undefined || kept < largeStartBytes) return;
-    const payloadBytes = this.#payloadBytes(buffer);
+    const kept = this.#bytes;
+    if (kept < largeStartBytes) return;
+    const payloadBytes = this.#payloadBytes();
     if (payloadBytes < largeBytesMin || kept >= framePrefixBytes + payloadBytes) return;
     if (kept * 4 < payloadBytes && this.#buffers?.has(payloadBytes) !== true) return;
-    const flag = buffer[this.#start] ?? 0;
+    const flag = this.#byteAt(0);
     // What is not allowed is refused when it is asked for.
     if (payloadBytes > this.#bytesMax || flag > 1) return;
     const compressed = flag === 1;
     const own = this.#buffers?.take(payloadBytes) ?? Buffer.allocUnsafeSlow(payloadBytes);
     const large: LargeFrame = { compressed, buffer: own, payloadBytes, filledBytes: 0 };
-    fill(large, buffer.subarray(this.#start + framePrefixBytes, this.#end));
+    this.#cut(framePrefixBytes);
+    for (const part of this.#cut(this.#bytes)) fill(large, part);
     this.#large = large;
-    this.#buffer = undefined;
-    this.#start = 0;
-    this.#end = 0;
   }
 
   /** Prefix and payload of the frame at the start; undefined until the prefix is there. */
   #frameLength(): number | undefined {
-    const buffer = this.#buffer;
-    const at = this.#start;
-    if (buffer === undefined || this.#end - at < framePrefixBytes) return undefined;
-    const flag = buffer[at] ?? 0;
+    if (this.#bytes < framePrefixBytes) return undefined;
+    const flag = this.#byteAt(0);
     if (flag > 1) {
       throw new CollectorError(
         "ARGUMENT_INVALID",
         `malformed gRPC frame: flag ${flag}, where only 0 and 1 are defined`,
       );
     }
-    const payloadBytes = this.#payloadBytes(buffer);
+    const payloadBytes = this.#payloadBytes();
     if (payloadBytes > this.#bytesMax) throw messageTooLarge(payloadBytes, this.#bytesMax);
     return framePrefixBytes + payloadBytes;
   }
 
   /** What the prefix at the start declares. */
-  #payloadBytes(buffer: Uint8Array): number {
-    const at = this.#start;
-    const high = ((buffer[at + 1] ?? 0) << 8) | (buffer[at + 2] ?? 0);
-    const low = ((buffer[at + 3] ?? 0) << 8) | (buffer[at + 4] ?? 0);
+  #payloadBytes(): number {
+    const high = (this.#byteAt(1) << 8) | this.#byteAt(2);
+    const low = (this.#byteAt(3) << 8) | this.#byteAt(4);
     return high * 0x1_0000 + low;
   }
 
-  /**
-   * Makes room behind the kept bytes. Always in a new buffer: the old one may be the engine's, or
-   * hold payloads that were handed out.
-   */
-  #reserve(bytes: number): void {
-    const buffer = this.#buffer;
-    if (buffer === undefined) return;
-    if (this.#isOwned && this.#end + bytes <= buffer.byteLength) return;
-    const kept = this.#end - this.#start;
-    const frame = this.#frameLength() ?? 0;
-    const doubled = Math.max(growthBytesMin, kept * 2);
-    const wanted = frame > kept ? Math.min(doubled, frame) : doubled;
-    const grown = new Uint8Array(Math.max(kept + bytes, wanted));
-    grown.set(buffer.subarray(this.#start, this.#end));
-    this.#buffer = grown;
-    this.#isOwned = true;
-    this.#start = 0;
-    this.#end = kept;
+  /** The byte so far behind the start; it is there. */
+  #byteAt(index: number): number {
+    let at = this.#at + index;
+    for (const chunk of this.#chunks) {
+      if (at < chunk.byteLength) return chunk[at] ?? 0;
+      at -= chunk.byteLength;
+    }
+    return 0;
   }
+}
+
+function payloadOf(parts: readonly Uint8Array[], byteLength: number): Uint8Array {
+  const [first] = parts;
+  if (parts.length === 1 && first !== undefined) {
+    const isSmallPart = byteLength * 2 < first.buffer.byteLength;
+    return isSmallPart
+      ? Uint8Array.prototype.slice.call(first, framePrefixBytes)
+      : new Uint8Array(first.buffer, first.byteOffset + framePrefixBytes, byteLength);
+  }
+  const payload = new Uint8Array(Buffer.allocUnsafeSlow(byteLength).buffer);
+  let at = -framePrefixBytes;
+  for (const part of parts) {
+    const skipped = Math.min(part.byteLength, Math.max(0, -at));
+    if (skipped < part.byteLength) payload.set(part.subarray(skipped), at + skipped);
+    at += part.byteLength;
+  }
+  return payload;
 }
 
 function isWhole({ filledBytes, payloadBytes }: LargeFrame): boolean {

@@ -64,7 +64,7 @@ export class GrpcCall implements Call, StreamListener, Watched {
   #responseHeaders: GrpcResponseMetadata | undefined;
   #responseTrailers: GrpcResponseMetadata | undefined;
   #onDrain: (() => void) | undefined;
-  #onInterrupt: (() => void) | undefined;
+  #onCancel: ((reason: Error) => void)[] | undefined;
   /** Why the call was ended from outside, if it was. */
   #interruption: CollectorError | undefined;
   #isAnswered = false;
@@ -193,7 +193,18 @@ export class GrpcCall implements Call, StreamListener, Watched {
     if (this.#isAnswered) return undefined;
     this.#sendHeaders();
     this.#watch.noteWritten(frame.byteLength);
-    const willDrain = this.#stream.write(frame, onLeft);
+    return this.#untilDrained(this.#stream.write(frame, onLeft));
+  }
+
+  /** The same for a frame in pieces. */
+  writeAll(parts: readonly Uint8Array[]): Promise<void> | undefined {
+    if (this.#isAnswered) return undefined;
+    this.#sendHeaders();
+    for (const { byteLength } of parts) this.#watch.noteWritten(byteLength);
+    return this.#untilDrained(this.#stream.writeAll(parts));
+  }
+
+  #untilDrained(willDrain: boolean): Promise<void> | undefined {
     const { streamBufferBytesMax } = this.#host.limits;
     if (!willDrain || this.#stream.bufferedBytes < streamBufferBytesMax) return undefined;
     return new Promise((resolve) => {
@@ -245,9 +256,10 @@ export class GrpcCall implements Call, StreamListener, Watched {
   }
 
   /** Calls `listener` when the call is interrupted; at once if it already is. */
-  onInterrupt(listener: () => void): void {
-    if (this.#interruption === undefined) this.#onInterrupt = listener;
-    else listener();
+  onCancel(listener: (reason: Error) => void): void {
+    if (this.#interruption !== undefined) listener(this.#interruption);
+    else if (this.#onCancel === undefined) this.#onCancel = [listener];
+    else this.#onCancel.push(listener);
   }
 
   /** The handler waits for the peer. */
@@ -344,9 +356,9 @@ export class GrpcCall implements Call, StreamListener, Watched {
 
   #tellHandler(error: CollectorError): void {
     this.#controller?.abort(error);
-    const listener = this.#onInterrupt;
-    this.#onInterrupt = undefined;
-    listener?.();
+    const listeners = this.#onCancel ?? [];
+    this.#onCancel = undefined;
+    for (const listener of listeners) listener(error);
   }
 
   /** Gives back what the request holds. */

@@ -34,7 +34,7 @@ export class SingleInbound implements Inbound {
   }
 
   get bufferedBytes(): number {
-    return this.#isDone ? 0 : (this.#frame?.payload.byteLength ?? this.#reader.bufferedBytes);
+    return this.#isDone ? 0 : (this.#frame?.byteLength ?? this.#reader.bufferedBytes);
   }
 
   push(chunk: Uint8Array): void {
@@ -76,6 +76,8 @@ export interface StreamInboundOptions<T> {
   readonly resume: () => void;
   /** The handler waits for the peer from now on. */
   readonly onWait: () => void;
+  /** Whether `decode` uses the parts of frames, so that they need not be put together. */
+  readonly keepsParts?: boolean;
   /** Whether the peer owes messages as long as it has not half-closed. */
   readonly isAnswerDue: boolean;
 }
@@ -104,7 +106,9 @@ export class StreamInbound<T> implements Inbound, AsyncIterableIterator<T, undef
 
   constructor(options: StreamInboundOptions<T>) {
     this.#options = options;
-    this.#reader = new FrameReader(options.messageBytesMax, new FrameBuffers());
+    const { messageBytesMax, keepsParts = false } = options;
+    const buffers = keepsParts ? undefined : new FrameBuffers();
+    this.#reader = new FrameReader(messageBytesMax, buffers, keepsParts);
   }
 
   get isOwed(): boolean {

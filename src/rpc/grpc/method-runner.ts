@@ -4,7 +4,7 @@ import type { BoundMethod, Invocation, Payload, RawMethod } from "../call.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
 import { readyOf } from "../encoding/ready-messages.ts";
 import { lendBytes } from "../lent-bytes.ts";
-import { bytesOf, toRaw } from "../runtime/raw-message.ts";
+import { bytesOf, FramedRaw, toRaw } from "../runtime/raw-message.ts";
 import { pack, unpack } from "./compression.ts";
 import {
   encodeFrame,
@@ -35,6 +35,8 @@ interface Runnable {
   readonly kind: DescMethod["methodKind"];
   readonly invoke: Invocation;
   readonly decode: (bytes: Uint8Array) => Message;
+  /** Messages of a stream that need no bytes of their own: for them, instead of `decode`. */
+  readonly wrap?: (frame: Frame) => Message;
   /** The message behind room for the prefix of a frame. */
   readonly encode: (message: Message) => Buffer;
   /** The same for a message of a stream. */
@@ -61,7 +63,14 @@ export function runMethod({ desc, invoke }: BoundMethod, options: RunOptions): I
 /** The same for a method that only passes bytes on. */
 export function runRaw({ kind, invoke }: RawMethod, options: RunOptions): Inbound {
   return run(
-    { kind, invoke, decode: toRaw, encode: behindPrefix, encodeItem: behindPrefix },
+    {
+      kind,
+      invoke,
+      decode: toRaw,
+      wrap: (frame) => new FramedRaw(frame),
+      encode: behindPrefix,
+      encodeItem: behindPrefix,
+    },
     options,
   );
 }
@@ -88,7 +97,7 @@ function run(method: Runnable, options: RunOptions): Inbound {
       else void answer(method.decode(frame.payload));
     });
   }
-  const requests = streamInbound(options, kind === "client_streaming", method.decode);
+  const requests = streamInbound(options, kind === "client_streaming", method);
   void answer(requests);
   return requests;
 }
@@ -107,18 +116,20 @@ async function unpackAndRun(
   }
 }
 
-function streamInbound<T extends object>(
+function streamInbound(
   options: RunOptions,
   isAnswerDue: boolean,
-  decodeMessage: (bytes: Uint8Array) => T,
-): StreamInbound<T> {
+  method: Pick<Runnable, "decode" | "wrap">,
+): StreamInbound<Message> {
   const { call, messageBytesMax } = options;
-  return new StreamInbound<T>({
+  return new StreamInbound<Message>({
     messageBytesMax,
     isAnswerDue,
+    keepsParts: method.wrap !== undefined,
     decode: (frame) => {
-      if (frame.compressed) return unpackFrame(frame, options).then(decodeMessage);
-      const message = decodeMessage(frame.payload);
+      if (frame.compressed) return unpackFrame(frame, options).then(method.decode);
+      if (method.wrap !== undefined) return method.wrap(frame);
+      const message = method.decode(frame.payload);
       if (frame.giveBack !== undefined) lendBytes(message, frame.giveBack);
       return message;
     },
@@ -161,7 +172,7 @@ async function sendAll(
       call.logLateFailure(error);
     }
   };
-  call.onInterrupt(() => void close());
+  call.onCancel(() => void close());
   try {
     while (!call.isOver) {
       const result = await iterator.next();
@@ -170,6 +181,10 @@ async function sendAll(
         return;
       }
       if (call.isOver) break;
+      if (result.value instanceof FramedRaw && call.answerEncoding === "identity") {
+        await call.writeAll(result.value.parts);
+        continue;
+      }
       const ready = readyOf(result.value);
       const frame = toFrame(ready?.bytes ?? encode(result.value), options);
       if (frame instanceof Promise) await call.write(await frame);

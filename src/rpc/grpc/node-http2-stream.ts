@@ -80,6 +80,16 @@ export class NodeHttp2Stream implements ServerStream {
     return true;
   }
 
+  writeAll(chunks: readonly Uint8Array[]): boolean {
+    if (this.#isGone) return false;
+    const stream = this.#stream;
+    stream.cork();
+    let willDrain = false;
+    for (const chunk of chunks) willDrain = this.write(chunk) || willDrain;
+    stream.uncork();
+    return willDrain;
+  }
+
   end(trailers: HeaderList): void {
     if (this.#isGone) return;
     this.#trailers = trailers;

@@ -2,13 +2,13 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 /** After how many received bytes the young objects are collected. */
-const collectEveryBytes = 32 * 1024 * 1024;
+const collectEveryBytes = 16 * 1024 * 1024;
 
 let collectYoung: (() => void) | undefined;
 let receivedBytes = 0;
 
 /**
- * Counts bytes of large messages as they come, and has the buffers that they came in collected now and then.
+ * Counts bytes as they come in larger chunks, and has the buffers that they came in collected now and then.
  *
  * The engine makes a new buffer of 64 KiB for each read. These die young, but nothing collects young
  * objects for their sake: past 64 MiB of them the whole heap is marked, which took as much time as all the

@@ -46,6 +46,8 @@ export interface ServerStream {
    * @returns whether so much is buffered that {@link StreamListener.onDrain} will be called
    */
   write(chunk: Uint8Array, onLeft?: () => void): boolean;
+  /** {@link write} for chunks that belong together. */
+  writeAll(chunks: readonly Uint8Array[]): boolean;
   /** Ends an answer that {@link respond} began. What the peer still sends is discarded. */
   end(trailers: HeaderList): void;
   /** `respond`, `write` and `end` in one, for as few writes as the engine can make of it. */

@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from "node:http2";
 import { fromBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { type Status, StatusSchema } from "../../gen/google/rpc/status_pb.ts";
@@ -41,13 +40,18 @@ export function entriesOf(raw: HeaderList): MetadataEntries {
   return result ?? none;
 }
 
+/** The value of a header, which is the first one if there are several. */
+export function valueOf(raw: HeaderList, name: string): string | undefined {
+  for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i] === name) return raw[i + 1];
+  return undefined;
+}
+
 /** The failure that a peer's status tells of; undefined for OK. */
-export function statusOf(headers: IncomingHttpHeaders, raw: HeaderList): CallFailure | undefined {
-  const text = headers["grpc-status"];
+export function statusOf(raw: HeaderList): CallFailure | undefined {
+  const text = valueOf(raw, "grpc-status");
   if (text === "0") return undefined;
-  const code = typeof text === "string" && /^[0-9]{1,2}$/.test(text) ? Number(text) : Code.Unknown;
-  const message = headers["grpc-message"];
-  return new CallFailure(percentDecode(typeof message === "string" ? message : ""), {
+  const code = text !== undefined && /^[0-9]{1,2}$/.test(text) ? Number(text) : Code.Unknown;
+  return new CallFailure(percentDecode(valueOf(raw, "grpc-message") ?? ""), {
     code: code <= codeMax ? code : Code.Unknown,
     trailers: entriesOf(raw),
     mayHaveRun: true,

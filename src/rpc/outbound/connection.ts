@@ -1,19 +1,15 @@
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  constants,
-  connect as http2Connect,
-} from "node:http2";
 import type { Socket } from "node:net";
 import type { HeaderList } from "../grpc/server-stream.ts";
 import { localFailure } from "./failures.ts";
-import { UnblockedSocket } from "./unblocked-socket.ts";
+import { ClientSession } from "./http2/client-session.ts";
+import type { ClientStream, ClientStreamListener } from "./http2/client-stream.ts";
+import { errorCode } from "./http2/frames.ts";
 
 /** The window of a stream and of a connection: what may be on its way to us, in bytes. */
 const windowBytes = 8 * 1024 * 1024;
 
-/** What one session may hold, in MiB. */
-const sessionMemoryMib = 64;
+/** What is held for the streams of one connection that are paused. */
+const heldBytesMax = 64 * 1024 * 1024;
 
 /** Streams at a time, where the peer allows more. */
 const streamsMax = 1000;
@@ -25,6 +21,8 @@ const keepAliveMaxMs = 600_000;
 
 export interface ConnectionOptions {
   readonly url: string;
+  /** What each request begins with. */
+  readonly baseHeaders: HeaderList;
   readonly headerBytesMax: number;
   /** Until the peer has sent its settings: before that it is not known to speak HTTP/2. */
   readonly connectMs: number;
@@ -41,13 +39,11 @@ export interface ConnectionOptions {
 /** One HTTP/2 connection to another server. */
 export class Connection implements AsyncDisposable {
   readonly #options: ConnectionOptions;
-  readonly #session: ClientHttp2Session;
-  readonly #socket: Socket;
+  readonly #session: ClientSession;
   readonly #closed: Promise<void>;
+  readonly #isOpen: Promise<boolean>;
   #active = 0;
   #isGone = false;
-  #isLost = false;
-  #lastStreamId = Number.POSITIVE_INFINITY;
   #heardOf = true;
   #idleSinceMs = performance.now();
   #keepAliveMs: number;
@@ -55,36 +51,29 @@ export class Connection implements AsyncDisposable {
 
   private constructor(socket: Socket, options: ConnectionOptions) {
     this.#options = options;
-    this.#socket = socket;
     this.#keepAliveMs = options.keepAliveMs;
-    // Before the session adds its own: streams must find out that the connection is lost.
-    socket.once("close", () => {
-      this.#isLost = true;
-    });
-    const session = http2Connect(options.url, {
-      createConnection: () => new UnblockedSocket(socket),
-      maxSessionMemory: sessionMemoryMib,
-      settings: {
-        enablePush: false,
-        initialWindowSize: windowBytes,
-        maxHeaderListSize: options.headerBytesMax,
+    const open = Promise.withResolvers<boolean>();
+    const closed = Promise.withResolvers<void>();
+    this.#isOpen = open.promise;
+    this.#closed = closed.promise;
+    this.#session = new ClientSession({
+      socket,
+      baseHeaders: options.baseHeaders,
+      headerBytesMax: options.headerBytesMax,
+      windowBytes,
+      heldBytesMax,
+      onReady: () => open.resolve(true),
+      onGoAway: (code) => {
+        if (code === errorCode.enhanceYourCalm) this.isPeerAnnoyed = true;
+        this.#leave();
       },
-    });
-    this.#session = session;
-    session.on("error", ignore);
-    session.on("connect", () => session.setLocalWindowSize(windowBytes));
-    session.on("goaway", (code: number, lastStreamId: number) => {
-      this.#lastStreamId = Math.min(this.#lastStreamId, lastStreamId);
-      if (code === constants.NGHTTP2_ENHANCE_YOUR_CALM) this.isPeerAnnoyed = true;
-      this.#leave();
-    });
-    this.#closed = new Promise((resolve) => {
-      session.once("close", () => {
+      onClose: () => {
+        open.resolve(false);
         clearInterval(this.#watch);
         this.#leave();
         options.onClose(this);
-        resolve();
-      });
+        closed.resolve();
+      },
     });
   }
 
@@ -92,25 +81,20 @@ export class Connection implements AsyncDisposable {
   isPeerAnnoyed = false;
 
   /** Speaks HTTP/2 on a socket that is connected. @throws {CallFailure} PEER_UNAVAILABLE */
-  static open(socket: Socket, options: ConnectionOptions): Promise<Connection> {
+  static async open(socket: Socket, options: ConnectionOptions): Promise<Connection> {
     const connection = new Connection(socket, options);
-    const session = connection.#session;
-    return new Promise((resolve, reject) => {
-      const fail = (why: string): void => {
-        clearTimeout(timer);
-        session.destroy();
-        reject(localFailure("PEER_UNAVAILABLE", `${options.url} cannot be reached: ${why}`, false));
-      };
-      const timer = setTimeout(fail, options.connectMs, "no answer");
-      const onClose = (): void => fail("it speaks no HTTP/2");
-      session.once("close", onClose);
-      session.once("remoteSettings", () => {
-        clearTimeout(timer);
-        session.off("close", onClose);
-        connection.#startWatch();
-        resolve(connection);
-      });
-    });
+    let why = "it speaks no HTTP/2";
+    const timer = setTimeout(() => {
+      why = "no answer";
+      connection.#session.destroy();
+    }, options.connectMs);
+    const isOpen = await connection.#isOpen;
+    clearTimeout(timer);
+    if (!isOpen) {
+      throw localFailure("PEER_UNAVAILABLE", `${options.url} cannot be reached: ${why}`, false);
+    }
+    connection.#startWatch();
+    return connection;
   }
 
   get active(): number {
@@ -119,25 +103,28 @@ export class Connection implements AsyncDisposable {
 
   /** Whether a stream can be opened at once. */
   get hasRoom(): boolean {
-    if (this.#isGone || this.#session.closed || this.#session.destroyed) return false;
-    return this.#active < (this.#session.remoteSettings.maxConcurrentStreams ?? streamsMax);
+    if (this.#isGone || this.#session.isClosed) return false;
+    return this.#active < Math.min(this.#session.streamsMax, streamsMax);
   }
 
-  /** Whether the peer says that it never looked at this stream. */
-  neverSaw(stream: ClientHttp2Stream): boolean {
-    return stream.id !== undefined && stream.id > this.#lastStreamId;
+  /** Whether the peer has provably not taken this stream. */
+  neverSaw(stream: ClientStream): boolean {
+    return this.#session.neverSaw(stream);
   }
 
-  /** Whether the connection broke, so that how its streams ended says nothing. */
-  get isLost(): boolean {
-    return this.#isLost || this.#socket.destroyed;
-  }
-
-  /** Opens a stream; `closeStream` follows when it is closed. @throws if the headers cannot be sent */
-  openStream(headers: HeaderList, endStream: boolean): ClientHttp2Stream {
-    const stream = this.#session.request(headers, { endStream });
+  /**
+   * Opens a stream; `closeStream` follows when it is closed.
+   *
+   * @param body all of the request's data, if it is known
+   */
+  openStream(
+    path: string,
+    headers: HeaderList,
+    listener: ClientStreamListener,
+    body?: Uint8Array,
+  ): ClientStream {
     this.#active += 1;
-    return stream;
+    return this.#session.open(path, headers, listener, body);
   }
 
   closeStream(): void {
@@ -153,21 +140,14 @@ export class Connection implements AsyncDisposable {
 
   /** Takes no more streams; closes when those that it has are done. */
   retire(): void {
-    if (!this.#session.closed && !this.#session.destroyed) this.#session.close();
+    this.#session.close();
     this.#leave();
   }
 
   /** Ends every stream and closes. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#break();
-    await this.#closed;
-  }
-
-  /** A session that was leaving would otherwise wait for the peer to close. */
-  #break(): void {
-    this.#isLost = true;
     this.#session.destroy();
-    this.#socket.destroy();
+    await this.#closed;
   }
 
   #leave(): void {
@@ -195,21 +175,15 @@ export class Connection implements AsyncDisposable {
 
   /** A connection that is half open says nothing by itself. */
   #ping(): void {
-    if (this.#session.destroyed) return;
-    const giveUp = setTimeout(() => this.#break(), pingAnswerMs);
-    const isSent = this.#session.ping((error) => {
+    const giveUp = setTimeout(() => this.#session.destroy(), pingAnswerMs);
+    this.#session.ping((isAnswered) => {
       clearTimeout(giveUp);
-      if (error === null) this.#heardOf = true;
+      if (isAnswered) this.#heardOf = true;
     });
-    if (!isSent) clearTimeout(giveUp);
   }
 }
 
 /** How long to wait between pings with a peer that found them too many. */
 export function calmer(keepAliveMs: number): number {
   return Math.min(keepAliveMaxMs, keepAliveMs * 2);
-}
-
-function ignore(): void {
-  // A session that fails is closed, and that is what counts.
 }

@@ -6,6 +6,7 @@ import type {
   Channel,
   ChannelState,
   Dialer,
+  FramedMessage,
   StreamAnswer,
   UnaryAnswer,
 } from "../../mesh/channel.ts";
@@ -132,6 +133,15 @@ class ChannelHandle implements Channel {
   ): StreamAnswer {
     if (this.#isClosed) throw channelClosed();
     return this.#channel.stream(path, messages, options);
+  }
+
+  streamFramed(
+    path: string,
+    messages: AsyncIterable<FramedMessage> | Iterable<FramedMessage>,
+    options: CallOptions = {},
+  ): StreamAnswer<FramedMessage> {
+    if (this.#isClosed) throw channelClosed();
+    return this.#channel.streamFramed(path, messages, options);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,8 +1,8 @@
-import { constants } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { CollectorError, type ErrorReason } from "../../errors.ts";
 import { CallFailure } from "../../mesh/channel.ts";
 import { codeByReason } from "../status.ts";
+import { errorCode } from "./http2/frames.ts";
 
 /** What is said of every endpoint that may not be dialled, so that nothing is learned by trying. */
 const deniedText =
@@ -46,19 +46,19 @@ export function resetFailure(rstCode: number): CallFailure {
   const code = codeOfReset(rstCode);
   return new CallFailure(`the peer reset the stream (HTTP/2 error ${rstCode})`, {
     code,
-    mayHaveRun: rstCode !== constants.NGHTTP2_REFUSED_STREAM,
+    mayHaveRun: rstCode !== errorCode.refusedStream,
   });
 }
 
 function codeOfReset(rstCode: number): Code {
   switch (rstCode) {
-    case constants.NGHTTP2_REFUSED_STREAM:
+    case errorCode.refusedStream:
       return Code.Unavailable;
-    case constants.NGHTTP2_CANCEL:
+    case errorCode.cancel:
       return Code.Canceled;
-    case constants.NGHTTP2_ENHANCE_YOUR_CALM:
+    case errorCode.enhanceYourCalm:
       return Code.ResourceExhausted;
-    case constants.NGHTTP2_INADEQUATE_SECURITY:
+    case errorCode.inadequateSecurity:
       return Code.PermissionDenied;
     default:
       return Code.Internal;

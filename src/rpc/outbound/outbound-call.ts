@@ -1,21 +1,20 @@
-import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { CallFailure, type CallOptions, type MetadataEntries } from "../../mesh/channel.ts";
 import { passableHeaders } from "../grpc/metadata.ts";
 import type { HeaderList } from "../grpc/server-stream.ts";
 import { formatTimeout } from "../grpc/timeout.ts";
 import { type TimerWheel, WheelEntry } from "../grpc/timer-wheel.ts";
-import { entriesOf, statusOf } from "./answer-headers.ts";
+import { entriesOf, statusOf, valueOf } from "./answer-headers.ts";
 import type { Connection } from "./connection.ts";
 import { httpFailure, localFailure, ownFailure, resetFailure } from "./failures.ts";
+import type { ClientStream, ClientStreamListener } from "./http2/client-stream.ts";
+import { errorCode } from "./http2/frames.ts";
 
 /** What the calls of one channel have in common. */
 export interface CallHost {
   readonly wheel: TimerWheel;
   readonly messageBytesMax: number;
   readonly streamBufferBytesMax: number;
-  /** What each request begins with; its path and metadata follow. */
-  readonly baseHeaders: HeaderList;
   /** Why a connection was lost. */
   readonly lostReason: () => "PEER_UNAVAILABLE" | "SHUTTING_DOWN";
   /** The call waits no longer. */
@@ -26,12 +25,12 @@ export interface CallHost {
  * One call to another server, from the wait for a stream to its end, which comes once: by the peer's
  * status, by the deadline, by the caller's signal, or with the connection.
  */
-export abstract class OutboundCall extends WheelEntry {
+export abstract class OutboundCall extends WheelEntry implements ClientStreamListener {
   protected readonly host: CallHost;
   readonly #path: string;
   readonly #options: CallOptions;
   #connection: Connection | undefined;
-  protected stream: ClientHttp2Stream | undefined;
+  protected stream: ClientStream | undefined;
   #onAbort: (() => void) | undefined;
   #isOver = false;
   #rawHeaders: HeaderList = [];
@@ -49,15 +48,18 @@ export abstract class OutboundCall extends WheelEntry {
   }
 
   /** Bytes of the answer. @throws what ends the call */
-  protected abstract onData(chunk: Uint8Array): void;
+  protected abstract take(chunk: Uint8Array): void;
   /** The answer has begun. */
-  protected abstract onHeaders(): void;
+  protected abstract onAnswer(): void;
   /** The answer has ended, with the peer's status: OK if `failure` is undefined. */
   protected abstract onStatus(failure: CallFailure | undefined): void;
   /** The call was ended from this side, or broke off. */
   protected abstract onFailure(failure: CallFailure): void;
-  /** Sends the request, or begins to. */
-  protected abstract send(stream: ClientHttp2Stream): void;
+  /** All of the request, framed, if it is known. */
+  protected abstract wholeRequest(): Uint8Array | undefined;
+  /** Begins to send a request that is not. */
+  protected abstract send(stream: ClientStream): void;
+  abstract onDrain(): void;
 
   get isOver(): boolean {
     return this.#isOver;
@@ -73,15 +75,10 @@ export abstract class OutboundCall extends WheelEntry {
 
   /** Watches the deadline and the signal. @returns whether the call may go on */
   start(): boolean {
-    const { deadlineMs, signal } = this.#options;
-    if (signal !== undefined) {
-      if (signal.aborted) {
-        this.fail(ownFailure(signal.reason, false));
-        return false;
-      }
-      this.#onAbort = () => this.fail(ownFailure(signal.reason, this.mayHaveRun));
-      signal.addEventListener("abort", this.#onAbort, { once: true });
-    }
+    const { deadlineMs, onCancel } = this.#options;
+    if (onCancel === undefined) this.#watchSignal(this.#options.signal);
+    else onCancel((reason) => this.fail(ownFailure(reason, this.mayHaveRun)));
+    if (this.#isOver) return false;
     if (deadlineMs !== undefined) {
       if (deadlineMs <= performance.now()) {
         this.onDue();
@@ -92,24 +89,20 @@ export abstract class OutboundCall extends WheelEntry {
     return true;
   }
 
+  #watchSignal(signal: AbortSignal | undefined): void {
+    if (signal === undefined) return;
+    this.#onAbort = () => this.fail(ownFailure(signal.reason, this.mayHaveRun));
+    if (signal.aborted) this.#onAbort();
+    else signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
   /** Opens a stream; the connection has room for it. */
   attach(connection: Connection): void {
-    let stream: ClientHttp2Stream;
-    try {
-      stream = connection.openStream(this.#requestHeaders(), false);
-    } catch (error) {
-      this.fail(ownFailure(error, false));
-      return;
-    }
     this.#connection = connection;
+    const whole = this.wholeRequest();
+    const stream = connection.openStream(this.#path, this.#requestHeaders(), this, whole);
     this.stream = stream;
-    calls.set(stream, this);
-    stream.on("response", onResponse);
-    stream.on("trailers", onTrailers);
-    stream.on("end", onEnd);
-    stream.on("close", onClose);
-    stream.on("error", ignore);
-    this.send(stream);
+    if (whole === undefined) this.send(stream);
   }
 
   override onDue(): void {
@@ -122,11 +115,8 @@ export abstract class OutboundCall extends WheelEntry {
     this.#finish();
     const { stream } = this;
     if (stream === undefined) this.host.forget(this);
-    else if (!stream.destroyed) {
-      stream.resume();
-      stream.close(constants.NGHTTP2_CANCEL);
-    }
     this.onFailure(failure);
+    stream?.close(errorCode.cancel);
   }
 
   /** Whether the peer may have begun to work on it. */
@@ -134,58 +124,56 @@ export abstract class OutboundCall extends WheelEntry {
     return this.stream !== undefined;
   }
 
-  /** For the engine's events. */
-  noteResponse(headers: IncomingHttpHeaders, raw: HeaderList): void {
+  onHeaders(headers: HeaderList): void {
     this.#connection?.noteLife();
-    // Not sooner: the engine would let data that came with the headers overtake them.
-    this.stream?.on("data", onData);
     if (this.#isOver) return;
     this.#isAnswered = true;
-    const status = Number(headers[":status"]);
-    const isGrpc = /^application\/grpc(?:[+;\s]|$)/i.test(headers["content-type"] ?? "");
+    const status = Number(valueOf(headers, ":status"));
+    const isGrpc = /^application\/grpc(?:[+;\s]|$)/i.test(valueOf(headers, "content-type") ?? "");
     if (status !== 200 || !isGrpc) {
       this.fail(status === 200 ? notGrpc() : httpFailure(status));
       return;
     }
-    this.isPacked = headers["grpc-encoding"] === "gzip";
-    if (headers["grpc-status"] !== undefined) {
-      this.#status = { failure: statusOf(headers, raw), raw };
+    this.isPacked = valueOf(headers, "grpc-encoding") === "gzip";
+    if (valueOf(headers, "grpc-status") !== undefined) {
+      this.#status = { failure: statusOf(headers), raw: headers };
       return;
     }
-    this.#rawHeaders = raw;
-    this.onHeaders();
+    this.#rawHeaders = headers;
+    this.onAnswer();
   }
 
-  noteTrailers(headers: IncomingHttpHeaders, raw: HeaderList): void {
-    this.#status ??= { failure: statusOf(headers, raw), raw };
+  onTrailers(trailers: HeaderList): void {
+    this.#status ??= { failure: statusOf(trailers), raw: trailers };
   }
 
-  noteData(chunk: Uint8Array): void {
+  onData(chunk: Uint8Array): void {
     this.#connection?.noteLife();
     if (this.#isOver) return;
     try {
-      this.onData(chunk);
+      this.take(chunk);
     } catch (error) {
       this.fail(ownFailure(error, true));
     }
   }
 
-  noteEnd(): void {
-    // A stream that was reset ends too; what that means is known when it is closed.
-    if (this.#isOver || this.#status === undefined) return;
-    this.#finish();
-    this.onStatus(this.#status.failure);
-  }
-
-  noteClose(): void {
-    const connection = this.#connection;
-    const stream = this.stream;
-    if (connection === undefined || stream === undefined) return;
-    connection.closeStream();
+  onEnd(): void {
     if (this.#isOver) return;
     this.#finish();
     if (this.#status !== undefined) this.onStatus(this.#status.failure);
-    else this.onFailure(this.#broken(connection, stream));
+    else this.onFailure(withoutStatus());
+  }
+
+  onClose(): void {
+    const connection = this.#connection;
+    const stream = this.stream;
+    if (connection === undefined) return;
+    if (!this.#isOver) {
+      this.#finish();
+      if (this.#status !== undefined) this.onStatus(this.#status.failure);
+      else if (stream !== undefined) this.onFailure(this.#broken(connection, stream));
+    }
+    connection.closeStream();
   }
 
   #finish(): void {
@@ -196,12 +184,14 @@ export abstract class OutboundCall extends WheelEntry {
     }
   }
 
-  #broken(connection: Connection, stream: ClientHttp2Stream): CallFailure {
+  #broken(connection: Connection, stream: ClientStream): CallFailure {
+    if (stream.problem !== undefined) return badHeaders(stream.problem);
     if (connection.neverSaw(stream)) {
       const text = "the peer has closed the connection before it took the call";
       return localFailure("PEER_UNAVAILABLE", text, false);
     }
-    if (connection.isLost) {
+    const { resetCode } = stream;
+    if (resetCode === undefined) {
       const reason = this.host.lostReason();
       const text =
         reason === "SHUTTING_DOWN"
@@ -209,25 +199,19 @@ export abstract class OutboundCall extends WheelEntry {
           : "the connection was lost during the call";
       return localFailure(reason, text, true);
     }
-    if (stream.rstCode === constants.NGHTTP2_NO_ERROR && this.#isAnswered) {
-      return new CallFailure("the peer has ended its answer without a status", {
-        code: Code.Unknown,
-        mayHaveRun: true,
-      });
-    }
-    return resetFailure(stream.rstCode ?? constants.NGHTTP2_INTERNAL_ERROR);
+    const isEndless = resetCode === errorCode.none && this.#isAnswered;
+    return isEndless ? withoutStatus() : resetFailure(resetCode);
   }
 
   #requestHeaders(): HeaderList {
     const { deadlineMs, metadata } = this.#options;
-    const headers = [...this.host.baseHeaders, ":path", this.#path];
-    if (deadlineMs !== undefined) {
-      headers.push("grpc-timeout", formatTimeout(deadlineMs - performance.now()));
-    }
-    if (metadata !== undefined) headers.push(...passableHeaders(metadata));
-    return headers;
+    const passed = metadata === undefined ? noHeaders : passableHeaders(metadata);
+    if (deadlineMs === undefined) return passed;
+    return ["grpc-timeout", formatTimeout(deadlineMs - performance.now()), ...passed];
   }
 }
+
+const noHeaders: HeaderList = [];
 
 function notGrpc(): CallFailure {
   return new CallFailure("the peer answers with something that is no gRPC", {
@@ -236,38 +220,20 @@ function notGrpc(): CallFailure {
   });
 }
 
-const calls = new WeakMap<object, OutboundCall>();
-
-function onResponse(
-  this: ClientHttp2Stream,
-  headers: IncomingHttpHeaders,
-  _flags: number,
-  raw: string[],
-): void {
-  calls.get(this)?.noteResponse(headers, raw);
+function withoutStatus(): CallFailure {
+  return new CallFailure("the peer has ended its answer without a status", {
+    code: Code.Unknown,
+    mayHaveRun: true,
+  });
 }
 
-function onTrailers(
-  this: ClientHttp2Stream,
-  headers: IncomingHttpHeaders,
-  _flags: number,
-  raw: string[],
-): void {
-  calls.get(this)?.noteTrailers(headers, raw);
-}
-
-function onData(this: ClientHttp2Stream, chunk: Uint8Array): void {
-  calls.get(this)?.noteData(chunk);
-}
-
-function onEnd(this: ClientHttp2Stream): void {
-  calls.get(this)?.noteEnd();
-}
-
-function onClose(this: ClientHttp2Stream): void {
-  calls.get(this)?.noteClose();
-}
-
-function ignore(): void {
-  // "close" follows, and knows more.
+function badHeaders(problem: "malformed" | "too large"): CallFailure {
+  const isLarge = problem === "too large";
+  const text = isLarge
+    ? "the headers of the peer's answer are larger than the limit (headerBytesMax)"
+    : "the headers of the peer's answer are none of HTTP/2";
+  return new CallFailure(text, {
+    code: isLarge ? Code.ResourceExhausted : Code.Internal,
+    mayHaveRun: true,
+  });
 }

@@ -3,6 +3,7 @@ import type {
   CallFailure,
   CallOptions,
   ChannelState,
+  FramedMessage,
   StreamAnswer,
   UnaryAnswer,
 } from "../../mesh/channel.ts";
@@ -11,6 +12,7 @@ import type { TimerWheel } from "../grpc/timer-wheel.ts";
 import { Connection, calmer } from "./connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { localFailure, ownFailure } from "./failures.ts";
+import { framedForm, plainForm } from "./message-form.ts";
 import { openSocket, type SocketOptions } from "./open-socket.ts";
 import type { CallHost, OutboundCall } from "./outbound-call.ts";
 import { StreamCall } from "./stream-call.ts";
@@ -44,14 +46,13 @@ export class PeerChannel implements AsyncDisposable {
   #isClosed = false;
 
   constructor(options: PeerChannelOptions) {
-    const { endpoint, limits, wheel } = options;
+    const { limits, wheel } = options;
     this.#options = options;
     this.#keepAliveMs = limits.peerKeepAliveMs;
     this.#host = {
       wheel,
       messageBytesMax: limits.messageBytesMax,
       streamBufferBytesMax: limits.streamBufferBytesMax,
-      baseHeaders: baseHeaders(endpoint),
       lostReason: () => (this.#isClosed ? "SHUTTING_DOWN" : "PEER_UNAVAILABLE"),
       forget: (call) => this.#queue.delete(call),
     };
@@ -85,7 +86,17 @@ export class PeerChannel implements AsyncDisposable {
     messages: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     options: CallOptions,
   ): StreamAnswer {
-    const call = new StreamCall(this.#host, path, messages, options);
+    const call = new StreamCall(this.#host, path, { form: plainForm, messages, options });
+    this.#start(call);
+    return call.answer;
+  }
+
+  streamFramed(
+    path: string,
+    messages: AsyncIterable<FramedMessage> | Iterable<FramedMessage>,
+    options: CallOptions,
+  ): StreamAnswer<FramedMessage> {
+    const call = new StreamCall(this.#host, path, { form: framedForm, messages, options });
     this.#start(call);
     return call.answer;
   }
@@ -155,6 +166,7 @@ export class PeerChannel implements AsyncDisposable {
     const { peerConnectMs: connectMs, headerBytesMax, peerIdleMs: idleMs } = limits;
     return Connection.open(await openSocket(endpoint, { ...socket, connectMs }), {
       url: endpoint.url,
+      baseHeaders: baseHeaders(endpoint),
       headerBytesMax,
       connectMs,
       idleMs,

@@ -1,4 +1,3 @@
-import type { ClientHttp2Stream } from "node:http2";
 import type {
   CallEnd,
   CallFailure,
@@ -7,62 +6,80 @@ import type {
   StreamAnswer,
 } from "../../mesh/channel.ts";
 import { unpack } from "../grpc/compression.ts";
-import { encodeFrame, encodePrefix, messageTooLarge } from "../grpc/frame.ts";
+import { messageTooLarge } from "../grpc/frame.ts";
 import { StreamInbound } from "../grpc/inbound.ts";
-import { giveBytesBack, lendBytes } from "../lent-bytes.ts";
 import { localFailure, ownFailure } from "./failures.ts";
+import type { ClientStream } from "./http2/client-stream.ts";
+import type { MessageForm } from "./message-form.ts";
 import { type CallHost, OutboundCall } from "./outbound-call.ts";
 import { unannounced } from "./unary-call.ts";
 
-type Messages = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
-type Item = IteratorResult<Uint8Array, undefined>;
+type Messages<T> = AsyncIterable<T> | Iterable<T>;
+type Item<T> = IteratorResult<T, undefined>;
+
+export interface StreamCallOptions<T> {
+  readonly form: MessageForm<T>;
+  readonly messages: Messages<T>;
+  readonly options: CallOptions;
+}
 
 /** A call of any kind, whose messages are pulled at both ends. */
-export class StreamCall extends OutboundCall {
-  readonly answer: StreamAnswer;
+export class StreamCall<T> extends OutboundCall {
+  readonly answer: StreamAnswer<T>;
+  readonly #form: MessageForm<T>;
   readonly #headers: PromiseWithResolvers<MetadataEntries> = Promise.withResolvers();
   readonly #end: PromiseWithResolvers<CallEnd> = Promise.withResolvers();
-  readonly #requests: Messages;
-  readonly #inbound: StreamInbound<Uint8Array>;
-  #iterator: AsyncIterator<Uint8Array> | Iterator<Uint8Array> | undefined;
+  readonly #requests: Messages<T>;
+  readonly #inbound: StreamInbound<T>;
+  #iterator: AsyncIterator<T> | Iterator<T> | undefined;
   #onDrain: (() => void) | undefined;
 
-  constructor(host: CallHost, path: string, requests: Messages, options: CallOptions) {
+  constructor(host: CallHost, path: string, { form, messages, options }: StreamCallOptions<T>) {
     super(host, path, options);
-    this.#requests = requests;
-    this.#inbound = new StreamInbound<Uint8Array>({
+    this.#form = form;
+    this.#requests = messages;
+    this.#inbound = new StreamInbound<T>({
       messageBytesMax: host.messageBytesMax,
+      keepsParts: form.keepsParts,
       decode: (frame) => {
-        if (!frame.compressed) {
-          if (frame.giveBack !== undefined) lendBytes(frame.payload, frame.giveBack);
-          return frame.payload;
-        }
+        if (!frame.compressed) return form.ofFrame(frame);
         if (!this.isPacked) throw unannounced();
-        return unpack(frame.payload, host.messageBytesMax);
+        return unpack(frame.payload, host.messageBytesMax).then(form.ofBytes);
       },
       pause: () => this.stream?.pause(),
       resume: () => this.stream?.resume(),
       onWait: () => undefined,
       isAnswerDue: false,
     });
-    const messages: AsyncIterableIterator<Uint8Array, undefined> = {
+    const answers: AsyncIterableIterator<T, undefined> = {
       next: () => this.#next(),
       return: () => this.#leave(),
-      [Symbol.asyncIterator]: () => messages,
+      [Symbol.asyncIterator]: () => answers,
     };
-    this.answer = { headers: this.#headers.promise, messages, end: this.#end.promise };
+    this.answer = {
+      headers: this.#headers.promise,
+      messages: answers,
+      end: this.#end.promise,
+    };
   }
 
-  protected override send(stream: ClientHttp2Stream): void {
-    stream.on("drain", () => this.#wakeSender());
+  protected override wholeRequest(): undefined {
+    return undefined;
+  }
+
+  protected override send(stream: ClientStream): void {
     void this.#sendAll(stream);
   }
 
-  protected override onHeaders(): void {
+  override onDrain(): void {
+    this.#wakeSender();
+  }
+
+  protected override onAnswer(): void {
     this.#headers.resolve(this.answerHeaders);
   }
 
-  protected override onData(chunk: Uint8Array): void {
+  protected override take(chunk: Uint8Array): void {
     this.#inbound.push(chunk);
   }
 
@@ -90,7 +107,7 @@ export class StreamCall extends OutboundCall {
     this.#stopSending();
   }
 
-  #next(): Promise<Item> {
+  #next(): Promise<Item<T>> {
     return this.#inbound.next().catch((error: unknown) => {
       const failure = ownFailure(error, true);
       this.fail(failure);
@@ -98,12 +115,12 @@ export class StreamCall extends OutboundCall {
     });
   }
 
-  #leave(): Promise<Item> {
+  #leave(): Promise<Item<T>> {
     this.fail(localFailure("CANCELLED", "the call was cancelled", this.mayHaveRun));
     return this.#inbound.return();
   }
 
-  async #sendAll(stream: ClientHttp2Stream): Promise<void> {
+  async #sendAll(stream: ClientStream): Promise<void> {
     const { messageBytesMax, streamBufferBytesMax } = this.host;
     try {
       const requests = this.#requests;
@@ -116,14 +133,14 @@ export class StreamCall extends OutboundCall {
         const result = await iterator.next();
         if (result.done === true) {
           this.#iterator = undefined;
-          if (!stream.destroyed) stream.end();
+          stream.end();
           return;
         }
         if (this.isOver) break;
-        const { byteLength } = result.value;
+        const byteLength = this.#form.byteLength(result.value);
         if (byteLength > messageBytesMax) throw messageTooLarge(byteLength, messageBytesMax);
-        const isTaken = writeFrame(stream, result.value);
-        if (isTaken || stream.writableLength < streamBufferBytesMax) continue;
+        this.#form.write(result.value, stream);
+        if (stream.queuedBytes < streamBufferBytesMax) continue;
         await new Promise<void>((resolve) => {
           this.#onDrain = resolve;
         });
@@ -149,23 +166,4 @@ export class StreamCall extends OutboundCall {
     // A failure of its clean-up comes after the call's end: nobody waits for it any more.
     Promise.resolve(iterator.return()).catch(() => undefined);
   }
-}
-
-/** From this size on a message is written as it is, behind its prefix, instead of being copied into a frame. */
-const uncopiedBytesMin = 32 * 1024;
-
-/** Memory that was lent for the message goes back when its bytes have left. @returns whether there is room for more */
-function writeFrame(stream: ClientHttp2Stream, message: Uint8Array): boolean {
-  if (message.byteLength < uncopiedBytesMin) {
-    const isTaken = stream.write(encodeFrame(message));
-    giveBytesBack(message);
-    return isTaken;
-  }
-  stream.cork();
-  stream.write(encodePrefix(message.byteLength));
-  const isTaken = stream.write(message, (error) => {
-    if (error === undefined || error === null) giveBytesBack(message);
-  });
-  stream.uncork();
-  return isTaken;
 }

@@ -1,4 +1,3 @@
-import type { ClientHttp2Stream } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { CallFailure, type CallOptions, type UnaryAnswer } from "../../mesh/channel.ts";
 import { unpack } from "../grpc/compression.ts";
@@ -33,15 +32,23 @@ export class UnaryCall extends OutboundCall {
     return false;
   }
 
-  protected override send(stream: ClientHttp2Stream): void {
-    stream.end(encodeFrame(this.#message));
+  protected override wholeRequest(): Uint8Array {
+    return encodeFrame(this.#message);
   }
 
-  protected override onHeaders(): void {
-    // They are of interest with the answer.
+  protected override send(): void {
+    // It is sent with the headers.
   }
 
-  protected override onData(chunk: Uint8Array): void {
+  override onDrain(): void {
+    // Nothing waits to be sent.
+  }
+
+  protected override onAnswer(): void {
+    // Its headers are of interest with the message.
+  }
+
+  protected override take(chunk: Uint8Array): void {
     if (this.#frame !== undefined) throw wrongMessageCount("more than one");
     this.#reader.push(chunk);
     this.#frame = this.#reader.next();

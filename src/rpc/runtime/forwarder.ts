@@ -1,5 +1,6 @@
-import type { MetadataEntries, StreamAnswer } from "../../mesh/channel.ts";
+import type { FramedMessage, MetadataEntries, StreamAnswer } from "../../mesh/channel.ts";
 import type { Executor } from "../../mesh/executor.ts";
+import { framed } from "../../mesh/framed.ts";
 import type { Router } from "../../mesh/router.ts";
 import { handledByHeader, readRoute } from "../../mesh/routing/call-route.ts";
 import type { IsRepeatable } from "../../mesh/routing/repeatable.ts";
@@ -7,7 +8,7 @@ import { earlyFailure, type RoutedCall, runStream, runUnary } from "../../mesh/r
 import type { Call, Invocation, RawMessage } from "../call.ts";
 import { forwardedFailure } from "./forwarded-error.ts";
 import { forwardedMetadata } from "./forwarded-metadata.ts";
-import { bytesOf, isStream, mapEach, toRaw } from "./raw-message.ts";
+import { bytesOf, fromFramed, isStream, mapEach, toFramed, toRaw } from "./raw-message.ts";
 
 const none: readonly string[] = [];
 
@@ -56,7 +57,7 @@ export class Forwarder {
 
   /** For the other three kinds; the answer is a stream even if it is of one message. */
   readonly stream: Invocation = async (input, call) => {
-    const messages = isStream(input) ? mapEach(input, bytesOf) : [single(input)];
+    const messages = isStream(input) ? mapEach(input, toFramed) : [framed(single(input))];
     try {
       const answer = await runStream(this.#options.router, this.#toRouted(call), messages);
       const headers = await answer.headers;
@@ -79,7 +80,10 @@ export class Forwarder {
       options: {
         metadata: forwardedMetadata(call, hidesCredentials),
         deadlineMs: call.deadlineMs,
-        signal: call.signal,
+        get signal() {
+          return call.signal;
+        },
+        onCancel: call.onCancel === undefined ? undefined : (cancel) => call.onCancel?.(cancel),
         route: passed.length === 0 ? this.#ownRoute : [...passed, collectorId],
       },
       wish: passed.length === 0 ? call.wish : { ...call.wish, route: passed },
@@ -113,14 +117,17 @@ function single(input: Parameters<Invocation>[0]): Uint8Array {
 }
 
 /** The messages of an answer; its trailers are passed on when they have been read. */
-function passOn(answer: StreamAnswer, call: Call): AsyncIterableIterator<RawMessage, undefined> {
+function passOn(
+  answer: StreamAnswer<FramedMessage>,
+  call: Call,
+): AsyncIterableIterator<RawMessage, undefined> {
   const { messages } = answer;
   const passed: AsyncIterableIterator<RawMessage, undefined> = {
     [Symbol.asyncIterator]: () => passed,
     next: async () => {
       try {
         const result = await messages.next();
-        if (result.done !== true) return { done: false, value: toRaw(result.value) };
+        if (result.done !== true) return { done: false, value: fromFramed(result.value) };
         const { trailers } = await answer.end;
         if (trailers.length > 0) call.responseTrailers.pass(trailers);
         return { done: true, value: undefined };

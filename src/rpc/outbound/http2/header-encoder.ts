@@ -1,0 +1,164 @@
+import type { HeaderList } from "../../grpc/server-stream.ts";
+import { headerOverheadBytes, staticHeaders, tableBytesDefault } from "./static-headers.ts";
+
+/** Of the peer's table no more is used, so that nothing in it is ever pushed out. */
+const tableBytesUsed = tableBytesDefault - 512;
+
+/** Beginnings of blocks that are remembered. */
+const beginningsMax = 500;
+
+const staticNames = new Map<string, number>();
+const staticPairs = new Map<string, number>();
+for (const [at, [name, value]] of staticHeaders.entries()) {
+  if (!staticNames.has(name)) staticNames.set(name, at + 1);
+  if (value !== "") staticPairs.set(keyOf(name, value), at + 1);
+}
+
+/** A literal: whether the peer keeps it, or must keep it nowhere. */
+const literal = { kept: 0x40, plain: 0x00, secret: 0x10 } as const;
+
+const secrets: ReadonlySet<string> = new Set(["authorization", "cookie"]);
+
+interface Beginning {
+  /** What had been put into the table when it was made; once more is, its indexes are others. */
+  readonly kept: number;
+  readonly block: Buffer;
+}
+
+/**
+ * Makes the header blocks of one connection (RFC 7541). What each request begins with goes into the
+ * peer's table; nothing else does, and so the table never changes once it holds that.
+ */
+export class HeaderEncoder {
+  #table: Map<string, number> | undefined = new Map();
+  #tableBytes = 0;
+  /** The peer is told with the next block that the table is not used any more. */
+  #hasToDrop = false;
+  readonly #beginnings = new Map<string, Beginning>();
+
+  /** What the peer says of its table. A smaller one than usual is not used at all. */
+  limitTable(bytes: number): void {
+    if (bytes >= tableBytesDefault || this.#table === undefined) return;
+    this.#table = undefined;
+    this.#hasToDrop = true;
+    this.#beginnings.clear();
+  }
+
+  /**
+   * @param base what is the same for all requests of a connection
+   * @param path put before that, as `:path`
+   * @param rest of this request alone
+   */
+  encode(base: HeaderList, path: string, rest: HeaderList): Buffer {
+    const beginning = this.#beginningOf(base, path);
+    if (rest.length === 0 && !this.#hasToDrop) return beginning;
+    const parts: Buffer[] = this.#hasToDrop ? [dropTable, beginning] : [beginning];
+    this.#hasToDrop = false;
+    const out = new BlockWriter(sizeOf(rest));
+    for (let i = 0; i + 1 < rest.length; i += 2) {
+      const name = rest[i] ?? "";
+      out.header(secrets.has(name) ? literal.secret : literal.plain, name, rest[i + 1] ?? "");
+    }
+    parts.push(out.done());
+    return Buffer.concat(parts);
+  }
+
+  #beginningOf(base: HeaderList, path: string): Buffer {
+    const known = this.#beginnings.get(path);
+    if (known !== undefined && known.kept === (this.#table?.size ?? 0)) return known.block;
+    const list = [":path", path, ...base];
+    const before = this.#table?.size ?? 0;
+    const out = new BlockWriter(sizeOf(list));
+    for (let i = 0; i + 1 < list.length; i += 2) this.#add(out, list[i] ?? "", list[i + 1] ?? "");
+    const block = out.done();
+    const kept = this.#table?.size ?? 0;
+    // One that puts something into the table is good for once only.
+    if (kept === before) {
+      if (this.#beginnings.size >= beginningsMax) this.#beginnings.clear();
+      this.#beginnings.set(path, { kept, block });
+    }
+    return block;
+  }
+
+  #add(out: BlockWriter, name: string, value: string): void {
+    const key = keyOf(name, value);
+    const fixed = staticPairs.get(key);
+    if (fixed !== undefined) {
+      out.index(fixed);
+      return;
+    }
+    const table = this.#table;
+    const at = table?.get(key);
+    if (table !== undefined && at !== undefined) {
+      out.index(staticHeaders.length + table.size - at);
+      return;
+    }
+    const bytes = name.length + value.length + headerOverheadBytes;
+    if (table === undefined || this.#tableBytes + bytes > tableBytesUsed) {
+      out.header(literal.plain, name, value);
+      return;
+    }
+    table.set(key, table.size);
+    this.#tableBytes += bytes;
+    out.header(literal.kept, name, value);
+  }
+}
+
+/** The table has 0 bytes from here on. */
+const dropTable = Buffer.from([0x20]);
+
+/** The bytes of one block; strings are not packed. */
+class BlockWriter {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(bytesMax: number) {
+    this.#bytes = Buffer.allocUnsafe(bytesMax);
+  }
+
+  done(): Buffer {
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  index(index: number): void {
+    this.#integer(0x80, 7, index);
+  }
+
+  header(kind: number, name: string, value: string): void {
+    const index = staticNames.get(name) ?? 0;
+    this.#integer(kind, kind === literal.kept ? 6 : 4, index);
+    if (index === 0) this.#string(name);
+    this.#string(value);
+  }
+
+  #string(text: string): void {
+    this.#integer(0, 7, text.length);
+    this.#at += this.#bytes.write(text, this.#at, "latin1");
+  }
+
+  #integer(flags: number, prefixBits: number, value: number): void {
+    const max = (1 << prefixBits) - 1;
+    if (value < max) {
+      this.#bytes[this.#at++] = flags | value;
+      return;
+    }
+    this.#bytes[this.#at++] = flags | max;
+    let rest = value - max;
+    while (rest >= 0x80) {
+      this.#bytes[this.#at++] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
+    }
+    this.#bytes[this.#at++] = rest;
+  }
+}
+
+/** The most that a list can take. */
+function sizeOf(list: HeaderList): number {
+  let bytes = 0;
+  for (const text of list) bytes += text.length + 6;
+  return bytes;
+}
+
+function keyOf(name: string, value: string): string {
+  return `${name}\n${value}`;
+}
