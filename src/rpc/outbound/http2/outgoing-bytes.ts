@@ -101,7 +101,8 @@ export class OutgoingBytes {
     } else {
       const last = chunks.length - 1;
       socket.cork();
-      for (const [at, chunk] of chunks.entries()) socket.write(chunk, at === last ? done : undefined);
+      for (const [at, chunk] of chunks.entries())
+        socket.write(chunk, at === last ? done : undefined);
       socket.uncork();
     }
     if (socket.writableLength > stuckBytesMax) this.#options.onStuck();
