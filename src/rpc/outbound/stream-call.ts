@@ -44,7 +44,7 @@ export class StreamCall<T> extends OutboundCall {
       decode: (frame) => {
         if (!frame.compressed) return form.ofFrame(frame);
         if (!this.isPacked) throw unannounced();
-        return unpack(frame.payload, host.messageBytesMax).then(form.ofBytes);
+        return unpack(frame.payload, host.messageBytesMax).then((bytes) => form.ofBytes(bytes));
       },
       pause: () => this.stream?.pause(),
       resume: () => this.stream?.resume(),

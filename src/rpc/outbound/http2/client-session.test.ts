@@ -210,7 +210,7 @@ describe("a session", () => {
     await open.ready;
     const recorded = recorder();
     const stream = open.session.open("/a/B", [], recorded, new Uint8Array());
-    const { onData } = recorded;
+    const onData = recorded.onData.bind(recorded);
     let paused = 0;
     recorded.onData = (chunk) => {
       onData(chunk);

@@ -347,7 +347,7 @@ export class ClientSession implements StreamHost, FrameSink {
     this.#lastTakenId = Math.min(this.#lastTakenId, lastId);
     this.#isClosing = true;
     this.#options.onGoAway(payload.readUInt32BE(4));
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of this.#streams.values()) {
       if (stream.id > lastId) stream.receiveReset(errorCode.refusedStream);
     }
     this.#closeIfEmpty();
@@ -464,7 +464,7 @@ export class ClientSession implements StreamHost, FrameSink {
     this.#isClosing = true;
     this.#parser.stop();
     this.#out.stop();
-    for (const stream of [...this.#streams.values()]) stream.lose();
+    for (const stream of this.#streams.values()) stream.lose();
     for (const done of this.#pings.splice(0)) done(false);
     this.#options.onClose();
   }

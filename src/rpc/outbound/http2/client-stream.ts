@@ -168,7 +168,7 @@ export class ClientStream {
     // Who resumes is in the middle of taking what came before.
     process.nextTick(() => {
       this.#isResuming = false;
-      this.#deliver(false);
+      this.#deliver();
       this.#tellEnd();
     });
   }
@@ -245,8 +245,12 @@ export class ClientStream {
 
   /** Nothing comes any more. What came before is still delivered. */
   lose(): void {
+    // Whoever pauses meanwhile gets the rest all the same.
+    do {
+      this.#isPaused = false;
+      this.#deliver();
+    } while (this.#heldBytes > 0 && !this.#isClosed);
     this.#isPaused = false;
-    this.#deliver(true);
     this.#tellEnd();
     this.finish();
   }
@@ -276,8 +280,8 @@ export class ClientStream {
     else this.close(errorCode.none);
   }
 
-  #deliver(isAll: boolean): void {
-    while ((isAll || !this.#isPaused) && !this.#isClosed) {
+  #deliver(): void {
+    while (!this.#isPaused && !this.#isClosed) {
       const chunk = this.#held.shift();
       if (chunk === undefined) return;
       this.#heldBytes -= chunk.byteLength;
