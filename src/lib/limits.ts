@@ -128,6 +128,8 @@ export interface Limits {
   readonly linkCallsMax: number;
   /** Workers that may be attached at a time. */
   readonly workersMax: number;
+  /** How long a client that opens Attach may take to say hello. */
+  readonly workerHelloMs: number;
   /** Services that one worker may run. */
   readonly workerServicesMax: number;
   /** Calls that one worker may be given at a time; a larger wish is coerced to it. */
@@ -213,6 +215,7 @@ export const defaultLimits: Limits = {
   linkRetryMaxMs: 10_000,
   linkCallsMax: 1000,
   workersMax: 1000,
+  workerHelloMs: 10_000,
   workerServicesMax: 100,
   workerCallsMax: 1000,
   workerWaitingMax: 1000,

@@ -116,6 +116,7 @@ export interface Dialer {
 
 export interface CallFailureOptions extends ErrorOptions {
   readonly code: number;
+  readonly headers?: MetadataEntries;
   readonly trailers?: MetadataEntries;
   readonly reason?: ErrorReason | undefined;
   readonly mayHaveRun: boolean;
@@ -126,6 +127,8 @@ export class CallFailure extends Error {
   override readonly name = "CallFailure";
   /** gRPC's code, 1 to 16. */
   readonly code: number;
+  /** What the peer's answer began with, if it began. */
+  readonly headers: MetadataEntries;
   /** Of the peer; `grpc-status-details-bin` included. */
   readonly trailers: MetadataEntries;
   /** Why this server ended the call; undefined if the peer did, with this status. */
@@ -136,6 +139,7 @@ export class CallFailure extends Error {
   constructor(message: string, options: CallFailureOptions) {
     super(message, options);
     this.code = options.code;
+    this.headers = options.headers ?? [];
     this.trailers = options.trailers ?? [];
     this.reason = options.reason;
     this.mayHaveRun = options.mayHaveRun;

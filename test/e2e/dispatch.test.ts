@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { Pricing, QuoteRequestSchema } from "../../examples/gen/pricing_pb.ts";
 import { CollectorError } from "../../src/errors.ts";
 import {
@@ -10,6 +10,7 @@ import {
   MetaResponseSchema,
 } from "../../src/gen/collector/collection_server_pb.ts";
 import { DispatchSchema } from "../../src/gen/collector/dispatcher_pb.ts";
+import { Executor_Kind, ServiceHosts } from "../../src/gen/collector/service_hosts_pb.ts";
 import type { AccessControl } from "../../src/rpc/interceptors/access.ts";
 import { pricingClient } from "../support/pricing.ts";
 import { PricingMesh } from "../support/pricing-mesh.ts";
@@ -34,6 +35,33 @@ describe("Dispatch", () => {
     assert.equal(named.handledBy, "b");
     await mesh.knows("b", 2);
     assert.equal((await mesh.dispatch("b", { target: "a" })).handledBy, "a");
+  });
+
+  it("lists what runs a service elsewhere, and where that is", async () => {
+    await using mesh = await PricingMesh.start(["a", "b"]);
+    await mesh.link("a", "b");
+    await using _ = await mesh.serve("b");
+    await mesh.knows("a", 1);
+    const hosts = createClient(ServiceHosts, mesh.node("a").client.transport);
+    const { executors } = await hosts.listExecutors({});
+    assert.deepEqual(
+      executors.map(({ id, kind, collectorId, ready, serviceName }) => ({
+        id,
+        kind,
+        collectorId,
+        ready,
+        serviceName,
+      })),
+      [
+        {
+          id: "peer-b",
+          kind: Executor_Kind.PEER,
+          collectorId: "b",
+          ready: true,
+          serviceName: Pricing.typeName,
+        },
+      ],
+    );
   });
 
   it("reaches a service over collectors in between, by Dispatch and as itself", async () => {

@@ -1,12 +1,24 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
-import { create } from "@bufbuild/protobuf";
+import {
+  create,
+  createFileRegistry,
+  fromBinary,
+  type Message,
+  type MessageInitShape,
+  toJson,
+} from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { Pricing } from "../../examples/gen/pricing_pb.ts";
 import { CollectorRegistry } from "../../src/gen/collector/registry_pb.ts";
 import { TypeRegistry } from "../../src/gen/collector/type_registry_pb.ts";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
+import {
+  ServerReflection,
+  type ServerReflectionRequestSchema,
+} from "../../src/gen/grpc/reflection/v1/reflection_pb.ts";
 import {
   describeWay,
   each,
@@ -91,11 +103,51 @@ describe("a registered service", () => {
         assert.equal(error.code, Code.OutOfRange);
         assert.equal(error.rawMessage, "not so few");
         assert.equal(error.metadata.get("x-why"), "negative", describeWay(way));
+        assert.equal(error.metadata.get("x-head"), "h", describeWay(way));
         assert.equal(error.findDetails(ErrorInfoSchema)[0]?.reason, "TOO_FEW");
         assert.equal(error.findDetails(RetryInfoSchema)[0]?.retryDelay?.seconds, 5n);
         return true;
       });
     }
+  });
+
+  it("is found by reflection, and called by what that tells alone", async () => {
+    await using server = await openCollector();
+    await using _served = await server.collector.serve(Pricing, pricing());
+    using connection = pricingClient(server.url);
+    const reflection = createClient(ServerReflection, connection.transport);
+    const ask = async (
+      ...questions: NonNullable<
+        MessageInitShape<typeof ServerReflectionRequestSchema>["messageRequest"]
+      >[]
+    ) =>
+      await Array.fromAsync(
+        reflection.serverReflectionInfo(
+          each(questions.map((messageRequest) => ({ messageRequest }))),
+        ),
+        ({ messageResponse }) => messageResponse,
+      );
+    const [listed] = await ask({ case: "listServices", value: "" });
+    assert.equal(listed?.case, "listServicesResponse");
+    const { name = "" } =
+      listed.value.service.find(({ name: each_ }) => each_.endsWith("Pricing")) ?? {};
+    const [described] = await ask({ case: "fileContainingSymbol", value: name });
+    assert.equal(described?.case, "fileDescriptorResponse");
+    const file = described.value.fileDescriptorProto.map((bytes) =>
+      fromBinary(FileDescriptorProtoSchema, bytes),
+    );
+    // Nothing of the generated code from here on.
+    const service = createFileRegistry(create(FileDescriptorSetSchema, { file })).getService(name);
+    assert.ok(service !== undefined);
+    const client = createClient(service, connection.transport) as unknown as {
+      quote(request: object): Promise<Message>;
+      list(request: object): AsyncIterable<Message>;
+    };
+    const output = service.method["quote"]?.output;
+    assert.ok(output !== undefined);
+    const price = await client.quote({ title: "tea", quantity: 3 });
+    assert.deepEqual(toJson(output, price), { title: "tea", cents: "750" });
+    assert.equal((await Array.fromAsync(client.list({ title: "tea", quantity: 3 }))).length, 3);
   });
 
   it("is called with JSON by a plain request", async () => {

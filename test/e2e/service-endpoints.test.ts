@@ -11,7 +11,15 @@ import { CollectorRegistry } from "../../src/gen/collector/registry_pb.ts";
 import { ServiceHosts } from "../../src/gen/collector/service_hosts_pb.ts";
 import { TypeRegistry } from "../../src/gen/collector/type_registry_pb.ts";
 import { createCollector } from "../../src/server.ts";
-import { each, openCollector, pricing, pricingClient, ways } from "../support/pricing.ts";
+import { openRawServer } from "../support/outbound.ts";
+import {
+  describeWay,
+  each,
+  openCollector,
+  pricing,
+  pricingClient,
+  ways,
+} from "../support/pricing.ts";
 import { refusalOf } from "../support/refusal.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -42,6 +50,33 @@ async function startPython(): Promise<AsyncDisposable & { readonly address: stri
 const file = { fileDescriptor: Pricing.file.proto, serviceName: Pricing.typeName };
 
 describe("an endpoint of a service", () => {
+  it("answers headers that arrive though it fails afterwards", async () => {
+    await using server = await openCollector();
+    await using endpoint = await openRawServer((stream) => {
+      stream.on("wantTrailers", () => {
+        stream.sendTrailers({ "grpc-status": "11", "grpc-message": "no", "x-tail": "t" });
+      });
+      const headers = { ":status": 200, "content-type": "application/grpc", "x-head": "h" };
+      stream.respond(headers, { waitForTrailers: true });
+      stream.end();
+    });
+    using connection = pricingClient(server.url);
+    await createClient(CollectorRegistry, connection.transport).registerService({
+      ...file,
+      endpoints: [{ address: endpoint.url }],
+    });
+    for (const way of ways) {
+      using caller = pricingClient(server.url, way);
+      await assert.rejects(caller.client.quote({ quantity: 1 }), (error) => {
+        assert.ok(error instanceof ConnectError);
+        assert.equal(error.code, Code.OutOfRange);
+        const seen = [error.metadata.get("x-head"), error.metadata.get("x-tail")];
+        assert.deepEqual(seen, ["h", "t"], describeWay(way));
+        return true;
+      });
+    }
+  });
+
   it("can be a gRPC server in Python", { skip }, async () => {
     assert.ok(!isMissing, hint);
     await using server = await openCollector();

@@ -16,6 +16,7 @@ export class FaultProxy implements AsyncDisposable {
   /** Sockets whose other side is gone without a word. */
   readonly #orphans = new Set<Socket>();
   readonly #frozen = new Set<Direction>();
+  #delayMs = 0;
   readonly #close: () => Promise<void>;
 
   private constructor(address: string, close: () => Promise<void>) {
@@ -46,6 +47,11 @@ export class FaultProxy implements AsyncDisposable {
   freeze(...directions: readonly Direction[]): void {
     for (const direction of directions) this.#frozen.add(direction);
     for (const pair of this.#pairs) this.#applyTo(pair);
+  }
+
+  /** From now on all that gets through takes so much longer, in each direction. */
+  delay(ms: number): void {
+    this.#delayMs = ms;
   }
 
   /** What was held back goes on, and half-open connections are over. */
@@ -95,6 +101,11 @@ export class FaultProxy implements AsyncDisposable {
       [far, near],
     ] as const) {
       from.on("data", (bytes: Buffer) => {
+        if (this.#delayMs > 0) {
+          // In order, as timers of one length are.
+          setTimeout(() => to.write(bytes), this.#delayMs);
+          return;
+        }
         if (to.write(bytes)) return;
         from.pause();
         to.once("drain", () => this.#applyTo(pair));

@@ -39,6 +39,20 @@ describe("Breakers", () => {
     assert.equal(breakers.allows("a"), true);
   });
 
+  it("count calls that fail together as one failure once it has no more calls", () => {
+    let nowMs = 0;
+    const breakers = new Breakers(() => nowMs);
+    failOften(breakers, "a", 100 * failuresMax);
+    nowMs = 500;
+    assert.equal(breakers.allows("a"), true);
+    breakers.begin("a");
+    breakers.failed("a");
+    nowMs = 1400;
+    assert.equal(breakers.allows("a"), false);
+    nowMs = 1500;
+    assert.equal(breakers.allows("a"), true);
+  });
+
   it("let another call find out if the one that should was given up", () => {
     let nowMs = 0;
     const breakers = new Breakers(() => nowMs);

@@ -60,6 +60,8 @@ export class Breakers {
     };
     if (known === undefined) this.#makeRoom();
     this.#byCollector.set(collectorId, breaker);
+    // One of those that were under way when it was noticed: that says nothing new.
+    if (breaker.openUntilMs > 0 && !breaker.isProbing) return;
     breaker.failures += 1;
     breaker.isProbing = false;
     if (breaker.failures < failuresMax) return;

@@ -44,6 +44,7 @@ export class TunnelledCall {
   #timer: NodeJS.Timeout | undefined;
   #onAbort: (() => void) | undefined;
   #hasHeaders = false;
+  #began: MetadataEntries = [];
   #hasMessages = false;
   #isEnded = false;
   #source: AsyncIterator<Uint8Array> | Iterator<Uint8Array> | undefined;
@@ -110,7 +111,10 @@ export class TunnelledCall {
           throw tunnelFault(callId, "headers behind the beginning of the answer");
         }
         this.#hasHeaders = true;
-        this.#guard(() => this.#headers.resolve(this.#read(frame.value.metadata)));
+        this.#guard(() => {
+          this.#began = this.#read(frame.value.metadata);
+          this.#headers.resolve(this.#began);
+        });
         break;
       case "part":
       case "message":
@@ -234,6 +238,7 @@ export class TunnelledCall {
     const isKnown = code > 0 && code <= codeMax;
     const failure = new CallFailure(message, {
       code: isKnown ? code : unknownCode,
+      headers: this.#began,
       trailers,
       mayHaveRun: !notRun,
     });

@@ -116,6 +116,12 @@ class TestWorker {
   }
 }
 
+/** Requests that never come. */
+async function* silence(): AsyncIterable<AttachRequest> {
+  await new Promise(() => undefined);
+  yield request({ case: undefined });
+}
+
 function request(step: AttachRequest["step"]): AttachRequest {
   return { $typeName: "collector.AttachRequest", step };
 }
@@ -140,6 +146,16 @@ function gate(): { readonly handler: TunnelHandler; readonly open: () => void; c
 }
 
 describe("an attached worker", () => {
+  it("are cut off if they never say hello", async () => {
+    using fixture = open({ workerHelloMs: 20 });
+    const context = { namespace: "default", peer: "test", signal: new AbortController().signal };
+    await assert.rejects(Array.fromAsync(fixture.workers.attach(silence(), context)), {
+      reason: "DEADLINE_EXCEEDED",
+      message: "hello: did not come within 20 ms, the limit (workerHelloMs)",
+    });
+    assert.equal(fixture.workers.count, 0);
+  });
+
   it("is an executor of each of its services, for as long as it is there", async () => {
     using fixture = open();
     const { executors } = fixture;

@@ -52,15 +52,15 @@ export class AttachedWorkers implements Disposable {
    *
    * @param requests what the worker sends
    * @returns what is sent to it, until it leaves, is lost or breaks the rules
-   * @throws {CollectorError} as {@link readHello}; OVERLOADED, SHUTTING_DOWN, ARGUMENT_INVALID
+   * @throws {CollectorError} as {@link readHello}; OVERLOADED, SHUTTING_DOWN, ARGUMENT_INVALID; DEADLINE_EXCEEDED
+   * if the worker does not say who it is
    */
   async *attach(
     requests: AsyncIterable<AttachRequest>,
     context: AttachContext,
   ): AsyncIterable<AttachResponse> {
     const iterator = requests[Symbol.asyncIterator]();
-    const first = await iterator.next();
-    const worker = this.#open(first.done === true ? undefined : first.value, context);
+    const worker = this.#open(await this.#firstOf(iterator), context);
     const { log, types } = this.#options;
     const { id, namespace } = worker;
     log.info({ worker: id, namespace, peer: context.peer }, "a worker has attached itself");
@@ -111,6 +111,22 @@ export class AttachedWorkers implements Disposable {
     clearInterval(this.#pinger);
     clearInterval(this.#leaver);
     for (const worker of this.#workers.values()) worker.lose("is let go: the server stops");
+  }
+
+  /** @throws {CollectorError} DEADLINE_EXCEEDED if nothing comes for so long */
+  async #firstOf(requests: AsyncIterator<AttachRequest>): Promise<AttachRequest | undefined> {
+    const { workerHelloMs } = this.#options.limits;
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const text = `hello: did not come within ${workerHelloMs} ms, the limit (workerHelloMs)`;
+      late.reject(new CollectorError("DEADLINE_EXCEEDED", text));
+    }, workerHelloMs);
+    try {
+      const first = await Promise.race([requests.next(), late.promise]);
+      return first.done === true ? undefined : first.value;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #open(first: AttachRequest | undefined, { namespace }: AttachContext): AttachedWorker {

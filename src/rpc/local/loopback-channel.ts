@@ -137,7 +137,10 @@ export class LoopbackChannel implements Channel {
 }
 
 function fail(error: unknown, call: LoopbackCall): CallFailure {
-  return handlerFailure(error, call.requestId, call.takeTrailers());
+  return handlerFailure(error, call.requestId, {
+    headers: call.takeHeaders(),
+    trailers: call.takeTrailers(),
+  });
 }
 
 function shuttingDown(): CallFailure {

@@ -46,13 +46,21 @@ export function valueOf(raw: HeaderList, name: string): string | undefined {
   return undefined;
 }
 
-/** The failure that a peer's status tells of; undefined for OK. */
-export function statusOf(raw: HeaderList): CallFailure | undefined {
+/**
+ * The failure that a peer's status tells of; undefined for OK.
+ *
+ * @param headers what the answer began with, if that is not `raw`
+ */
+export function statusOf(
+  raw: HeaderList,
+  headers: MetadataEntries = none,
+): CallFailure | undefined {
   const text = valueOf(raw, "grpc-status");
   if (text === "0") return undefined;
   const code = text !== undefined && /^[0-9]{1,2}$/.test(text) ? Number(text) : Code.Unknown;
   return new CallFailure(percentDecode(valueOf(raw, "grpc-message") ?? ""), {
     code: code <= codeMax ? code : Code.Unknown,
+    headers,
     trailers: entriesOf(raw),
     mayHaveRun: true,
   });

@@ -144,7 +144,7 @@ export abstract class OutboundCall extends WheelEntry implements ClientStreamLis
   }
 
   onTrailers(trailers: HeaderList): void {
-    this.#status ??= { failure: statusOf(trailers), raw: trailers };
+    this.#status ??= { failure: statusOf(trailers, this.answerHeaders), raw: trailers };
   }
 
   onData(chunk: Uint8Array): void {

@@ -1,4 +1,9 @@
-import type { FramedMessage, MetadataEntries, StreamAnswer } from "../../mesh/channel.ts";
+import {
+  CallFailure,
+  type FramedMessage,
+  type MetadataEntries,
+  type StreamAnswer,
+} from "../../mesh/channel.ts";
 import type { Executor } from "../../mesh/executor.ts";
 import { framed } from "../../mesh/framed.ts";
 import type { Router } from "../../mesh/router.ts";
@@ -51,6 +56,9 @@ export class Forwarder {
       if (trailers.length > 0) call.responseTrailers.pass(trailers);
       return toRaw(answer.message);
     } catch (error) {
+      if (error instanceof CallFailure && error.headers.length > 0) {
+        call.responseHeaders.pass(error.headers);
+      }
       throw forwardedFailure(error, call.serviceName);
     }
   };

@@ -111,7 +111,10 @@ export class HandlerChannel<S extends DescService> implements Channel {
 
   #fail(error: unknown, call: HandlerCall): CallFailure {
     const { requestId, serviceName, methodName } = call;
-    const failure = handlerFailure(error, requestId, call.takeTrailers());
+    const failure = handlerFailure(error, requestId, {
+      headers: call.takeHeaders(),
+      trailers: call.takeTrailers(),
+    });
     const isForeseen = error instanceof CollectorError || error instanceof ConnectError;
     const code: Code = failure.code;
     const isBug = code === Code.Internal && !isForeseen;

@@ -12,17 +12,17 @@ const detailsBytesMax = 3072;
  * What a handler in this process has thrown, as a call to another server would fail with it: that the
  * two cannot be told apart is the point.
  *
- * @param trailers what the handler has set besides
+ * @param set what the handler has set besides
  */
 export function handlerFailure(
   error: unknown,
   requestId: string,
-  trailers: MetadataEntries,
+  set: { readonly headers: MetadataEntries; readonly trailers: MetadataEntries },
 ): CallFailure {
   if (error instanceof CallFailure) return error;
   const status = toConnectError(error, requestId);
   const details = packDetails(status, detailsBytesMax);
-  const entries: (readonly [string, string])[] = [...status.metadata, ...trailers];
+  const entries: (readonly [string, string])[] = [...status.metadata, ...set.trailers];
   if (details.length > 0) {
     const message = create(StatusSchema, {
       code: status.code,
@@ -33,6 +33,7 @@ export function handlerFailure(
   }
   return new CallFailure(status.rawMessage, {
     code: status.code,
+    headers: set.headers,
     trailers: entries,
     mayHaveRun: true,
     cause: error,
