@@ -13,6 +13,7 @@ import { outboundBenchmark } from "./outbound.bench.ts";
 import { remoteCloneBenchmark } from "./remote-clone.bench.ts";
 import { scaleBenchmark } from "./scale.bench.ts";
 import { searchBenchmark } from "./search.bench.ts";
+import { serveBenchmark } from "./serve.bench.ts";
 import { startBenchmark } from "./start.bench.ts";
 import { streamBenchmark } from "./stream.bench.ts";
 import { transfersBenchmark } from "./transfers.bench.ts";
@@ -23,6 +24,7 @@ export const benchmarks: readonly Benchmark[] = [
   getBenchmark,
   forwardBenchmark,
   streamBenchmark,
+  serveBenchmark,
   latencyBenchmark,
   createBenchmark,
   loopBenchmark,

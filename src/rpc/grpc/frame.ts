@@ -59,6 +59,8 @@ export function writePrefix(bytes: Buffer): Buffer {
   return bytes;
 }
 
+const noChunks: Uint8Array[] = [];
+
 /** A frame in the pieces that it came in. */
 class ReceivedFrame implements Frame {
   readonly compressed: boolean;
@@ -94,7 +96,8 @@ export class FrameReader {
   readonly #keepsParts: boolean;
   /** Comes before what is in `#chunks`. */
   #large: LargeFrame | undefined;
-  #chunks: Uint8Array[] = [];
+  /** Shared by all readers while it is empty. */
+  #chunks: Uint8Array[] = noChunks;
   /** Where the first chunk has been read to. */
   #at = 0;
   #bytes = 0;
@@ -154,13 +157,17 @@ export class FrameReader {
   }
 
   #dropChunks(): void {
-    this.#chunks = [];
+    this.#chunks = noChunks;
     this.#block = undefined;
     this.#at = 0;
     this.#bytes = 0;
   }
 
   #append(chunk: Uint8Array): void {
+    if (this.#chunks.length === 0) {
+      this.#chunks = [chunk];
+      return;
+    }
     const last = this.#chunks.at(-1);
     if (last === undefined || chunk.byteLength >= smallChunkBytes) {
       this.#chunks.push(chunk);
@@ -183,6 +190,11 @@ export class FrameReader {
 
   /** Takes so many bytes, which are there. */
   #cut(length: number): Uint8Array[] {
+    if (length === this.#bytes && this.#at === 0) {
+      const all = this.#chunks;
+      this.#dropChunks();
+      return all;
+    }
     const parts: Uint8Array[] = [];
     this.#bytes -= length;
     for (let left = length; left > 0; ) {
@@ -272,10 +284,11 @@ export class FrameReader {
 function payloadOf(parts: readonly Uint8Array[], byteLength: number): Uint8Array {
   const [first] = parts;
   if (parts.length === 1 && first !== undefined) {
+    const start = first.byteOffset + framePrefixBytes;
     const isSmallPart = byteLength * 2 < first.buffer.byteLength;
     return isSmallPart
-      ? Uint8Array.prototype.slice.call(first, framePrefixBytes)
-      : new Uint8Array(first.buffer, first.byteOffset + framePrefixBytes, byteLength);
+      ? new Uint8Array(first.buffer.slice(start, start + byteLength))
+      : new Uint8Array(first.buffer, start, byteLength);
   }
   const payload = new Uint8Array(Buffer.allocUnsafeSlow(byteLength).buffer);
   let at = -framePrefixBytes;

@@ -29,12 +29,13 @@ export class DerivedCall implements Call {
   readonly peer: string;
   readonly via: Via | undefined;
   readonly wish: RouteWish | undefined;
-  readonly requestMetadata: RequestMetadata;
+  #requestMetadata: RequestMetadata | undefined;
   requestId: string;
   namespace: string;
   deadlineMs: number | undefined;
   executorId?: string;
   readonly #outer: Call;
+  readonly #metadata: MetadataEntries;
   readonly #dropsMetadata: boolean;
 
   constructor(outer: Call, options: DerivedCallOptions) {
@@ -49,10 +50,12 @@ export class DerivedCall implements Call {
     this.via = outer.via;
     this.requestId = outer.requestId;
     this.deadlineMs = outer.deadlineMs;
-    const own: MetadataEntries = [[namespaceHeader, options.namespace], ...options.metadata];
-    const names = new Set(own.map(([name]) => name));
-    const rest = Array.from(outer.requestMetadata.entries()).filter(([name]) => !names.has(name));
-    this.requestMetadata = new EntriesMetadata([...own, ...rest]);
+    this.#metadata = options.metadata;
+  }
+
+  get requestMetadata(): RequestMetadata {
+    this.#requestMetadata ??= this.#merged();
+    return this.#requestMetadata;
   }
 
   get signal(): AbortSignal {
@@ -65,5 +68,19 @@ export class DerivedCall implements Call {
 
   get responseTrailers(): ResponseMetadata {
     return this.#dropsMetadata ? dropped : this.#outer.responseTrailers;
+  }
+
+  #merged(): RequestMetadata {
+    const entries: (readonly [string, string])[] = [
+      [namespaceHeader, this.namespace],
+      ...this.#metadata,
+    ];
+    const own = entries.length;
+    for (const entry of this.#outer.requestMetadata.entries()) {
+      let isSet = false;
+      for (let i = 0; i < own && !isSet; i += 1) isSet = entries[i]?.[0] === entry[0];
+      if (!isSet) entries.push(entry);
+    }
+    return new EntriesMetadata(entries);
   }
 }
