@@ -158,6 +158,16 @@ describe("The sharing of registrations", () => {
     assert.equal(scene.sharing.conflictCount(link.id), 0);
   });
 
+  it("stops at once, and nothing follows", async () => {
+    const scene = await Scene.open();
+    await scene.b.register(one("A"));
+    scene.sharing.follow(scene.link);
+    await scene.sharing[Symbol.asyncDispose]();
+    assert.equal(scene.scheduler.pending, 0);
+    await scene.follow();
+    assert.deepEqual(scene.a.list(), []);
+  });
+
   it("reports that the other end cannot be asked, and asks again", async () => {
     const scene = await Scene.open();
     await scene.b.register(one("A"));

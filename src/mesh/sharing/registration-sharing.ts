@@ -273,9 +273,14 @@ export class RegistrationSharing implements AsyncDisposable {
     });
   }
 
-  #pause(ms: number): Promise<void> {
+  /** Ends at once when the server stops: its timers keep no process alive that waits for them. */
+  async #pause(ms: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#options.scheduler.after(ms, resolve);
-    return promise;
+    const { signal } = this.#stopping;
+    const stop = (): void => resolve();
+    signal.addEventListener("abort", stop);
+    using _timer = this.#options.scheduler.after(ms, resolve);
+    await promise;
+    signal.removeEventListener("abort", stop);
   }
 }
