@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { constants, createServer, type Http2Server, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { promisify } from "node:util";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, createClient } from "@connectrpc/connect";
@@ -62,6 +64,10 @@ const behaviours: Readonly<Record<string, (stream: ServerHttp2Stream) => void>> 
   strange: (stream) => respond(stream, Buffer.alloc(0), { "grpc-status": "99" }),
   large: (stream) => respond(stream, frame(Buffer.alloc(5000)), ok),
   silent: () => undefined,
+  leaving: (stream) => {
+    stream.session?.goaway(constants.NGHTTP2_NO_ERROR);
+    setTimeout(() => respond(stream, frame(answer), ok), 50);
+  },
   refused: (stream) => stream.close(constants.NGHTTP2_REFUSED_STREAM),
   cancelled: (stream) => stream.close(constants.NGHTTP2_CANCEL),
   broken: (stream) => stream.session?.destroy(),
@@ -70,6 +76,7 @@ const behaviours: Readonly<Record<string, (stream: ServerHttp2Stream) => void>> 
 describe("a unary gRPC call of the client", () => {
   let server: Http2Server;
   let client: Client;
+  let sessions = 0;
   let seen: { readonly id: string; readonly headers: Readonly<Record<string, unknown>> }[] = [];
 
   const open = (options: ConnectOptions = {}): Promise<Client> => {
@@ -82,6 +89,9 @@ describe("a unary gRPC call of the client", () => {
   before(async () => {
     server = createServer();
     server.on("sessionError", () => undefined);
+    server.on("session", () => {
+      sessions += 1;
+    });
     server.on("stream", (stream, headers) => {
       stream.on("error", () => undefined);
       const chunks: Buffer[] = [];
@@ -166,6 +176,32 @@ describe("a unary gRPC call of the client", () => {
     const write = patient.services.records.delete({ collectionName: "c", id: "broken" });
     await assert.rejects(write, { code: Code.Aborted });
     assert.equal(seen.length, 1);
+  });
+
+  it("shares a connection with others, and is made on another one if that takes no more", async () => {
+    await using own = await open();
+    sessions = 0;
+    await Promise.all(["fine", "pieces", "fine"].map((id) => get(id, {}, own)));
+    assert.equal(sessions, 1);
+    const leaving = get("leaving", {}, own);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+    assert.equal((await get("fine", {}, own)).item?.typeUrl, "x/y");
+    assert.equal((await leaving).item?.typeUrl, "x/y");
+    assert.equal(sessions, 2);
+    await using nowhere = await connect({ url: "http://127.0.0.1:1", env: {}, retries: 0 });
+    for (let i = 0; i < 2; i += 1)
+      await assert.rejects(get("fine", {}, nowhere), { reason: "CONNECTION_FAILED" });
+  });
+
+  it("lets a program end that has forgotten to close its client", async () => {
+    const { port } = server.address() as AddressInfo;
+    const program = `import { connect } from ${JSON.stringify(new URL("client.ts", import.meta.url))};
+      const client = await connect({ url: "http://127.0.0.1:${port}", env: {} });
+      const found = await client.services.records.get({ collectionName: "c", id: "fine" });
+      console.log(found.item.typeUrl);`;
+    const args = ["--input-type=module", "--eval", program];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 60_000 });
+    assert.equal(stdout, "x/y\n");
   });
 
   it("is not made by a client that is closed", async () => {

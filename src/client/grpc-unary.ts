@@ -20,13 +20,13 @@ import {
   type Transport,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import type { Http2SessionManager } from "@connectrpc/connect-node";
 import { StatusSchema } from "../gen/google/rpc/status_pb.ts";
+import type { Http2Connection } from "./http2-connection.ts";
 
 type HeadersInit = ConstructorParameters<typeof Headers>[0];
 
 export interface GrpcUnaryOptions {
-  readonly sessions: Http2SessionManager;
+  readonly connection: Http2Connection;
   /** Sent with every call that does not have them. */
   readonly headers: Readonly<Record<string, string>>;
   /** Deadline of calls that set none. */
@@ -54,16 +54,11 @@ const codeByHttpStatus: Readonly<Record<number, Code>> = {
 };
 
 /**
- * Unary gRPC calls with little around them, on the connection that `sessions` keeps: most of what a client does
- * are these. What they throw is a ConnectError.
+ * Unary gRPC calls with little around them: most of what a client does are these. What they throw is a ConnectError.
  */
 export function grpcUnary(options: GrpcUnaryOptions): Transport["unary"] {
-  const base: OutgoingHttpHeaders = {
-    "content-type": "application/grpc",
-    te: "trailers",
-    "user-agent": "collector-client",
-    ...options.headers,
-  };
+  const { messageBytesMax, state } = options;
+  const opener = new StreamOpener(options.connection, options.headers);
   return async <I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     signal: AbortSignal | undefined,
@@ -71,18 +66,55 @@ export function grpcUnary(options: GrpcUnaryOptions): Transport["unary"] {
     header: HeadersInit | undefined,
     input: MessageInitShape<I>,
   ): Promise<UnaryResponse<I, O>> => {
-    if (options.state.isClosed) throw new ConnectError("the client is closed", Code.Canceled);
-    const deadlineMs = timeoutMs ?? options.timeoutMs;
-    const request = toBinary(method.input, create(method.input, input));
-    const headers: OutgoingHttpHeaders =
-      deadlineMs > 0 ? { ...base, "grpc-timeout": `${Math.ceil(deadlineMs)}m` } : { ...base };
-    if (header !== undefined)
-      for (const [name, value] of new Headers(header)) headers[name] = value;
+    if (state.isClosed) throw new ConnectError("the client is closed", Code.Canceled);
     const path = `/${method.parent.typeName}/${method.name}`;
-    const call = new UnaryCall(options.messageBytesMax);
-    const message = await call.run(options.sessions, path, headers, request, signal, deadlineMs);
+    const request = toBinary(method.input, create(method.input, input));
+    const call = new UnaryCall(messageBytesMax);
+    const limits = { signal, timeoutMs: timeoutMs ?? options.timeoutMs };
+    const message = await call.run(opener, path, header, request, limits);
     return new Answer(method, fromBinary(method.output, message), call);
   };
+}
+
+/** Opens the streams of calls, with what all of them send. */
+class StreamOpener {
+  readonly #connection: Http2Connection;
+  readonly #headers: Readonly<Record<string, string>>;
+  /** The same and what HTTP/2 asks for, name and value in turns. */
+  readonly #list: readonly string[];
+
+  constructor(connection: Http2Connection, headers: Readonly<Record<string, string>>) {
+    this.#connection = connection;
+    this.#headers = {
+      te: "trailers",
+      "content-type": "application/grpc",
+      "user-agent": "collector-client",
+      ...headers,
+    };
+    const { host, protocol } = new URL(connection.authority);
+    const first = [":method", "POST", ":scheme", protocol.slice(0, -1), ":authority", host];
+    this.#list = [...first, ...Object.entries(this.#headers).flat()];
+  }
+
+  /** Undefined if there is no connection yet. */
+  atOnce(path: string, timeoutMs: number): ClientHttp2Stream | undefined {
+    const list = [...this.#list, ":path", path];
+    if (timeoutMs > 0) list.push("grpc-timeout", `${Math.ceil(timeoutMs)}m`);
+    return this.#connection.openAtOnce(list);
+  }
+
+  /** Over a connection that is opened for it, or with headers of the call's own. @throws {ConnectError} */
+  async open(
+    path: string,
+    header: HeadersInit | undefined,
+    timeoutMs: number,
+  ): Promise<ClientHttp2Stream> {
+    const headers: OutgoingHttpHeaders = { ...this.#headers };
+    if (timeoutMs > 0) headers["grpc-timeout"] = `${Math.ceil(timeoutMs)}m`;
+    if (header !== undefined)
+      for (const [name, value] of new Headers(header)) headers[name] = value;
+    return await this.#connection.request("POST", path, headers);
+  }
 }
 
 /** What a call answers; headers are made of what came when they are asked for, which is seldom. */
@@ -117,7 +149,7 @@ class UnaryCall {
   trailers: IncomingHttpHeaders = {};
   readonly #bytesMax: number;
   readonly #done = Promise.withResolvers<Uint8Array>();
-  readonly #chunks: Uint8Array[] = [];
+  readonly #chunks: Buffer[] = [];
   #received = 0;
   #stream: ClientHttp2Stream | undefined;
   #isOver = false;
@@ -129,24 +161,22 @@ class UnaryCall {
 
   /** @returns the one message of the answer */
   async run(
-    sessions: Http2SessionManager,
+    opener: StreamOpener,
     path: string,
-    headers: OutgoingHttpHeaders,
+    header: HeadersInit | undefined,
     request: Uint8Array,
-    signal: AbortSignal | undefined,
-    timeoutMs: number,
+    { signal, timeoutMs }: { readonly signal: AbortSignal | undefined; readonly timeoutMs: number },
   ): Promise<Uint8Array> {
-    const onAbort = (): void => this.#fail(ConnectError.from(signal?.reason, Code.Canceled));
     if (signal?.aborted === true) throw ConnectError.from(signal.reason, Code.Canceled);
+    const onAbort = (): void => this.#fail(ConnectError.from(signal?.reason, Code.Canceled));
     signal?.addEventListener("abort", onAbort, { once: true });
-    const timer =
-      timeoutMs > 0
-        ? setTimeout(() => {
-            this.#fail(new ConnectError("the operation timed out", Code.DeadlineExceeded));
-          }, timeoutMs)
-        : undefined;
+    const onTimeout = (): void =>
+      this.#fail(new ConnectError("the operation timed out", Code.DeadlineExceeded));
+    const timer = timeoutMs > 0 ? setTimeout(onTimeout, timeoutMs) : undefined;
     try {
-      void this.#open(sessions, path, headers, request);
+      const stream = header === undefined ? opener.atOnce(path, timeoutMs) : undefined;
+      if (stream === undefined) void this.#open(opener.open(path, header, timeoutMs), request);
+      else this.#begin(stream, request);
       return await this.#done.promise;
     } finally {
       clearTimeout(timer);
@@ -154,24 +184,23 @@ class UnaryCall {
     }
   }
 
-  async #open(
-    sessions: Http2SessionManager,
-    path: string,
-    headers: OutgoingHttpHeaders,
-    request: Uint8Array,
-  ): Promise<void> {
+  async #open(opened: Promise<ClientHttp2Stream>, request: Uint8Array): Promise<void> {
     let stream: ClientHttp2Stream;
     try {
-      stream = await sessions.request("POST", path, headers, {});
+      stream = await opened;
     } catch (error) {
-      this.#fail(ConnectError.from(error, Code.Unavailable));
+      this.#fail(ConnectError.from(error));
       return;
     }
-    if (this.#isOver) {
-      stream.on("error", ignore);
-      stream.close(constants.NGHTTP2_CANCEL);
+    if (!this.#isOver) {
+      this.#begin(stream, request);
       return;
     }
+    stream.on("error", ignore);
+    stream.close(constants.NGHTTP2_CANCEL);
+  }
+
+  #begin(stream: ClientHttp2Stream, request: Uint8Array): void {
     this.#stream = stream;
     const { session } = stream;
     stream.on("response", (received) => {
@@ -265,10 +294,10 @@ function frameOf(message: Uint8Array): Buffer {
 }
 
 /** What is wrong with the body of an answer that should be one message. */
-function problemOf(bytes: Uint8Array | undefined): string | undefined {
+function problemOf(bytes: Buffer | undefined): string | undefined {
   if (bytes === undefined || bytes.byteLength < prefixBytes) return "the answer holds no message";
-  const { buffer, byteOffset, byteLength } = bytes;
-  const declared = new DataView(buffer, byteOffset, byteLength).getUint32(1);
+  const { byteLength } = bytes;
+  const declared = bytes.readUInt32BE(1);
   if (bytes[0] !== 0) return "the answer is compressed although that was not asked for";
   if (declared === byteLength - prefixBytes) return undefined;
   return `the answer should be one message of ${declared} bytes, and has ${byteLength - prefixBytes}`;
