@@ -7,6 +7,8 @@ export interface Frame {
   readonly compressed: boolean;
   /** Put together when it is asked for. */
   readonly payload: Uint8Array;
+  /** The same without a copy, if it came in one chunk: it may pin a larger buffer. */
+  readonly view: Uint8Array;
   /** Bytes of the payload. */
   readonly byteLength: number;
   /** All of the frame, its prefix too, as views of what it came in. */
@@ -77,6 +79,12 @@ class ReceivedFrame implements Frame {
   get payload(): Uint8Array {
     this.#payload ??= payloadOf(this.parts, this.byteLength);
     return this.#payload;
+  }
+
+  get view(): Uint8Array {
+    const [first] = this.parts;
+    if (first === undefined || this.parts.length > 1) return this.payload;
+    return new Uint8Array(first.buffer, first.byteOffset + framePrefixBytes, this.byteLength);
   }
 }
 
@@ -224,6 +232,7 @@ export class FrameReader {
     return {
       compressed,
       payload,
+      view: payload,
       byteLength: payloadBytes,
       parts: [prefix, payload],
       giveBack: buffers === undefined ? undefined : () => buffers.giveBack(buffer),

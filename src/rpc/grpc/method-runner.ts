@@ -94,7 +94,8 @@ function run(method: Runnable, options: RunOptions): Inbound {
   if (kind === "unary" || kind === "server_streaming") {
     return new SingleInbound(options.messageBytesMax, (frame) => {
       if (frame.compressed) void unpackAndRun(frame, method, options, answer);
-      else void answer(method.decode(frame.payload));
+      // What is passed on is not kept.
+      else void answer(method.decode(method.wrap === undefined ? frame.payload : frame.view));
     });
   }
   const requests = streamInbound(options, kind === "client_streaming", method);

@@ -62,7 +62,7 @@ export class UnaryCall extends OutboundCall {
     if (failure !== undefined) this.#reject(failure);
     else if (frame === undefined) this.#reject(wrongMessageCount("no whole one"));
     else if (frame.compressed) void this.#unpack(frame);
-    else this.#deliver(frame.payload);
+    else this.#deliver(frame.view);
   }
 
   protected override onFailure(failure: CallFailure): void {

@@ -52,15 +52,15 @@ export class HeaderEncoder {
   encode(base: HeaderList, path: string, rest: HeaderList): Buffer {
     const beginning = this.#beginningOf(base, path);
     if (rest.length === 0 && !this.#hasToDrop) return beginning;
-    const parts: Buffer[] = this.#hasToDrop ? [dropTable, beginning] : [beginning];
+    const out = new BlockWriter(1 + beginning.byteLength + sizeOf(rest));
+    if (this.#hasToDrop) out.copy(dropTable);
     this.#hasToDrop = false;
-    const out = new BlockWriter(sizeOf(rest));
+    out.copy(beginning);
     for (let i = 0; i + 1 < rest.length; i += 2) {
       const name = rest[i] ?? "";
       out.header(secrets.has(name) ? literal.secret : literal.plain, name, rest[i + 1] ?? "");
     }
-    parts.push(out.done());
-    return Buffer.concat(parts);
+    return out.done();
   }
 
   #beginningOf(base: HeaderList, path: string): Buffer {
@@ -118,6 +118,11 @@ class BlockWriter {
 
   done(): Buffer {
     return this.#bytes.subarray(0, this.#at);
+  }
+
+  copy(bytes: Buffer): void {
+    this.#bytes.set(bytes, this.#at);
+    this.#at += bytes.byteLength;
   }
 
   index(index: number): void {
