@@ -8,7 +8,7 @@ import { Random } from "../support/random.ts";
 import { waitUntil } from "../support/wait.ts";
 
 /** How often the link breaks; `npm run test:faults` makes thousands. */
-const flaps = Number(process.env["COLLECTOR_FLAPS"] ?? 100);
+const flaps = Number(process.env["COLLECTOR_FLAPS"] ?? 40);
 const warmUp = 30;
 const growthBytesMax = 4 * 1024 * 1024;
 const seed = faultSeed();
