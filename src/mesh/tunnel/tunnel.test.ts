@@ -314,7 +314,7 @@ describe("a tunnel", () => {
     });
     const options = { deadlineMs: performance.now() + 60 };
     await assert.rejects(pair.caller.unary(path, encode(""), options), {
-      reason: "DEADLINE_EXCEEDED",
+      // Either end may be the first to tell, and only this one has a reason for it.
       code: 4,
       mayHaveRun: true,
     });
