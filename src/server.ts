@@ -149,7 +149,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     checkEndpoint: (address, field) => dialer.check(address, field),
     onChange: (namespace) => {
       later.mesh?.follow(namespace);
-      later.catalog?.followTypes(namespace).catch((error: unknown) => {
+      later.catalog?.alterations.followTypes(namespace).catch((error: unknown) => {
         log.error({ err: error, namespace }, "collections could not follow their types");
       });
     },
@@ -185,8 +185,8 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     log,
   });
   later.catalog = catalog;
-  await operationStore.resume(catalog.resumers);
-  await catalog.followTypes();
+  await operationStore.resume(catalog.alterations.resumers);
+  await catalog.alterations.followTypes();
   parts.use(catalog.sweepExpired());
   const metrics = new Metrics({ version });
   const copies = parts.use(

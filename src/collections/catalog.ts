@@ -1,22 +1,20 @@
 import { randomUUIDv7 } from "node:crypto";
 import type { DescMessage } from "@bufbuild/protobuf";
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import { CollectorError, invalidField } from "../errors.ts";
+import { CollectorError } from "../errors.ts";
 import type {
   DeleteCollectionRequest,
-  ReindexCollectionRequest,
   RenameCollectionRequest,
 } from "../gen/collector/collection_admin_pb.ts";
-import { type Collection, CollectionSchema } from "../gen/collector/collection_pb.ts";
+import type { Collection } from "../gen/collector/collection_pb.ts";
 import type { DescribeResponse } from "../gen/collector/collection_server_pb.ts";
 import type { NamespacedName } from "../gen/collector/common_pb.ts";
-import type { Operation } from "../gen/collector/operations_pb.ts";
 import { systemClock } from "../lib/clock.ts";
 import { silentLog } from "../lib/log.ts";
-import type { OperationResumer, OperationStore } from "../operations/operation-store.ts";
+import type { OperationStore } from "../operations/operation-store.ts";
 import { systemNamespace } from "../registry/names.ts";
 import type { TypeUsage } from "../registry/type-usage.ts";
 import type { RecordStore } from "../storage/record-store.ts";
+import { Alterations } from "./alterations.ts";
 import type { CatalogEntry } from "./catalog-entry.ts";
 import type { DiscoverQuery } from "./catalog-index.ts";
 import { DefinitionTable, type DefinitionTableOptions } from "./definition-table.ts";
@@ -26,17 +24,13 @@ import {
   checkEtag,
   locationOf,
   newDefinition,
-  partsOf,
 } from "./definitions.ts";
 import { describeCollection } from "./describe.ts";
 import { ExpirySweeper } from "./expiry-sweeper.ts";
-import { type ModifyCollection, type ModifyWaiting, modifyCollection } from "./modify.ts";
-import { checkCollectionName, refuseSystemWrite } from "./names.ts";
+import { checkCollectionName, checkReference, refuseSystemWrite } from "./names.ts";
 import { type RecordCollection, typeNameOf } from "./record-collection.ts";
 import { missingType } from "./record-failures.ts";
 import { replacedCollection } from "./replaceable-store.ts";
-import { typeSignature } from "./type-signature.ts";
-import { alterKind, indexBuildKind, reindexKind, typeUpgradeKind, Upkeep } from "./upkeep.ts";
 import { Watches } from "./watch/watches.ts";
 
 export interface CollectionCatalogOptions
@@ -68,19 +62,18 @@ export interface CopySource extends Readonly<Pick<CatalogEntry, "definition" | "
   readonly changes: number;
 }
 
-export interface ModifiedCollection {
-  readonly collection: Collection;
-  /** The work on indexes, ended or not; undefined if there is none to do. */
-  readonly operation?: Operation;
+interface TypeInUse {
+  readonly namespace: string;
+  readonly typeName: string;
 }
 
 /** All collections: their definitions, and the way to their records. */
 export class CollectionCatalog implements TypeUsage {
+  readonly alterations: Alterations;
   readonly #options: CollectionCatalogOptions & DefinitionTableOptions;
   readonly #table: DefinitionTable;
-  readonly #upkeep: Upkeep;
-  /** Collections on the way into the catalog, by id: their types count as used. */
-  readonly #creating = new Map<string, { readonly namespace: string; readonly typeName: string }>();
+  /** Of collections on the way into the catalog: these types count as used. */
+  readonly #creating = new Set<TypeInUse>();
 
   private constructor(
     options: CollectionCatalogOptions & DefinitionTableOptions,
@@ -89,16 +82,15 @@ export class CollectionCatalog implements TypeUsage {
     const { operations, types, limits, clock } = options;
     this.#options = options;
     this.#table = table;
-    this.#upkeep = new Upkeep({
+    this.alterations = new Alterations({
+      table,
       operations,
       types,
       limits,
       clock,
-      change: (entry, changes) =>
-        table.changing(entry, () => table.replace(entry, changes(entry.definition))),
       answer: (entry) => this.#answer(entry),
     });
-    const signatureOf = this.#signatures();
+    const signatureOf = this.alterations.signatures();
     for (const entry of table.index.all) entry.typeSignature = signatureOf(entry);
   }
 
@@ -113,34 +105,6 @@ export class CollectionCatalog implements TypeUsage {
   }
 
   /**
-   * What goes on with the operations that the last stop has cut, by kind, for
-   * {@link OperationStore.resume}.
-   */
-  get resumers(): Readonly<Record<string, OperationResumer>> {
-    return {
-      [indexBuildKind]: (operation) => {
-        const entry = this.#subjectOf(operation);
-        return entry === undefined ? undefined : this.#upkeep.indexBuild(entry);
-      },
-      [alterKind]: (operation) => {
-        const { metadata } = operation;
-        const entry = this.#subjectOf(operation);
-        const aim = metadata === undefined ? undefined : anyUnpack(metadata, CollectionSchema);
-        if (entry === undefined || aim === undefined) return undefined;
-        return this.#upkeep.alteration(entry, partsOf(aim));
-      },
-      [reindexKind]: (operation) => {
-        const entry = this.#subjectOf(operation);
-        return entry === undefined ? undefined : this.#upkeep.reindexing(entry);
-      },
-      [typeUpgradeKind]: (operation) => {
-        const entry = this.#subjectOf(operation);
-        return entry === undefined ? undefined : this.#upkeep.typeUpgrade(entry);
-      },
-    };
-  }
-
-  /**
    * Begins to remove expired records from the disk, until the result is disposed. To be called once, when
    * the operations were resumed.
    */
@@ -148,28 +112,6 @@ export class CollectionCatalog implements TypeUsage {
     const { sweeper } = this.#options;
     sweeper.start();
     return sweeper;
-  }
-
-  /**
-   * To be called when types of a namespace have changed, and once at start, after the operations
-   * were resumed: collections follow the newest version of their types. What was derived by an older
-   * one is derived anew behind, as operations.
-   *
-   * @param namespace every one if undefined
-   * @returns the operations that it began
-   */
-  async followTypes(namespace?: string): Promise<Operation[]> {
-    const { index } = this.#table;
-    const entries = namespace === undefined ? index.all : [...index.inNamespace(namespace)];
-    const signatureOf = this.#signatures();
-    const started: Operation[] = [];
-    for (const entry of entries) {
-      if (entry.definition.namespace === systemNamespace || entry.isDeleted || entry.isReplaced)
-        continue;
-      const operation = await this.#upkeep.followType(entry, signatureOf(entry));
-      if (operation !== undefined) started.push(operation);
-    }
-    return started;
   }
 
   /**
@@ -189,18 +131,20 @@ export class CollectionCatalog implements TypeUsage {
       this.#refuseTaken(namespace, name, "collection.name");
       return { ...newDefinition(checked, "", clock.nowUs()), serverEndpoint: endpoint() };
     }
-    const id = randomUUIDv7();
-    this.#creating.set(id, { namespace, typeName: checked.desc.typeName });
+    const use = { namespace, typeName: checked.desc.typeName };
+    this.#creating.add(use);
     try {
       return await this.#table.underNames(namespace, [name], async () => {
         this.#refuseTaken(namespace, name, "collection.name");
         const settled = await this.#settle(collection, checked);
-        const entry = await this.#table.create(newDefinition(settled, id, clock.nowUs()));
-        entry.typeSignature = this.#signatures()(entry);
+        const entry = await this.#table.create(
+          newDefinition(settled, randomUUIDv7(), clock.nowUs()),
+        );
+        entry.typeSignature = this.alterations.signatures()(entry);
         return this.#answer(entry);
       });
     } finally {
-      this.#creating.delete(id);
+      this.#creating.delete(use);
     }
   }
 
@@ -259,7 +203,7 @@ export class CollectionCatalog implements TypeUsage {
         if (!request.validateOnly) await table.remove(entry);
       });
       if (!entry.isDeleted) return;
-      await this.#upkeep.cancelAll(entry);
+      await this.alterations.cancelAll(entry);
       await table.dropStore(locationOf(entry.definition));
     });
   }
@@ -277,11 +221,12 @@ export class CollectionCatalog implements TypeUsage {
     definition: Collection,
     { replaces, outdated }: { replaces: Collection | undefined; outdated: boolean },
   ): Promise<Collection> {
-    const { namespace, name, collectionId: id } = definition;
+    const { namespace, name } = definition;
     const table = this.#table;
     const { ensureNamespace, types } = this.#options;
     refuseSystemWrite(namespace);
-    this.#creating.set(id, { namespace, typeName: typeNameOf(definition) });
+    const use = { namespace, typeName: typeNameOf(definition) };
+    this.#creating.add(use);
     try {
       return await table.underNames(namespace, [name], async () => {
         await ensureNamespace?.(namespace);
@@ -292,7 +237,7 @@ export class CollectionCatalog implements TypeUsage {
         const put = async (replaced: CatalogEntry | undefined): Promise<Collection> => {
           const entry = await table.install(definition, replaced);
           // No sum of versions is negative, so what is outdated is derived anew.
-          entry.typeSignature = outdated ? -1n : this.#signatures()(entry);
+          entry.typeSignature = outdated ? -1n : this.alterations.signatures()(entry);
           return this.#answer(entry);
         };
         if (replaces === undefined) {
@@ -304,14 +249,14 @@ export class CollectionCatalog implements TypeUsage {
           current?.definition.collectionId === replaces.collectionId &&
           current.definition.generation === replaces.generation;
         if (current === undefined || !isSame) throw replacedCollection(`${namespace}/${name}`);
-        await this.#upkeep.cancelAll(current);
+        await this.alterations.cancelAll(current);
         const installed = await table.changing(current, () => put(current));
         // One may have begun since.
-        await this.#upkeep.cancelAll(current);
+        await this.alterations.cancelAll(current);
         return installed;
       });
     } finally {
-      this.#creating.delete(id);
+      this.#creating.delete(use);
     }
   }
 
@@ -319,7 +264,7 @@ export class CollectionCatalog implements TypeUsage {
   copySource(namespace: string, name: string): CopySource {
     const entry = this.#table.index.get(namespace, name);
     const { definition, altering } = entry;
-    const isDeriving = this.#upkeep.isDeriving(entry);
+    const isDeriving = this.alterations.isDeriving(entry);
     return { definition, altering, isDeriving, changes: entry.operations.size };
   }
 
@@ -363,50 +308,6 @@ export class CollectionCatalog implements TypeUsage {
     });
   }
 
-  /**
-   * Changes indexed fields, labels, text search, vector fields and expiry. Indexes are built and dropped,
-   * and records derived anew, by an operation, which goes on whether or not somebody waits.
-   *
-   * @param waiting how long to wait for it; not at all if the request says so.
-   * @throws {CollectorError} COLLECTION_NOT_FOUND, FIELD_UNKNOWN, ARGUMENT_INVALID, LABEL_INVALID,
-   * VERSION_MISMATCH, SYSTEM_READ_ONLY; OPERATION_RUNNING while other changes are under way; what
-   * the work failed with, if it failed while it was waited for.
-   */
-  async modify(request: ModifyCollection, waiting: ModifyWaiting): Promise<ModifiedCollection> {
-    refuseSystemWrite(request.namespace);
-    const entry = this.#table.index.get(request.namespace, request.collectionName);
-    const { operations, limits } = this.#options;
-    const parts = { table: this.#table, upkeep: this.#upkeep, operations, limits };
-    const operation = await modifyCollection(entry, request, waiting, parts);
-    return { collection: this.#answer(entry), ...(operation === undefined ? {} : { operation }) };
-  }
-
-  /**
-   * Makes anew what the records of a collection are found by, as an operation, which goes on whether or
-   * not somebody waits.
-   *
-   * @throws {CollectorError} ARGUMENT_MISSING, COLLECTION_NOT_FOUND, SYSTEM_READ_ONLY; OPERATION_RUNNING
-   * while the collection is being changed; what the work failed with, if it failed while it was waited for.
-   */
-  async reindex(
-    request: Pick<ReindexCollectionRequest, "collection" | "returnImmediately">,
-    waiting: ModifyWaiting,
-  ): Promise<Operation> {
-    const { namespace, name } = checkReference(request.collection);
-    refuseSystemWrite(namespace);
-    const entry = this.#table.index.get(namespace, name);
-    const failure: { error?: unknown } = {};
-    const operation = await this.#table.changing(entry, () =>
-      this.#upkeep.startReindex(entry, (error) => {
-        failure.error = error;
-      }),
-    );
-    if (request.returnImmediately) return operation;
-    const seen = await this.#options.operations.wait(operation.name, waiting);
-    if (seen.result.case === "error" && failure.error !== undefined) throw failure.error;
-    return seen;
-  }
-
   /** Names of the collections of a namespace, in order. */
   namesIn(namespace: string): readonly string[] {
     return Array.from(
@@ -420,7 +321,7 @@ export class CollectionCatalog implements TypeUsage {
     for (const { definition } of this.#table.index.inNamespace(namespace)) {
       if (typeNames.has(typeNameOf(definition))) names.push(definition.name);
     }
-    for (const creating of this.#creating.values()) {
+    for (const creating of this.#creating) {
       if (creating.namespace === namespace && typeNames.has(creating.typeName)) {
         names.push("(being created)");
       }
@@ -430,7 +331,7 @@ export class CollectionCatalog implements TypeUsage {
 
   hasCollections(namespace: string): boolean {
     if (this.#table.index.hasNamespace(namespace)) return true;
-    return [...this.#creating.values()].some((creating) => creating.namespace === namespace);
+    return [...this.#creating].some((creating) => creating.namespace === namespace);
   }
 
   /**
@@ -461,35 +362,4 @@ export class CollectionCatalog implements TypeUsage {
       violations: [{ field, description }],
     });
   }
-
-  /** The collection that an operation of an earlier run works on, whatever it is called now. */
-  #subjectOf(operation: Operation): CatalogEntry | undefined {
-    const { metadata, name } = operation;
-    const collection = metadata === undefined ? undefined : anyUnpack(metadata, CollectionSchema);
-    const id = collection?.collectionId;
-    const entry = this.#table.index.all.find(({ definition }) => definition.collectionId === id);
-    entry?.operations.add(name);
-    return entry;
-  }
-
-  /** Signatures of the types in force, each found once. */
-  #signatures(): (entry: CatalogEntry) => bigint {
-    const known = new Map<string, bigint>();
-    return ({ definition }) => {
-      const typeName = typeNameOf(definition);
-      const key = `${definition.namespace}/${typeName}`;
-      const signature =
-        known.get(key) ?? typeSignature(this.#options.types, definition.namespace, typeName);
-      known.set(key, signature);
-      return signature;
-    };
-  }
-}
-
-/** @throws {CollectorError} ARGUMENT_MISSING */
-function checkReference(
-  reference: Pick<NamespacedName, "namespace" | "name"> | undefined,
-): Pick<NamespacedName, "namespace" | "name"> {
-  if (reference !== undefined && reference.name !== "") return reference;
-  throw invalidField("ARGUMENT_MISSING", "collection.name", "names no collection");
 }

@@ -1,5 +1,6 @@
 import { randomUUIDv7 } from "node:crypto";
 import { CollectorError, invalidField } from "../errors.ts";
+import type { NamespacedName } from "../gen/collector/common_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import { quote, systemNamespace } from "../registry/names.ts";
 
@@ -20,6 +21,14 @@ export function checkCollectionName(name: string, field: string): void {
     field,
     `${quote(name)} is not a name: 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit`,
   );
+}
+
+/** @throws {CollectorError} ARGUMENT_MISSING */
+export function checkReference(
+  reference: Pick<NamespacedName, "namespace" | "name"> | undefined,
+): Pick<NamespacedName, "namespace" | "name"> {
+  if (reference !== undefined && reference.name !== "") return reference;
+  throw invalidField("ARGUMENT_MISSING", "collection.name", "names no collection");
 }
 
 /** @throws {CollectorError} SYSTEM_READ_ONLY */

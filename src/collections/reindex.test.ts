@@ -19,7 +19,7 @@ const reference = { namespace: "default", name: "products" };
 const collection = { $typeName: "collector.NamespacedName", ...reference } as const;
 
 function reindex(fixture: CatalogFixture, returnImmediately = false): Promise<Operation> {
-  return fixture.catalog.reindex({ collection, returnImmediately }, {});
+  return fixture.catalog.alterations.reindex({ collection, returnImmediately }, {});
 }
 
 async function put(fixture: CatalogFixture, id: string, title: string, cents = 5): Promise<void> {
@@ -156,9 +156,13 @@ describe("reindexing a collection", () => {
     await assert.rejects(reindex(fixture), { reason: "COLLECTION_NOT_FOUND" });
     const system = { ...collection, namespace: "system", name: "operations" };
     const request = { collection: system, returnImmediately: false };
-    await assert.rejects(fixture.catalog.reindex(request, {}), { reason: "SYSTEM_READ_ONLY" });
+    await assert.rejects(fixture.catalog.alterations.reindex(request, {}), {
+      reason: "SYSTEM_READ_ONLY",
+    });
     const nothing = { collection: undefined, returnImmediately: false };
-    await assert.rejects(fixture.catalog.reindex(nothing, {}), { reason: "ARGUMENT_MISSING" });
+    await assert.rejects(fixture.catalog.alterations.reindex(nothing, {}), {
+      reason: "ARGUMENT_MISSING",
+    });
     await define(fixture, { name: "products" });
     for (let index = 0; index < 200; index += 1) await put(fixture, `r${index}`, "tea");
     await modify(fixture, { indexedFields: ["title", "price_cents"], returnImmediately: true });

@@ -140,7 +140,7 @@ describe("the upkeep of collections", () => {
     assert.deepEqual(await find("acme"), []);
     const { revision } = await records.stats();
     fixture.types.set("default", newer, 2n);
-    const [operation, ...others] = await fixture.catalog.followTypes("default");
+    const [operation, ...others] = await fixture.catalog.alterations.followTypes("default");
     assert.deepEqual(others, []);
     assert.ok(operation !== undefined);
     assert.equal(operation.kind, "type-upgrade");
@@ -151,7 +151,7 @@ describe("the upkeep of collections", () => {
     assert.deepEqual(await find("espresso"), ["with"]);
     assert.equal(fixture.catalog.get({ namespace: "default", name: "products" }).typeVersion, 2n);
     assert.equal((await records.stats()).revision, revision, "records were not changed");
-    assert.deepEqual(await fixture.catalog.followTypes("default"), []);
+    assert.deepEqual(await fixture.catalog.alterations.followTypes("default"), []);
   });
 
   it("derives anew after a restart what a stop has cut short, or nobody began", async () => {
@@ -162,7 +162,7 @@ describe("the upkeep of collections", () => {
     fixture.types.set("default", testTypes, 2n);
     await fixture.stop();
     await fixture.start();
-    const [operation] = await fixture.catalog.followTypes();
+    const [operation] = await fixture.catalog.alterations.followTypes();
     assert.ok(operation !== undefined);
     await fixture.operations.wait(operation.name, {});
     assert.equal(fixture.catalog.get({ namespace: "default", name: "products" }).typeVersion, 2n);

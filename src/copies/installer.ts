@@ -245,7 +245,7 @@ class Installer implements ArchiveInstaller {
       nowUs: clock.nowUs(),
     });
     const collection = await catalog.install(definition, { replaces, outdated: !isCurrent });
-    if (!isCurrent) await catalog.followTypes(place.namespace);
+    if (!isCurrent) await catalog.alterations.followTypes(place.namespace);
     return { collection, recordCount, fileCount };
   }
 

@@ -4,7 +4,7 @@ import {
   CreateRequestSchema,
   ModifyRequestSchema,
 } from "../../gen/collector/collection_server_pb.ts";
-import type { ModifiedCollection } from "../catalog.ts";
+import type { ModifiedCollection } from "../alterations.ts";
 import { type CatalogFixture, product } from "./fixture.ts";
 
 export const noFilter: {
@@ -33,7 +33,7 @@ export function modify(
     collectionName: "products",
     ...init,
   });
-  return fixture.catalog.modify(request, {});
+  return fixture.catalog.alterations.modify(request, {});
 }
 
 export function remove(fixture: CatalogFixture, name: string, more = {}): Promise<void> {

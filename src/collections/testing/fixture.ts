@@ -108,7 +108,7 @@ export class CatalogFixture implements AsyncDisposable {
       clock,
       endpoint: () => "http://127.0.0.1:50051",
     });
-    await this.operations.resume(this.catalog.resumers);
+    await this.operations.resume(this.catalog.alterations.resumers);
   }
 
   async stop(): Promise<void> {

@@ -27,7 +27,7 @@ export function collectionAdmin(
 
     async reindexCollection(request, call) {
       const waiting = { signal: call.signal, timeoutMs: remainingMs(call) };
-      const operation = await catalog.reindex(request, waiting);
+      const operation = await catalog.alterations.reindex(request, waiting);
       const { result } = operation;
       const done =
         result.case === "response"

@@ -77,7 +77,7 @@ export function collectionService(
 
     describe: (request) => catalog.describe(request.namespace, request.collectionName),
     modify: (request, call) =>
-      catalog.modify(request, { signal: call.signal, timeoutMs: remainingMs(call) }),
+      catalog.alterations.modify(request, { signal: call.signal, timeoutMs: remainingMs(call) }),
 
     async meta() {
       return {
