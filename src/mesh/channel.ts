@@ -9,6 +9,8 @@ export type MetadataEntries = readonly (readonly [string, string])[];
 export interface CallOptions {
   /** Entries that the protocol keeps for itself are left out. */
   readonly metadata?: Iterable<readonly [string, string]> | undefined;
+  /** The namespace that `metadata` names, where that is known already. */
+  readonly namespace?: string | undefined;
   /** When to give up, on the clock of `performance.now()`; undefined for never. */
   readonly deadlineMs?: number | undefined;
   /** Cancels the call, at both ends. */

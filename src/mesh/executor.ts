@@ -127,19 +127,35 @@ export function chooseExecutor(
   return free.length === 1 ? free[0] : lessBusy(free.length === 0 ? fitting : free);
 }
 
+/** What becomes of a call when it has ended. */
+export interface UnaryEnd {
+  readonly onAnswer: () => void;
+  /** @returns what the call answers instead */
+  readonly onFailure: (error: unknown) => Promise<UnaryAnswer>;
+}
+
 /** One message for one message; see {@link Channel.unary}. */
-export async function callUnary(
+export function callUnary(
   executor: Executor,
   path: string,
   message: Uint8Array,
   options?: CallOptions,
+  end?: UnaryEnd,
 ): Promise<UnaryAnswer> {
+  const answer = executor.channel.unary(path, message, options);
   executor.inFlight += 1;
-  try {
-    return await executor.channel.unary(path, message, options);
-  } finally {
-    executor.inFlight -= 1;
-  }
+  return answer.then(
+    (value) => {
+      executor.inFlight -= 1;
+      end?.onAnswer();
+      return value;
+    },
+    (error: unknown) => {
+      executor.inFlight -= 1;
+      if (end !== undefined) return end.onFailure(error);
+      throw error;
+    },
+  );
 }
 
 /** A call of any kind, whose messages are passed on. It is in flight until its `end`. */

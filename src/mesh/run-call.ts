@@ -29,22 +29,27 @@ const triesMax = 4;
  * @throws {CollectorError} SERVICE_UNAVAILABLE if there is no executor
  * @throws {CallFailure}
  */
-export async function runUnary(
+export function runUnary(
   router: Router,
   call: RoutedCall,
   message: Uint8Array,
 ): Promise<UnaryAnswer> {
   const tries = new Tries(router, call);
   const path = pathOf(call);
-  for (;;) {
+  // No async function: each of those costs half a microsecond a call, and this has one for each turn.
+  const next = (): Promise<UnaryAnswer> => {
     const executor = tries.next();
-    try {
-      const answer = await callUnary(executor, path, message, call.options);
-      router.report?.(executor, undefined);
-      return answer;
-    } catch (error) {
-      if (!tries.mayGoOn(executor, error)) throw error;
-    }
+    const onFailure = (error: unknown): Promise<UnaryAnswer> => {
+      if (tries.mayGoOn(executor, error)) return next();
+      throw error;
+    };
+    const onAnswer = (): void => router.report?.(executor, undefined);
+    return callUnary(executor, path, message, call.options, { onAnswer, onFailure });
+  };
+  try {
+    return next();
+  } catch (error) {
+    return Promise.reject(error);
   }
 }
 
@@ -107,7 +112,7 @@ class Tries {
   }
 
   next(): Executor {
-    const { namespace, serviceName, methodName, wish, onTry } = this.#call;
+    const { namespace, serviceName, methodName, wish } = this.#call;
     const exclude = this.#tried;
     const asked = exclude === undefined ? wish : { ...wish, exclude };
     let executor: Executor;
@@ -117,7 +122,7 @@ class Tries {
       // What the last one failed with says more than that there is none left.
       throw this.#last ?? error;
     }
-    onTry?.(executor);
+    this.#call.onTry?.(executor);
     return executor;
   }
 

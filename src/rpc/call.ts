@@ -78,8 +78,17 @@ export interface Call {
 /** One message, or a stream of them, according to the method's kind. */
 export type Payload = Message | AsyncIterable<Message>;
 
-/** Runs a call. A streaming answer is returned at once and fails while it is read. */
+/** Runs a call. A streaming answer is returned at once and fails while it is read. May throw at once. */
 export type Invocation = (input: Payload, call: Call) => Promise<Payload>;
+
+/** Runs a call, and rejects with what `invocation` throws before it has a promise to give. */
+export function invoke(invocation: Invocation, input: Payload, call: Call): Promise<Payload> {
+  try {
+    return invocation(input, call);
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
 
 /** Wraps an invocation; composed once, when the server starts. */
 export type Interceptor = (next: Invocation) => Invocation;

@@ -77,7 +77,13 @@ export function bindHandlers<S extends DescService>(
 function toInvocation(desc: DescMethod, handler: AnyHandler): Invocation {
   const complete = completer(desc);
   if (desc.methodKind === "unary" || desc.methodKind === "client_streaming") {
-    return async (input, call) => complete((await handler(input, call)) as object);
+    return (input, call) => {
+      const answer = handler(input, call);
+      // Of a program without types it may be anything.
+      return answer instanceof Promise
+        ? answer.then(complete)
+        : Promise.resolve(answer as object).then(complete);
+    };
   }
   return (input, call) =>
     Promise.resolve(completeEach(handler(input, call) as AsyncIterable<object>, complete));

@@ -1,7 +1,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { CollectorError } from "../../errors.ts";
-import type { Call, Interceptor, Payload } from "../call.ts";
+import { type Call, type Interceptor, invoke } from "../call.ts";
 import { isForwarded } from "../runtime/forwarded-error.ts";
 import { toConnectError } from "../status.ts";
 
@@ -35,19 +35,19 @@ export function observeCalls(log: CallLog, record: CallRecorder): Interceptor {
       log.debug({ ...describe(call), durationMs, code }, error?.rawMessage ?? "call");
     }
   };
-  return (next) => async (input, call) => {
+  // No async function: every call passes here, some twice, and each of those costs half a microsecond.
+  return (next) => (input, call) => {
     const startMs = performance.now();
-    let answer: Payload;
-    try {
-      answer = await next(input, call);
-    } catch (error) {
+    const fail = (error: unknown): never => {
       const mapped = toConnectError(error, call.requestId);
       end(call, startMs, mapped);
       throw mapped;
-    }
-    if (Symbol.asyncIterator in answer) return observeStream(answer, call, startMs, end);
-    end(call, startMs, undefined);
-    return answer;
+    };
+    return invoke(next, input, call).then((answer) => {
+      if (Symbol.asyncIterator in answer) return observeStream(answer, call, startMs, end);
+      end(call, startMs, undefined);
+      return answer;
+    }, fail);
   };
 }
 

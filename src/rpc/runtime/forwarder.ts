@@ -1,12 +1,13 @@
 import {
   CallFailure,
+  type CallOptions,
   type FramedMessage,
   type MetadataEntries,
   type StreamAnswer,
 } from "../../mesh/channel.ts";
 import type { Executor } from "../../mesh/executor.ts";
 import { framed } from "../../mesh/framed.ts";
-import type { Router } from "../../mesh/router.ts";
+import type { Router, RouteWish } from "../../mesh/router.ts";
 import { handledByHeader, readRoute } from "../../mesh/routing/call-route.ts";
 import type { IsRepeatable } from "../../mesh/routing/repeatable.ts";
 import { earlyFailure, type RoutedCall, runStream, runUnary } from "../../mesh/run-call.ts";
@@ -44,23 +45,23 @@ export class Forwarder {
   }
 
   /** For methods of one message both ways. */
-  readonly unary: Invocation = async (input, call) => {
-    let ranBy: Executor | undefined;
-    const routed = this.#toRouted(call, (executor) => {
-      ranBy = executor;
-    });
-    try {
-      const answer = await runUnary(this.#options.router, routed, single(input));
-      if (answer.headers.length > 0) call.responseHeaders.pass(answer.headers);
-      const trailers = this.#trailersFor(call, answer.trailers, ranBy);
-      if (trailers.length > 0) call.responseTrailers.pass(trailers);
-      return toRaw(answer.message);
-    } catch (error) {
-      if (error instanceof CallFailure && error.headers.length > 0) {
-        call.responseHeaders.pass(error.headers);
-      }
-      throw forwardedFailure(error, call.serviceName);
-    }
+  readonly unary: Invocation = (input, call) => {
+    const routed = this.#toRouted(call);
+    const ended = runUnary(this.#options.router, routed, single(input));
+    return ended.then(
+      (answer) => {
+        if (answer.headers.length > 0) call.responseHeaders.pass(answer.headers);
+        const trailers = this.#trailersFor(call, answer.trailers, routed.ranBy);
+        if (trailers.length > 0) call.responseTrailers.pass(trailers);
+        return toRaw(answer.message);
+      },
+      (error: unknown) => {
+        if (error instanceof CallFailure && error.headers.length > 0) {
+          call.responseHeaders.pass(error.headers);
+        }
+        throw forwardedFailure(error, call.serviceName);
+      },
+    );
   };
 
   /** For the other three kinds; the answer is a stream even if it is of one message. */
@@ -77,30 +78,16 @@ export class Forwarder {
     }
   };
 
-  #toRouted(call: Call, onTry?: (executor: Executor) => void): RoutedCall {
+  #toRouted(call: Call): PassedCall {
     const { collectorId, hidesCredentials, isRepeatable } = this.#options;
-    const { namespace, serviceName, methodName } = call;
     const passed = call.via === undefined ? none : readRoute(call.requestMetadata, this.#options);
-    return {
-      namespace,
-      serviceName,
-      methodName,
-      options: {
-        metadata: forwardedMetadata(call, hidesCredentials),
-        deadlineMs: call.deadlineMs,
-        get signal() {
-          return call.signal;
-        },
-        onCancel: call.onCancel === undefined ? undefined : (cancel) => call.onCancel?.(cancel),
-        route: passed.length === 0 ? this.#ownRoute : [...passed, collectorId],
-      },
-      wish: passed.length === 0 ? call.wish : { ...call.wish, route: passed },
+    const isFirst = passed.length === 0;
+    return new PassedCall(call, {
+      metadata: forwardedMetadata(call, hidesCredentials),
+      route: isFirst ? this.#ownRoute : [...passed, collectorId],
+      wish: isFirst ? call.wish : { ...call.wish, route: passed },
       isRepeatable,
-      onTry: (executor) => {
-        call.executorId = executor.id;
-        onTry?.(executor);
-      },
-    };
+    });
   }
 
   /** Collectors tell each other who ran a call; to others that is none of what the service has said. */
@@ -115,6 +102,62 @@ export class Forwarder {
     }
     if (ranBy?.kind === "peer") return trailers;
     return [...trailers, [handledByHeader, this.#options.collectorId]];
+  }
+}
+
+interface PassedCallOptions extends Pick<RoutedCall, "wish" | "isRepeatable"> {
+  readonly metadata: MetadataEntries;
+  readonly route: readonly string[];
+}
+
+/**
+ * A call, and what goes on with it, as whoever runs it sees them. One object for both, whose getters make what
+ * few ask for: a call that is passed on costs little more than its bytes.
+ */
+class PassedCall implements RoutedCall, CallOptions {
+  readonly namespace: string;
+  readonly serviceName: string;
+  readonly methodName: string;
+  readonly metadata: MetadataEntries;
+  readonly route: readonly string[];
+  readonly wish: RouteWish | undefined;
+  readonly isRepeatable: IsRepeatable | undefined;
+  /** What was tried last. */
+  ranBy: Executor | undefined;
+  readonly #call: Call;
+
+  constructor(call: Call, { metadata, route, wish, isRepeatable }: PassedCallOptions) {
+    this.#call = call;
+    this.namespace = call.namespace;
+    this.serviceName = call.serviceName;
+    this.methodName = call.methodName;
+    this.metadata = metadata;
+    this.route = route;
+    this.wish = wish;
+    this.isRepeatable = isRepeatable;
+  }
+
+  get options(): CallOptions {
+    return this;
+  }
+
+  get deadlineMs(): number | undefined {
+    return this.#call.deadlineMs;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
+  }
+
+  get onCancel(): CallOptions["onCancel"] {
+    const call = this.#call;
+    if (call.onCancel === undefined) return undefined;
+    return (cancel) => call.onCancel?.(cancel);
+  }
+
+  onTry(executor: Executor): void {
+    this.ranBy = executor;
+    this.#call.executorId = executor.id;
   }
 }
 

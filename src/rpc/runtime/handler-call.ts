@@ -9,7 +9,7 @@ export interface HandlerCallOptions {
   readonly methodName: string;
   readonly namespace: string;
   readonly options: CallOptions;
-  readonly requestId: string;
+  readonly newRequestId: () => string;
 }
 
 /** A call as a handler in this process sees it, which another caller has made. */
@@ -18,10 +18,11 @@ export class HandlerCall implements Call {
   readonly methodName: string;
   readonly protocol = "local";
   readonly peer = "local";
-  requestId: string;
   namespace: string;
   deadlineMs: number | undefined;
   readonly #options: CallOptions;
+  readonly #newRequestId: () => string;
+  #requestId: string | undefined;
   #signal: AbortSignal | undefined;
   #requestMetadata: RequestMetadata | undefined;
   #headers: GrpcResponseMetadata | undefined;
@@ -29,13 +30,22 @@ export class HandlerCall implements Call {
   /** Told when the headers are to be sent before the first message. */
   onFlush: (() => void) | undefined;
 
-  constructor({ serviceName, methodName, namespace, options, requestId }: HandlerCallOptions) {
+  constructor({ serviceName, methodName, namespace, options, newRequestId }: HandlerCallOptions) {
     this.serviceName = serviceName;
     this.methodName = methodName;
     this.namespace = namespace;
-    this.requestId = requestId;
+    this.#newRequestId = newRequestId;
     this.deadlineMs = options.deadlineMs;
     this.#options = options;
+  }
+
+  get requestId(): string {
+    this.#requestId ??= this.#newRequestId();
+    return this.#requestId;
+  }
+
+  set requestId(value: string) {
+    this.#requestId = value;
   }
 
   get signal(): AbortSignal {
@@ -112,7 +122,10 @@ function signalOf({ signal, deadlineMs }: CallOptions): AbortSignal {
   return signals.length === 1 && only !== undefined ? only : AbortSignal.any(signals);
 }
 
-function entriesOf(list: HeaderList = []): MetadataEntries {
+const none: MetadataEntries = [];
+
+function entriesOf(list: HeaderList | undefined): MetadataEntries {
+  if (list === undefined) return none;
   const entries: [string, string][] = [];
   for (let i = 0; i + 1 < list.length; i += 2) entries.push([list[i] ?? "", list[i + 1] ?? ""]);
   return entries;

@@ -1,4 +1,4 @@
-import { type DescService, fromBinary, type Message } from "@bufbuild/protobuf";
+import { type DescMessage, type DescService, fromBinary, type Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { CollectorError } from "../../errors.ts";
 import type { Log } from "../../lib/log.ts";
@@ -27,6 +27,13 @@ export interface HandlerChannelOptions<S extends DescService> {
   readonly log: Pick<Log, "error">;
 }
 
+/** A method, and what it is called by. */
+interface Named {
+  readonly serviceName: string;
+  readonly methodName: string;
+  readonly method: BoundMethod;
+}
+
 /**
  * Functions of this process behind the interface of a server that is dialled. A handler that fails
  * does so with what its caller would see of a remote one.
@@ -34,30 +41,38 @@ export interface HandlerChannelOptions<S extends DescService> {
 export class HandlerChannel<S extends DescService> implements Channel {
   readonly endpoint = "";
   readonly #options: HandlerChannelOptions<S>;
-  readonly #methods: ReadonlyMap<string, BoundMethod>;
+  readonly #methods = new Map<string, Named>();
   #isClosed = false;
 
   constructor(options: HandlerChannelOptions<S>) {
     this.#options = options;
-    this.#methods = bindHandlers(options.service, options.handlers);
+    const { service, handlers } = options;
+    const { typeName: serviceName } = service;
+    for (const [methodName, method] of bindHandlers(service, handlers)) {
+      this.#methods.set(`/${serviceName}/${methodName}`, { serviceName, methodName, method });
+    }
   }
 
   get state(): ChannelState {
     return this.#isClosed ? "closed" : "ready";
   }
 
-  async unary(path: string, message: Uint8Array, options: CallOptions = {}): Promise<UnaryAnswer> {
+  unary(path: string, message: Uint8Array, options: CallOptions = {}): Promise<UnaryAnswer> {
     const call = this.#open(path, options);
-    try {
-      const { desc, invoke } = this.#find(call);
-      const answer = await invoke(decodeRequest(desc.input, message), call);
-      return {
-        message: encodeMessage(desc.output, answer as Message, 0),
-        headers: call.takeHeaders(),
-        trailers: call.takeTrailers(),
-      };
-    } catch (error) {
+    const fail = (error: unknown): never => {
       throw this.#fail(error, call);
+    };
+    try {
+      const { desc, invoke } = this.#find(path, call);
+      return invoke(decodeRequest(desc.input, message), call).then((answer) => {
+        try {
+          return toAnswer(desc.output, answer as Message, call);
+        } catch (error) {
+          return fail(error);
+        }
+      }, fail);
+    } catch (error) {
+      return Promise.reject(this.#fail(error, call));
     }
   }
 
@@ -69,11 +84,12 @@ export class HandlerChannel<S extends DescService> implements Channel {
     const left = new AbortController();
     const { signal: given } = options;
     const signal = given === undefined ? left.signal : AbortSignal.any([given, left.signal]);
-    const call = this.#open(path, { ...options, signal });
+    const { metadata, namespace, deadlineMs } = options;
+    const call = this.#open(path, { metadata, namespace, deadlineMs, signal });
     return new HandlerStream({
       call,
       left,
-      method: () => this.#find(call),
+      method: () => this.#find(path, call),
       messages,
       decode: decodeRequest,
       fail: (error) => this.#fail(error, call),
@@ -87,21 +103,21 @@ export class HandlerChannel<S extends DescService> implements Channel {
   }
 
   #open(path: string, options: CallOptions): HandlerCall {
-    const slash = path.indexOf("/", 1);
+    const { serviceName, methodName } = this.#methods.get(path) ?? namesIn(path);
     return new HandlerCall({
-      serviceName: path.slice(1, slash),
-      methodName: path.slice(slash + 1),
-      namespace: namespaceOf(options) ?? this.#options.namespace,
+      serviceName,
+      methodName,
+      namespace: options.namespace ?? namespaceOf(options) ?? this.#options.namespace,
       options,
-      requestId: this.#options.newRequestId(),
+      newRequestId: this.#options.newRequestId,
     });
   }
 
   /** @throws {CollectorError} METHOD_UNIMPLEMENTED for a method that is newer than the handlers */
-  #find({ serviceName, methodName }: HandlerCall): BoundMethod {
-    const { service } = this.#options;
-    const method = serviceName === service.typeName ? this.#methods.get(methodName) : undefined;
+  #find(path: string, { serviceName, methodName }: HandlerCall): BoundMethod {
+    const method = this.#methods.get(path)?.method;
     if (method !== undefined) return method;
+    const { service } = this.#options;
     throw new CollectorError(
       "METHOD_UNIMPLEMENTED",
       `the handlers of ${service.typeName} have no method ${methodName}`,
@@ -124,6 +140,16 @@ export class HandlerChannel<S extends DescService> implements Channel {
     }
     return failure;
   }
+}
+
+function namesIn(path: string): Omit<Named, "method"> {
+  const slash = path.indexOf("/", 1);
+  return { serviceName: path.slice(1, slash), methodName: path.slice(slash + 1) };
+}
+
+function toAnswer(desc: DescMessage, answer: Message, call: HandlerCall): UnaryAnswer {
+  const message = encodeMessage(desc, answer, 0);
+  return { message, headers: call.takeHeaders(), trailers: call.takeTrailers() };
 }
 
 /** @throws {CollectorError} ARGUMENT_INVALID */

@@ -6,7 +6,7 @@ import { encodeMessage } from "../encoding/message-encoder.ts";
 import { DerivedCall } from "./derived-call.ts";
 import { bytesOf, isStream, toRaw } from "./raw-message.ts";
 
-/** Runs methods of this server on behalf of a call: built-in ones, and those of registered services. */
+/** Runs methods of this server on behalf of a call: built-in ones, and those of registered services. May throw at once. */
 export type MethodCaller = (
   method: MethodCall,
   caller: Call,
@@ -22,7 +22,9 @@ export interface MethodCallerOptions {
 
 /** What runs passes the same interceptors as a call from outside, with the caller's rights. */
 export function createMethodCaller({ routes, collectorId }: MethodCallerOptions): MethodCaller {
-  return async ({ namespace, desc, input, context }, caller, { dropsMetadata } = {}) => {
+  // Whoever is asked to run a method here does not ask others.
+  const wish = { target: collectorId };
+  return ({ namespace, desc, input, context }, caller, { dropsMetadata } = {}) => {
     const serviceName = desc.parent.typeName;
     const methodName = desc.name;
     const call = new DerivedCall(caller, {
@@ -30,28 +32,28 @@ export function createMethodCaller({ routes, collectorId }: MethodCallerOptions)
       methodName,
       namespace,
       metadata: context,
-      // Whoever is asked to run a method here does not ask others.
-      wish: { target: collectorId },
+      wish,
       dropsMetadata,
     });
     const builtIn = routes().find(serviceName, methodName);
     if (builtIn !== undefined) {
-      const answer = await builtIn.invoke(fromBinary(builtIn.desc.input, input), call);
-      if (isStream(answer)) throw new TypeError(`${methodName} streams`);
-      caller.executorId = collectorId;
-      const output = encodeMessage(builtIn.desc.output, answer, 0);
-      return { output, executorId: collectorId };
+      const { invoke, desc: own } = builtIn;
+      return invoke(fromBinary(own.input, input), call).then((answer) => {
+        if (isStream(answer)) throw new TypeError(`${methodName} streams`);
+        caller.executorId = collectorId;
+        return { output: encodeMessage(own.output, answer, 0), executorId: collectorId };
+      });
     }
     const raw = routes().runTime?.raw(serviceName, methodName, namespace);
     if (raw === undefined) {
       const name = `${serviceName}/${methodName}`;
       throw new CollectorError("METHOD_UNIMPLEMENTED", `this server has no method ${name}`);
     }
-    const answer = await raw.invoke(toRaw(input), call);
-    if (isStream(answer)) throw new TypeError(`${methodName} streams`);
-    const output = bytesOf(answer);
-    const { executorId = "" } = call;
-    caller.executorId = executorId;
-    return { output, executorId };
+    return raw.invoke(toRaw(input), call).then((answer) => {
+      if (isStream(answer)) throw new TypeError(`${methodName} streams`);
+      const { executorId = "" } = call;
+      caller.executorId = executorId;
+      return { output: bytesOf(answer), executorId };
+    });
   };
 }

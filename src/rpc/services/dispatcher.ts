@@ -36,11 +36,14 @@ export function collectiveDispatcher(
 ): ServiceHandlers<typeof CollectiveDispatcher> {
   const { links, dispatcher, dispatches, clock, types, run } = options;
   return {
-    async serve(request, call) {
+    serve(request, call) {
       const context = contextMetadata(request.executionContext, "execution_context");
       const method = resolveTyped(types, request);
-      const { output, executorId } = await run({ ...method, context }, call);
-      return { output: packOutput(method, output), executorId };
+      const { namespace, desc, input } = method;
+      return run({ namespace, desc, input, context }, call).then(({ output, executorId }) => ({
+        output: packOutput(method, output),
+        executorId,
+      }));
     },
 
     async connect({ address, namespaces, metadata: labels, sharesRegistrations }) {
