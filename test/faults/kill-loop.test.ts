@@ -11,7 +11,7 @@ import { waitUntil } from "../support/wait.ts";
 import { CatalogWorkload } from "./catalog-workload.ts";
 import { Workload } from "./workload.ts";
 
-const kills = Number(process.env["COLLECTOR_KILLS"] ?? 50);
+const kills = Number(process.env["COLLECTOR_KILLS"] ?? 25);
 const seed = faultSeed();
 
 /** A kill, the start and the check after it take about this long at most, in ms. */
