@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { loadConfig } from "./config.ts";
+import { completeConfig, loadConfig } from "./config.ts";
 
 async function withFile(text: string, use: (path: string) => void): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "collector-config-"));
@@ -72,6 +72,21 @@ describe("loadConfig", () => {
       reason: "ARGUMENT_INVALID",
       message: /sharedRegistrations\.1: namespace system .*\(from environment\)/,
     });
+  });
+
+  it("is as strict with what a program gives", () => {
+    assert.equal(completeConfig({ port: 0, advertise: undefined }).namespace, "default");
+    const wrong: [object, RegExp][] = [
+      [{ sharedRegistrations: ["system"] }, /sharedRegistrations\.0: namespace system/],
+      [{ namespace: "a b" }, /namespace: 1–128 of/],
+      [{ port: -1 }, /port: .*0/],
+      [{ limits: { drainMs: "soon" } }, /limits\.drainMs: .*number/],
+      [{ prt: 1 }, /`prt` \(did you mean `port`\?\)/],
+      [{ tlsKey: "k.pem" }, /tls-key is set and tls-cert is not/],
+    ];
+    for (const [given, message] of wrong) {
+      assert.throws(() => completeConfig(given), { reason: "ARGUMENT_INVALID", message });
+    }
   });
 
   it("says which value is out of range and who set it", () => {

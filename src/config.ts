@@ -24,7 +24,7 @@ const configSchema = z.strictObject({
   tlsCert: z.string().min(1).optional(),
   tlsKey: z.string().min(1).optional(),
   insecure: z.boolean(),
-  advertise: z.string().min(1).optional(),
+  advertise: z.string().optional(),
   collectorId: z.string().regex(namePattern).optional(),
   allowedHosts: z.array(z.string().min(1)),
   allowedOrigins: z.array(z.string().min(1)),
@@ -62,7 +62,7 @@ export interface Config {
   readonly tlsKey?: string | undefined;
   /** Allows an address that other machines can reach although there is no access control. */
   readonly insecure: boolean;
-  /** Address that others are told to dial, `host:port`; by default the one listened on. */
+  /** Address that others are told to dial, `host:port`; by default the one listened on. Empty: none. */
   readonly advertise?: string | undefined;
   /** Made at the first start if it is not set. */
   readonly collectorId?: string | undefined;
@@ -180,6 +180,23 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
       origins[key as keyof Config] = origin;
     }
   }
+  return { config: checkConfig(merged, origins), origins };
+}
+
+/**
+ * A configuration that a program gives, made whole by the defaults; undefined values count as not set.
+ *
+ * @throws {CollectorError} ARGUMENT_INVALID naming the key and what is valid
+ */
+export function completeConfig(given: Readonly<Partial<Config>>): Config {
+  const set = Object.entries(given).filter(([, value]) => value !== undefined);
+  return checkConfig({ ...defaultConfig, ...Object.fromEntries(set) }, {});
+}
+
+function checkConfig(
+  merged: Readonly<Record<string, unknown>>,
+  origins: LoadedConfig["origins"],
+): Config {
   const result = configSchema.safeParse(merged);
   if (!result.success) throw invalidConfig(result.error, origins);
   const config = toConfig(result.data);
@@ -190,7 +207,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
       `tls-${given} is set and tls-${missing} is not: TLS needs both`,
     );
   }
-  return { config, origins };
+  return config;
 }
 
 function toConfig(parsed: ParsedConfig): Config {

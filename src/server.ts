@@ -6,7 +6,7 @@ import { CollectionCatalog } from "./collections/catalog.ts";
 import { systemCollections } from "./collections/own-collections.ts";
 import { openSystemRecords } from "./collections/system-collections.ts";
 import { Watches } from "./collections/watch/watches.ts";
-import { type Config, defaultConfig } from "./config.ts";
+import { type Config, completeConfig } from "./config.ts";
 import { openCopies } from "./copies/open-copies.ts";
 import { BackupPolicies } from "./copies/policies/backup-policies.ts";
 import { checkExposure, isLoopback } from "./exposure.ts";
@@ -118,7 +118,7 @@ export interface Collector extends AsyncDisposable {
 export async function createCollector(options: CollectorOptions = {}): Promise<Collector> {
   const startMs = performance.now();
   const { log: givenLog, access, ...given } = options;
-  const config: Config = { ...defaultConfig, ...withoutUndefined(given) };
+  const config = completeConfig(given);
   checkExposure(config);
   const tls = await readTls(config);
   const version = await readVersion();
@@ -382,8 +382,4 @@ function requestIds(): () => string {
     count += 1;
     return `${start}-${count.toString(36)}`;
   };
-}
-
-function withoutUndefined(options: Partial<Config>): Partial<Config> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

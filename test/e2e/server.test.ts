@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
@@ -34,6 +35,17 @@ describe("createCollector", () => {
       insecure: true,
     });
     assert.match(server.url, /^http:\/\/0\.0\.0\.0:\d+$/);
+  });
+
+  it("refuses options as it refuses a configuration, and makes no data folder", async () => {
+    await using folder = await tempFolder("options");
+    const data = `${folder.path}/data`;
+    const options = { ...quiet, data, sharedRegistrations: ["system"] };
+    await assert.rejects(createCollector(options), {
+      reason: "ARGUMENT_INVALID",
+      message: /sharedRegistrations\.0: namespace system/,
+    });
+    assert.equal(existsSync(data), false);
   });
 
   it("says that the port is taken and leaves the data folder free", async () => {
