@@ -1,7 +1,8 @@
-import { type DescMessage, type DescMethod, fromBinary, type Message } from "@bufbuild/protobuf";
+import { type DescMessage, type DescMethod, type Message } from "@bufbuild/protobuf";
 import { CollectorError } from "../errors.ts";
 import type { Limits } from "../lib/limits.ts";
 import type { Invocation, Payload, Routes } from "./call.ts";
+import { decodeMessage } from "./encoding/message-decoder.ts";
 import { encodeMessage } from "./encoding/message-encoder.ts";
 import { messageTooLarge } from "./grpc/frame.ts";
 import { bytesOf, mapEach, toRaw } from "./runtime/raw-message.ts";
@@ -96,7 +97,7 @@ async function onlyOne(messages: AsyncIterable<Message>): Promise<Message> {
 
 function decodeRequest(desc: DescMessage, bytes: Uint8Array): Message {
   try {
-    return fromBinary(desc, bytes);
+    return decodeMessage(desc, bytes);
   } catch (cause) {
     const text = `the request is no valid ${desc.typeName}`;
     throw new CollectorError("ARGUMENT_INVALID", text, { cause });

@@ -1,7 +1,8 @@
-import { create, type DescMessage, type DescMethod, fromBinary } from "@bufbuild/protobuf";
+import { type DescMessage, type DescMethod } from "@bufbuild/protobuf";
 import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
 import { CollectorError, invalidField } from "../../errors.ts";
 import type { ServiceTypeRef } from "../../gen/collector/common_pb.ts";
+import { checkWire } from "../../lib/wire-check.ts";
 import { quote } from "../../registry/names.ts";
 import type { TypeSource } from "../../registry/type-snapshot.ts";
 import type { MetadataEntries } from "../channel.ts";
@@ -84,7 +85,7 @@ export function checkServable({ parent, name, methodKind }: DescMethod): void {
 /** The answer of a method, as an Any of its response type. @throws {CollectorError} ANSWER_INVALID */
 export function packOutput({ desc }: Pick<TypedMethod, "desc">, bytes: Uint8Array): Any {
   try {
-    fromBinary(desc.output, bytes);
+    checkWire(desc.output, bytes);
   } catch (cause) {
     throw new CollectorError(
       "ANSWER_INVALID",
@@ -92,7 +93,19 @@ export function packOutput({ desc }: Pick<TypedMethod, "desc">, bytes: Uint8Arra
       { cause },
     );
   }
-  return create(AnySchema, { typeUrl: typePrefix + desc.output.typeName, value: bytes });
+  return { $typeName: AnySchema.typeName, typeUrl: typeUrlOf(desc.output), value: bytes };
+}
+
+const typeUrls = new WeakMap<DescMessage, string>();
+
+/** Made once for a type. */
+function typeUrlOf(desc: DescMessage): string {
+  let url = typeUrls.get(desc);
+  if (url === undefined) {
+    url = typePrefix + desc.typeName;
+    typeUrls.set(desc, url);
+  }
+  return url;
 }
 
 /**
@@ -149,7 +162,7 @@ export function readInput(input: Any | undefined, expected: DescMessage): Uint8A
     );
   }
   try {
-    fromBinary(expected, value);
+    checkWire(expected, value);
   } catch {
     throw invalidField("ARGUMENT_INVALID", "input", `holds bytes that are no ${expected.typeName}`);
   }

@@ -27,11 +27,22 @@ function agrees(desc: DescMessage, types: FileRegistry, numRuns: number): void {
   fc.assert(
     fc.property(wireBytes(desc, types), (bytes) => {
       const message = fromBinary(desc, bytes);
-      const encoded = encodeMessage(desc, message, 0);
-      assert.equal(encoded.toString("hex"), Buffer.from(toBinary(desc, message)).toString("hex"));
+      assert.equal(
+        hexOf(() => encodeMessage(desc, message, 0)),
+        hexOf(() => toBinary(desc, message)),
+      );
     }),
     { numRuns },
   );
+}
+
+/** Random messages of proto2, as in options, may lack what is required: then there are no bytes. */
+function hexOf(encode: () => Uint8Array): string {
+  try {
+    return Buffer.from(encode()).toString("hex");
+  } catch (error) {
+    return String(error);
+  }
 }
 
 /** A file behind all it imports. */

@@ -64,7 +64,7 @@ function writerOf(desc: DescMessage): WriteMessage {
 }
 
 /** Whether every field is kept as this file expects it. */
-function isPlain(desc: DescMessage): boolean {
+export function isPlain(desc: DescMessage): boolean {
   return desc.file.edition === Edition.EDITION_PROTO3 && desc.fields.every(isPlainField);
 }
 

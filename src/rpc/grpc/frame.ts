@@ -89,6 +89,22 @@ class ReceivedFrame implements Frame {
 }
 
 /**
+ * The frame that a chunk is, if it is one whole frame and nothing else, as small requests come.
+ *
+ * @returns undefined for all else, which is for a {@link FrameReader}
+ */
+export function onlyFrame(chunk: Uint8Array, messageBytesMax: number): Frame | undefined {
+  const payloadBytes = chunk.byteLength - framePrefixBytes;
+  if (payloadBytes < 0 || payloadBytes >= smallChunkBytes || payloadBytes > messageBytesMax) {
+    return undefined;
+  }
+  const flag = chunk[0] ?? 2;
+  const declared = (chunk[3] ?? 0) * 256 + (chunk[4] ?? 0);
+  if (flag > 1 || chunk[1] !== 0 || chunk[2] !== 0 || declared !== payloadBytes) return undefined;
+  return new ReceivedFrame(flag === 1, payloadBytes, [chunk]);
+}
+
+/**
  * Cuts a stream of bytes into frames, for the server's side and the client's alike.
  *
  * A payload that came in one chunk costs no copy unless it is small beside the buffer that its chunk is

@@ -1,5 +1,5 @@
 import { CollectorError } from "../../errors.ts";
-import { type Frame, FrameReader } from "./frame.ts";
+import { type Frame, FrameReader, onlyFrame } from "./frame.ts";
 import { FrameBuffers } from "./frame-buffers.ts";
 
 /** Where the bytes of a request go as they come in. */
@@ -18,14 +18,16 @@ export interface Inbound {
 
 /** The request of a method that takes exactly one message. */
 export class SingleInbound implements Inbound {
-  readonly #reader: FrameReader;
+  readonly #messageBytesMax: number;
   readonly #deliver: (frame: Frame) => void;
+  /** Made when the first chunk is not all of the message. */
+  #reader: FrameReader | undefined;
   #frame: Frame | undefined;
   #isDone = false;
 
   /** @param deliver called once, when the message is there and the peer has half-closed */
   constructor(messageBytesMax: number, deliver: (frame: Frame) => void) {
-    this.#reader = new FrameReader(messageBytesMax);
+    this.#messageBytesMax = messageBytesMax;
     this.#deliver = deliver;
   }
 
@@ -34,12 +36,17 @@ export class SingleInbound implements Inbound {
   }
 
   get bufferedBytes(): number {
-    return this.#isDone ? 0 : (this.#frame?.byteLength ?? this.#reader.bufferedBytes);
+    return this.#isDone ? 0 : (this.#frame?.byteLength ?? this.#reader?.bufferedBytes ?? 0);
   }
 
   push(chunk: Uint8Array): void {
     if (this.#isDone || chunk.byteLength === 0) return;
     if (this.#frame !== undefined) throw wrongMessageCount("more");
+    if (this.#reader === undefined) {
+      this.#frame = onlyFrame(chunk, this.#messageBytesMax);
+      if (this.#frame !== undefined) return;
+      this.#reader = new FrameReader(this.#messageBytesMax);
+    }
     this.#reader.push(chunk);
     this.#frame = this.#reader.next();
     if (this.#frame !== undefined && this.#reader.bufferedBytes > 0) {
@@ -51,7 +58,8 @@ export class SingleInbound implements Inbound {
     if (this.#isDone) return;
     const frame = this.#frame;
     if (frame === undefined) {
-      throw this.#reader.bufferedBytes > 0 ? truncated() : wrongMessageCount("none");
+      const isCut = this.#reader !== undefined && this.#reader.bufferedBytes > 0;
+      throw isCut ? truncated() : wrongMessageCount("none");
     }
     this.#isDone = true;
     this.#frame = undefined;
@@ -61,7 +69,7 @@ export class SingleInbound implements Inbound {
   abort(): void {
     this.#isDone = true;
     this.#frame = undefined;
-    this.#reader.clear();
+    this.#reader?.clear();
   }
 }
 

@@ -1,6 +1,13 @@
-import { type DescMessage, type DescMethod, fromBinary, type Message } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, Message } from "@bufbuild/protobuf";
 import { CollectorError } from "../../errors.ts";
-import type { BoundMethod, Invocation, Payload, RawMethod } from "../call.ts";
+import {
+  type BoundMethod,
+  type Invocation,
+  invoke,
+  type Payload,
+  type RawMethod,
+} from "../call.ts";
+import { decodeMessage } from "../encoding/message-decoder.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
 import { readyOf } from "../encoding/ready-messages.ts";
 import { lendBytes } from "../lent-bytes.ts";
@@ -43,8 +50,20 @@ interface Runnable {
   readonly encodeItem: (message: Message) => Buffer;
 }
 
+/** How the methods that were called are run, made once for each. */
+const runnables = new WeakMap<BoundMethod | RawMethod, Runnable>();
+
 /** Prepares a method for a call: it runs when the first of what it takes is received. */
-export function runMethod({ desc, invoke }: BoundMethod, options: RunOptions): Inbound {
+export function runMethod(method: BoundMethod, options: RunOptions): Inbound {
+  let runnable = runnables.get(method);
+  if (runnable === undefined) {
+    runnable = toRunnable(method);
+    runnables.set(method, runnable);
+  }
+  return run(runnable, options);
+}
+
+function toRunnable({ desc, invoke }: BoundMethod): Runnable {
   const { input, output, methodKind: kind } = desc;
   const encode = (message: Message): Buffer => encodeMessage(output, message, framePrefixBytes);
   const encodeItem = (message: Message): Buffer => {
@@ -54,64 +73,78 @@ export function runMethod({ desc, invoke }: BoundMethod, options: RunOptions): I
     streamed.set(message, bytes);
     return bytes;
   };
-  return run(
-    { kind, invoke, decode: (bytes) => decode(input, bytes), encode, encodeItem },
-    options,
-  );
+  return { kind, invoke, decode: (bytes) => decode(input, bytes), encode, encodeItem };
 }
 
 /** The same for a method that only passes bytes on. */
-export function runRaw({ kind, invoke }: RawMethod, options: RunOptions): Inbound {
-  return run(
-    {
+export function runRaw(method: RawMethod, options: RunOptions): Inbound {
+  let runnable = runnables.get(method);
+  if (runnable === undefined) {
+    const { kind, invoke } = method;
+    runnable = {
       kind,
       invoke,
       decode: toRaw,
       wrap: (frame) => new FramedRaw(frame),
       encode: behindPrefix,
       encodeItem: behindPrefix,
-    },
-    options,
-  );
+    };
+    runnables.set(method, runnable);
+  }
+  return run(runnable, options);
 }
 
 function run(method: Runnable, options: RunOptions): Inbound {
-  const { call } = options;
-  const { kind, encode, encodeItem } = method;
-  const answer = async (request: Payload): Promise<void> => {
-    try {
-      const result = await method.invoke(request, call);
-      if (Symbol.asyncIterator in result) {
-        await sendAll(result, encodeItem, options);
-      } else {
-        const frame = toFrame(encode(result), options);
-        call.answer(frame instanceof Promise ? await frame : frame);
-      }
-    } catch (error) {
-      call.fail(error);
-    }
-  };
+  const { kind } = method;
   if (kind === "unary" || kind === "server_streaming") {
     return new SingleInbound(options.messageBytesMax, (frame) => {
-      if (frame.compressed) void unpackAndRun(frame, method, options, answer);
+      if (frame.compressed) void unpackAndRun(frame, method, options);
       // What is passed on is not kept.
-      else void answer(method.decode(method.wrap === undefined ? frame.payload : frame.view));
+      else
+        answer(
+          method.decode(method.wrap === undefined ? frame.payload : frame.view),
+          method,
+          options,
+        );
     });
   }
   const requests = streamInbound(options, kind === "client_streaming", method);
-  void answer(requests);
+  answer(requests, method, options);
   return requests;
 }
 
-async function unpackAndRun(
-  frame: Frame,
-  method: Runnable,
-  options: RunOptions,
-  answer: (request: Message) => Promise<void>,
-): Promise<void> {
+/** Runs the method and sends what it answers. */
+function answer(request: Payload, method: Runnable, options: RunOptions): void {
+  const { call } = options;
+  invoke(method.invoke, request, call).then(
+    (result) => {
+      if (Symbol.asyncIterator in result) void sendAll(result, method.encodeItem, options);
+      else sendOne(result, method, options);
+    },
+    (error: unknown) => call.fail(error),
+  );
+}
+
+function sendOne(result: Message, { encode }: Runnable, options: RunOptions): void {
+  const { call } = options;
+  try {
+    const frame = toFrame(encode(result), options);
+    if (!(frame instanceof Promise)) call.answer(frame);
+    else {
+      frame.then(
+        (packed) => call.answer(packed),
+        (error: unknown) => call.fail(error),
+      );
+    }
+  } catch (error) {
+    call.fail(error);
+  }
+}
+
+async function unpackAndRun(frame: Frame, method: Runnable, options: RunOptions): Promise<void> {
   try {
     const bytes = await unpackFrame(frame, options);
-    if (!options.call.isOver) await answer(method.decode(bytes));
+    if (!options.call.isOver) answer(method.decode(bytes), method, options);
   } catch (error) {
     options.call.fail(error);
   }
@@ -150,7 +183,7 @@ async function unpackFrame(frame: Frame, options: RunOptions): Promise<Uint8Arra
 
 function decode(desc: DescMessage, bytes: Uint8Array): Message {
   try {
-    return fromBinary(desc, bytes);
+    return decodeMessage(desc, bytes);
   } catch (cause) {
     throw new CollectorError("ARGUMENT_INVALID", `the request is no valid ${desc.typeName}`, {
       cause,

@@ -1,4 +1,4 @@
-import { type DescMessage, type DescService, fromBinary, type Message } from "@bufbuild/protobuf";
+import type { DescMessage, DescService, Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { CollectorError } from "../../errors.ts";
 import type { Log } from "../../lib/log.ts";
@@ -11,6 +11,7 @@ import type {
   UnaryAnswer,
 } from "../../mesh/channel.ts";
 import type { BoundMethod, ServiceHandlers } from "../call.ts";
+import { decodeMessage } from "../encoding/message-decoder.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
 import { bindHandlers } from "../route-table.ts";
 import { HandlerCall, namespaceOf } from "./handler-call.ts";
@@ -155,7 +156,7 @@ function toAnswer(desc: DescMessage, answer: Message, call: HandlerCall): UnaryA
 /** @throws {CollectorError} ARGUMENT_INVALID */
 function decodeRequest(desc: BoundMethod["desc"]["input"], bytes: Uint8Array): Message {
   try {
-    return fromBinary(desc, bytes);
+    return decodeMessage(desc, bytes);
   } catch (cause) {
     throw new CollectorError("ARGUMENT_INVALID", `the request is no valid ${desc.typeName}`, {
       cause,
