@@ -1,4 +1,6 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Client } from "../client/client.ts";
+import type { RegisterServiceRequestSchema } from "../gen/collector/registry_pb.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { CliError } from "./failure.ts";
 
@@ -7,11 +9,6 @@ interface ServiceTarget {
   readonly namespace: string;
   readonly serviceName: string;
   readonly dryRun: boolean;
-}
-
-interface Endpoint {
-  readonly address: string;
-  readonly labels: Readonly<Record<string, string>>;
 }
 
 /**
@@ -34,11 +31,10 @@ export async function attachEndpoints(
   },
   signal: AbortSignal,
 ): Promise<{ readonly service: string; readonly endpoints: readonly string[] }> {
-  const { service, endpoints: before } = await lookUp(client, target, signal);
-  const kept = replace ? [] : before.filter(({ address }) => !addresses.includes(address));
-  const endpoints = [...kept, ...addresses.map((address) => ({ address, labels: { ...labels } }))];
-  await register(client, target, service, endpoints, signal);
-  return { service, endpoints: endpoints.map(({ address }) => address) };
+  const { service } = await lookUp(client, target, signal);
+  const asked = addresses.map((address) => ({ address, labels: { ...labels } }));
+  const change = { endpoints: asked, addEndpoints: !replace };
+  return { service, endpoints: await register(client, target, service, change, signal) };
 }
 
 /**
@@ -58,8 +54,7 @@ export async function detachEndpoints(
   readonly removed: readonly string[];
   readonly left: number;
 }> {
-  const { service, endpoints } = await lookUp(client, target, signal);
-  const known = endpoints.map(({ address }) => address);
+  const { service, addresses: known } = await lookUp(client, target, signal);
   const missing = addresses?.find((address) => !known.includes(address));
   if (missing !== undefined || known.length === 0) {
     const what = missing === undefined ? "no endpoints" : `no endpoint ${missing}`;
@@ -69,8 +64,9 @@ export async function detachEndpoints(
         known.length === 0 ? "`collector service attach` adds some" : `it has ${known.join(", ")}`,
     });
   }
-  const left = endpoints.filter(({ address }) => addresses?.includes(address) === false);
-  await register(client, target, service, left, signal);
+  const change =
+    addresses === undefined ? { clearEndpoints: true } : { removeEndpoints: [...addresses] };
+  const left = await register(client, target, service, change, signal);
   return { service, removed: addresses ?? known, left: left.length };
 }
 
@@ -78,28 +74,22 @@ async function lookUp(
   client: Client,
   { namespace, serviceName }: ServiceTarget,
   signal: AbortSignal,
-): Promise<{ readonly service: string; readonly endpoints: readonly Endpoint[] }> {
+): Promise<{ readonly service: string; readonly addresses: readonly string[] }> {
   const request = { namespace, serviceName };
   const { service } = await client.services.registry.lookupService(request, { signal });
-  return { service: service?.serviceName ?? serviceName, endpoints: service?.endpoints ?? [] };
+  const addresses = service?.endpoints.map(({ address }) => address) ?? [];
+  return { service: service?.serviceName ?? serviceName, addresses };
 }
 
+/** @returns the addresses that the service has then, or would have */
 async function register(
   client: Client,
   { namespace, dryRun: validateOnly }: ServiceTarget,
   serviceName: string,
-  endpoints: readonly Endpoint[],
+  change: MessageInitShape<typeof RegisterServiceRequestSchema>,
   signal: AbortSignal,
-): Promise<void> {
-  const clearEndpoints = endpoints.length === 0;
-  await client.services.registry.registerService(
-    {
-      namespace,
-      serviceName,
-      clearEndpoints,
-      validateOnly,
-      endpoints: endpoints.map(({ address, labels }) => ({ address, labels: { ...labels } })),
-    },
-    { signal },
-  );
+): Promise<readonly string[]> {
+  const request = { ...change, namespace, serviceName, validateOnly };
+  const { endpoints } = await client.services.registry.registerService(request, { signal });
+  return endpoints.map(({ address }) => address);
 }

@@ -143,7 +143,8 @@ export class Registry implements TypeSource {
         await this.#core.claimService(namespace, entry.fullName);
         if (!entry.builtIn) await this.#core.putServices(namespace, [[entry.fullName, registered]]);
       }
-      return { serviceId: registered.id, registeredMethods: registered.record.methodNames };
+      const { endpoints, methodNames } = registered.record;
+      return { serviceId: registered.id, registeredMethods: methodNames, endpoints };
     });
   }
 

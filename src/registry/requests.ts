@@ -3,6 +3,7 @@ import type { FileDescriptorProto } from "@bufbuild/protobuf/wkt";
 import type { SystemRecords } from "../collections/system-records.ts";
 import type { Namespace } from "../gen/collector/namespaces_pb.ts";
 import type { RegisteredProto, RegisteredService } from "../gen/collector/registry_pb.ts";
+import type { ServiceEndpoint } from "../gen/collector/service_hosts_pb.ts";
 import type { RemovedRegistration } from "../gen/collector/sharing_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import type { FileOutcome } from "./intake.ts";
@@ -65,6 +66,8 @@ export interface RegisterServiceRequest extends ServiceChoice {
 export interface RegisterServiceResult {
   readonly serviceId: string;
   readonly registeredMethods: readonly string[];
+  /** Those that it has then. */
+  readonly endpoints: readonly ServiceEndpoint[];
 }
 
 export interface NamespacesPage {

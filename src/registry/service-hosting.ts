@@ -13,9 +13,12 @@ import { quote } from "./names.ts";
 
 /** What a registration asks for about who runs the service, and how. */
 export interface HostingRequest {
-  /** Instead of those registered before; empty for as before. */
+  /** Instead of those registered before, or beside them; empty for as before. */
   readonly endpoints: readonly ServiceEndpoint[];
   readonly clearEndpoints: boolean;
+  readonly addEndpoints: boolean;
+  /** Addresses. */
+  readonly removeEndpoints: readonly string[];
   /** Empty for as before. */
   readonly idempotentMethods: readonly string[];
 }
@@ -44,8 +47,14 @@ export interface HostedService {
   readonly builtIn: boolean;
 }
 
-/** A registration that says nothing of who runs the service. */
-const asBefore: HostingRequest = { endpoints: [], clearEndpoints: false, idempotentMethods: [] };
+/** Of a registration that says nothing of who runs the service. */
+export const asBefore: HostingRequest = {
+  endpoints: [],
+  clearEndpoints: false,
+  addEndpoints: false,
+  removeEndpoints: [],
+  idempotentMethods: [],
+};
 
 /**
  * What is kept of a registration: what it asks for, else what was kept before.
@@ -58,21 +67,45 @@ export function settleHosting(
   current: RegisteredService | undefined,
   checks: HostingChecks,
 ): Hosting {
-  const { endpoints, clearEndpoints, idempotentMethods } = request;
+  const { idempotentMethods } = request;
   if (service.builtIn) refuseBuiltIn(request, service);
+  checkMethods(idempotentMethods, service);
+  const before = hostingOf(current, service.descriptor);
+  return {
+    endpoints: settleEndpoints(request, before.endpoints, service, checks),
+    idempotentMethods:
+      idempotentMethods.length === 0 ? before.idempotentMethods : [...new Set(idempotentMethods)],
+  };
+}
+
+function settleEndpoints(
+  { endpoints, clearEndpoints, addEndpoints, removeEndpoints }: HostingRequest,
+  before: readonly ServiceEndpoint[],
+  { fullName }: HostedService,
+  checks: HostingChecks,
+): readonly ServiceEndpoint[] {
   if (clearEndpoints && endpoints.length > 0) {
     const problem = "does not go with endpoints, which are instead of those registered before";
     throw invalidField("ARGUMENT_INVALID", "clear_endpoints", problem);
   }
+  if (removeEndpoints.length > 0 && (clearEndpoints || (endpoints.length > 0 && !addEndpoints))) {
+    const problem = "does not go with clear_endpoints, nor with endpoints without add_endpoints";
+    throw invalidField("ARGUMENT_INVALID", "remove_endpoints", problem);
+  }
+  const known = before.map(({ address }) => address);
+  for (const [index, address] of removeEndpoints.entries()) {
+    if (known.includes(address)) continue;
+    const has = known.length === 0 ? "none" : known.join(", ");
+    const problem = `${fullName} has no endpoint ${quote(address)}; it has ${has}`;
+    throw invalidField("ARGUMENT_INVALID", `remove_endpoints[${index}]`, problem);
+  }
   checkEndpoints(endpoints, checks);
-  checkMethods(idempotentMethods, service);
-  const before = hostingOf(current, service.descriptor);
-  const kept = clearEndpoints ? [] : before.endpoints;
-  return {
-    endpoints: endpoints.length === 0 ? kept : endpoints.map(copyEndpoint),
-    idempotentMethods:
-      idempotentMethods.length === 0 ? before.idempotentMethods : [...new Set(idempotentMethods)],
-  };
+  if (clearEndpoints) return [];
+  if (endpoints.length > 0 && !addEndpoints) return endpoints.map(copyEndpoint);
+  const gone = new Set([...removeEndpoints, ...endpoints.map(({ address }) => address)]);
+  const kept = before.filter(({ address }) => !gone.has(address));
+  refuseTooMany(kept.length + endpoints.length, checks);
+  return [...kept, ...endpoints.map(copyEndpoint)];
 }
 
 /** What is kept of a registered service, when its file is perhaps another version. */
@@ -123,17 +156,9 @@ function refuseBuiltIn(request: HostingRequest, { fullName }: HostedService): vo
   throw invalidField("ARGUMENT_INVALID", field, `${fullName} is built in and runs here`);
 }
 
-function checkEndpoints(
-  endpoints: readonly ServiceEndpoint[],
-  { limits, checkEndpoint }: HostingChecks,
-): void {
-  if (endpoints.length > limits.endpointsPerServiceMax) {
-    throw invalidField(
-      "ARGUMENT_INVALID",
-      "endpoints",
-      `are ${endpoints.length}, the limit is ${limits.endpointsPerServiceMax} (endpointsPerServiceMax)`,
-    );
-  }
+function checkEndpoints(endpoints: readonly ServiceEndpoint[], checks: HostingChecks): void {
+  const { limits, checkEndpoint } = checks;
+  refuseTooMany(endpoints.length, checks);
   const seen = new Set<string>();
   for (const [index, { address, labels }] of endpoints.entries()) {
     const field = `endpoints[${index}].address`;
@@ -147,6 +172,13 @@ function checkEndpoints(
     checkEndpoint(address, field);
     checkLabels(labels, limits, `endpoints[${index}].labels`);
   }
+}
+
+function refuseTooMany(count: number, { limits }: HostingChecks): void {
+  const { endpointsPerServiceMax } = limits;
+  if (count <= endpointsPerServiceMax) return;
+  const problem = `are ${count}, the limit is ${endpointsPerServiceMax} (endpointsPerServiceMax)`;
+  throw invalidField("ARGUMENT_INVALID", "endpoints", problem);
 }
 
 function checkMethods(names: readonly string[], { fullName, descriptor }: HostedService): void {

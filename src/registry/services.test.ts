@@ -4,7 +4,7 @@ import { clone, create } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema, MethodDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { CollectorError } from "../errors.ts";
 import { type ServiceEndpoint, ServiceEndpointSchema } from "../gen/collector/service_hosts_pb.ts";
-import { type HostingRequest, isIdempotent } from "./service-hosting.ts";
+import { asBefore, type HostingRequest, isIdempotent } from "./service-hosting.ts";
 import { openRegistry } from "./testing/open-registry.ts";
 import { common, register, registerService, shop } from "./testing/shop.ts";
 
@@ -21,7 +21,12 @@ describe("services", () => {
       validateOnly: false,
     };
     const result = await registry.registerService(request);
-    assert.deepEqual(result, { serviceId: "default/shop.Shop", registeredMethods: ["Quote"] });
+    const registered = {
+      serviceId: "default/shop.Shop",
+      registeredMethods: ["Quote"],
+      endpoints: [],
+    };
+    assert.deepEqual(result, registered);
     assert.deepEqual(
       await registry.registerService({
         ...request,
@@ -137,7 +142,6 @@ describe("services", () => {
 describe("who runs a service", () => {
   const endpoint = (address: string, labels: Record<string, string> = {}): ServiceEndpoint =>
     create(ServiceEndpointSchema, { address, labels });
-  const asBefore: HostingRequest = { endpoints: [], clearEndpoints: false, idempotentMethods: [] };
   const request = {
     namespace: "default",
     serviceName: "shop.Shop",
@@ -171,6 +175,28 @@ describe("who runs a service", () => {
       ],
       ["Quote"],
     ]);
+    await host({
+      endpoints: [endpoint("d:1"), endpoint("c:1", { zone: "y" })],
+      addEndpoints: true,
+    });
+    const addresses = () => registry.lookupService("default", "shop.Shop").endpoints;
+    assert.deepEqual(
+      addresses().map(({ address, labels }) => [address, { ...labels }]),
+      [
+        ["b:1", {}],
+        ["d:1", {}],
+        ["c:1", { zone: "y" }],
+      ],
+    );
+    await host({
+      endpoints: [endpoint("e:1")],
+      addEndpoints: true,
+      removeEndpoints: ["b:1", "c:1"],
+    });
+    assert.deepEqual(
+      addresses().map(({ address }) => address),
+      ["d:1", "e:1"],
+    );
     await host({ clearEndpoints: true });
     assert.deepEqual(kept(await reopen()), [[], ["Quote"]]);
     const method = registry.snapshot("default").method("shop.Shop", "Quote");
@@ -178,6 +204,31 @@ describe("who runs a service", () => {
     assert.deepEqual([...registered.keys()], ["shop.Shop"]);
     assert.ok(method !== undefined && !isIdempotent(method, undefined));
     assert.ok(isIdempotent(method, registered.get("shop.Shop")?.record));
+  });
+
+  it("has all that many callers add and remove at once, and no more than the limit", async () => {
+    const { registry } = await openRegistry();
+    await register(registry, shop, [common]);
+    const host = (hosting: Partial<HostingRequest>) =>
+      registry.registerService({ ...request, hosting: { ...asBefore, ...hosting } });
+    const numbers = Array.from({ length: 60 }, (_, index) => index + 1);
+    const add = (number: number) =>
+      host({ endpoints: [endpoint(`a:${number}`)], addEndpoints: true });
+    const results = await Promise.all(numbers.map(add));
+    const last = results.map(({ endpoints }) => endpoints.length);
+    assert.deepEqual(last, numbers);
+    await assert.rejects(
+      host({ endpoints: [61, 62, 63, 64, 65].map((n) => endpoint(`a:${n}`)), addEndpoints: true }),
+      { reason: "ARGUMENT_INVALID", message: /endpoints: are 65, the limit is 64/ },
+    );
+    await Promise.all([
+      ...numbers.slice(0, 30).map((number) => host({ removeEndpoints: [`a:${number}`] })),
+      ...[61, 62].map(add),
+    ]);
+    assert.deepEqual(
+      registry.lookupService("default", "shop.Shop").endpoints.map(({ address }) => address),
+      [...numbers.slice(30), 61, 62].map((number) => `a:${number}`),
+    );
   });
 
   it("is kept when the file has a new version", async () => {
@@ -213,6 +264,17 @@ describe("who runs a service", () => {
       ],
       [{ endpoints: [endpoint("a:1", { "": "x" })] }, "LABEL_INVALID", /^endpoints\[0\]\.labels/],
       [{ endpoints: [endpoint("a:1")], clearEndpoints: true }, "ARGUMENT_INVALID", /clear_end/],
+      [{ removeEndpoints: ["a:1"] }, "ARGUMENT_INVALID", /^remove_endpoints\[0\].*it has none/],
+      [
+        { removeEndpoints: ["a:1"], clearEndpoints: true },
+        "ARGUMENT_INVALID",
+        /^remove_endpoints: does not go/,
+      ],
+      [
+        { removeEndpoints: ["a:1"], endpoints: [endpoint("b:1")] },
+        "ARGUMENT_INVALID",
+        /^remove_endpoints: does not go/,
+      ],
       [{ idempotentMethods: ["Quot"] }, "ARGUMENT_INVALID", /methods\[0\].*did you mean Quote/],
     ];
     for (const [hosting, reason, message] of refusals) {

@@ -38,6 +38,7 @@ export function collectorRegistry(
       return {
         serviceId: result.serviceId,
         registeredMethods: [...result.registeredMethods],
+        endpoints: [...result.endpoints],
       };
     },
 
