@@ -3,9 +3,10 @@ import { mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
+import type { Shell } from "../../src/cli/completion/scripts.ts";
 
 /** What some tests need of the machine. */
-export type Capability = "tmpfs" | "loop-mount" | "strace" | "age";
+export type Capability = "tmpfs" | "loop-mount" | "strace" | "age" | Shell;
 
 /** How to find out; each must end with code 0 and leave nothing behind. */
 const probes: Readonly<Record<Capability, (folder: string) => readonly string[]>> = {
@@ -22,6 +23,9 @@ const probes: Readonly<Record<Capability, (folder: string) => readonly string[]>
   ],
   strace: () => ["strace", "-f", "-e", "inject=fsync:error=EIO", "-o", "/dev/null", "true"],
   age: () => ["age", "--version"],
+  bash: () => ["bash", "--version"],
+  zsh: () => ["zsh", "--version"],
+  fish: () => ["fish", "--version"],
 };
 
 /**

@@ -19,7 +19,9 @@ complete -o default -F _collector_complete collector
 _collector_complete() {
   local -a found
   found=("\${(@f)$(collector completion --words "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
-  [[ -n "$found" ]] && compadd -a found || _files
+  if [[ -z "$found" ]]; then _files
+  elif [[ $found[1] == */ || $found[1] == *= ]]; then compadd -S '' -a found
+  else compadd -a found; fi
 }
 compdef _collector_complete collector
 `,
