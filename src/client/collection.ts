@@ -153,8 +153,11 @@ export class RecordCollection<Item, Init, C extends object> {
 
   /** @throws {ClientError} RECORD_NOT_FOUND */
   async get(id: string, limits: CallLimits = {}): Promise<TypedRecord<Item>> {
-    const response = await this.#records.get({ ...this.#target(), id }, limitsOf(limits));
-    return { ...toInfo(response.meta, id), item: await this.#items.unpack(response.item) };
+    const { namespace, name: collectionName } = this;
+    const request = { namespace, collectionName, id };
+    const { meta, item: packed } = await this.#records.get(request, limitsOf(limits));
+    const unpacked = this.#items.unpack(packed);
+    return toRecord(meta, id, unpacked instanceof Promise ? await unpacked : unpacked);
   }
 
   /** The record, or undefined if there is none. */
@@ -321,14 +324,23 @@ export class RecordCollection<Item, Init, C extends object> {
   }
 }
 
+const noLimits = {};
+
 export function limitsOf({ signal, timeoutMs }: CallLimits): {
   signal?: AbortSignal;
   timeoutMs?: number;
 } {
+  if (signal === undefined && timeoutMs === undefined) return noLimits;
   return {
     ...(signal === undefined ? {} : { signal }),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   };
+}
+
+/** As a literal, and not a spread of {@link toInfo}: this is made for every record that is read. */
+function toRecord<T>(meta: RecordMeta | undefined, id: string, item: T): TypedRecord<T> {
+  const { id: knownId, version, createdAt, updatedAt, labels } = toInfo(meta, id);
+  return { id: knownId, version, createdAt, updatedAt, labels, item };
 }
 
 function toInfo(meta: RecordMeta | undefined, id: string): RecordInfo {

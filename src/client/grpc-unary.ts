@@ -21,6 +21,7 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { StatusSchema } from "../gen/google/rpc/status_pb.ts";
+import { Deadlines, type Due } from "./deadlines.ts";
 import type { Http2Connection } from "./http2-connection.ts";
 
 type HeadersInit = ConstructorParameters<typeof Headers>[0];
@@ -37,6 +38,8 @@ export interface GrpcUnaryOptions {
 
 /** A flag and four bytes of length before a message. */
 const prefixBytes = 5;
+
+const noChunks: readonly Buffer[] = [];
 
 /** The last of gRPC's codes. */
 const codeMax = 16;
@@ -59,21 +62,28 @@ const codeByHttpStatus: Readonly<Record<number, Code>> = {
 export function grpcUnary(options: GrpcUnaryOptions): Transport["unary"] {
   const { messageBytesMax, state } = options;
   const opener = new StreamOpener(options.connection, options.headers);
-  return async <I extends DescMessage, O extends DescMessage>(
+  const deadlines = new Deadlines();
+  return <I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
     header: HeadersInit | undefined,
     input: MessageInitShape<I>,
-  ): Promise<UnaryResponse<I, O>> => {
-    if (state.isClosed) throw new ConnectError("the client is closed", Code.Canceled);
-    const path = `/${method.parent.typeName}/${method.name}`;
-    const request = toBinary(method.input, create(method.input, input));
-    const call = new UnaryCall(messageBytesMax);
-    const limits = { signal, timeoutMs: timeoutMs ?? options.timeoutMs };
-    const message = await call.run(opener, path, header, request, limits);
-    return new Answer(method, fromBinary(method.output, message), call);
-  };
+  ): Promise<UnaryResponse<I, O>> =>
+    new Promise((resolve, reject) => {
+      if (state.isClosed) throw new ConnectError("the client is closed", Code.Canceled);
+      const request = toBinary(method.input, create(method.input, input));
+      const deadlineMs = timeoutMs ?? options.timeoutMs;
+      const call = new UnaryCall({
+        signal,
+        timeoutMs: deadlineMs,
+        deadlines,
+        bytesMax: messageBytesMax,
+        resolve: (message) => resolve(new Answer(method, fromBinary(method.output, message), call)),
+        reject,
+      });
+      call.run(opener, method, header, request);
+    });
 }
 
 /** Opens the streams of calls, with what all of them send. */
@@ -82,6 +92,8 @@ class StreamOpener {
   readonly #headers: Readonly<Record<string, string>>;
   /** The same and what HTTP/2 asks for, name and value in turns. */
   readonly #list: readonly string[];
+  /** The headers of the calls of a method that have the same timeout as its last one. */
+  readonly #lists = new WeakMap<DescMethodUnary, MethodHeaders>();
 
   constructor(connection: Http2Connection, headers: Readonly<Record<string, string>>) {
     this.#connection = connection;
@@ -97,15 +109,20 @@ class StreamOpener {
   }
 
   /** Undefined if there is no connection yet. */
-  atOnce(path: string, timeoutMs: number): ClientHttp2Stream | undefined {
-    const list = [...this.#list, ":path", path];
-    if (timeoutMs > 0) list.push("grpc-timeout", `${Math.ceil(timeoutMs)}m`);
-    return this.#connection.openAtOnce(list);
+  atOnce(method: DescMethodUnary, timeoutMs: number): ClientHttp2Stream | undefined {
+    let known = this.#lists.get(method);
+    if (known?.timeoutMs !== timeoutMs) {
+      const list = [...this.#list, ":path", pathOf(method)];
+      if (timeoutMs > 0) list.push("grpc-timeout", `${Math.ceil(timeoutMs)}m`);
+      known = { timeoutMs, list };
+      this.#lists.set(method, known);
+    }
+    return this.#connection.openAtOnce(known.list);
   }
 
   /** Over a connection that is opened for it, or with headers of the call's own. @throws {ConnectError} */
   async open(
-    path: string,
+    method: DescMethodUnary,
     header: HeadersInit | undefined,
     timeoutMs: number,
   ): Promise<ClientHttp2Stream> {
@@ -113,8 +130,17 @@ class StreamOpener {
     if (timeoutMs > 0) headers["grpc-timeout"] = `${Math.ceil(timeoutMs)}m`;
     if (header !== undefined)
       for (const [name, value] of new Headers(header)) headers[name] = value;
-    return await this.#connection.request("POST", path, headers);
+    return await this.#connection.request("POST", pathOf(method), headers);
   }
+}
+
+interface MethodHeaders {
+  readonly timeoutMs: number;
+  readonly list: readonly string[];
+}
+
+function pathOf({ parent, name }: DescMethodUnary): string {
+  return `/${parent.typeName}/${name}`;
 }
 
 /** What a call answers; headers are made of what came when they are asked for, which is seldom. */
@@ -143,45 +169,72 @@ class Answer<I extends DescMessage, O extends DescMessage> implements UnaryRespo
   }
 }
 
+interface UnaryCallOptions {
+  readonly signal: AbortSignal | undefined;
+  /** None if it is 0. */
+  readonly timeoutMs: number;
+  readonly deadlines: Deadlines;
+  readonly bytesMax: number;
+  /** Takes the one message of the answer. */
+  readonly resolve: (message: Uint8Array) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 /** One call, from its request to its end, which comes once. */
-class UnaryCall {
+class UnaryCall implements Due {
   headers: IncomingHttpHeaders = {};
   trailers: IncomingHttpHeaders = {};
-  readonly #bytesMax: number;
-  readonly #done = Promise.withResolvers<Uint8Array>();
-  readonly #chunks: Buffer[] = [];
+  dueMs = 0;
+  readonly #options: UnaryCallOptions;
+  /** What has come: most answers come in one piece. */
+  #chunks: readonly Buffer[] = noChunks;
   #received = 0;
   #stream: ClientHttp2Stream | undefined;
+  #onAbort: (() => void) | undefined;
   #isOver = false;
   #broken: unknown;
 
-  constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
+  constructor(options: UnaryCallOptions) {
+    this.#options = options;
   }
 
-  /** @returns the one message of the answer */
-  async run(
+  /** @throws {ConnectError} if the signal has fired before */
+  run(
     opener: StreamOpener,
-    path: string,
+    method: DescMethodUnary,
     header: HeadersInit | undefined,
     request: Uint8Array,
-    { signal, timeoutMs }: { readonly signal: AbortSignal | undefined; readonly timeoutMs: number },
-  ): Promise<Uint8Array> {
-    if (signal?.aborted === true) throw ConnectError.from(signal.reason, Code.Canceled);
-    const onAbort = (): void => this.#fail(ConnectError.from(signal?.reason, Code.Canceled));
-    signal?.addEventListener("abort", onAbort, { once: true });
-    const onTimeout = (): void =>
-      this.#fail(new ConnectError("the operation timed out", Code.DeadlineExceeded));
-    const timer = timeoutMs > 0 ? setTimeout(onTimeout, timeoutMs) : undefined;
-    try {
-      const stream = header === undefined ? opener.atOnce(path, timeoutMs) : undefined;
-      if (stream === undefined) void this.#open(opener.open(path, header, timeoutMs), request);
-      else this.#begin(stream, request);
-      return await this.#done.promise;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
+  ): void {
+    const { signal, timeoutMs, deadlines } = this.#options;
+    if (signal !== undefined) {
+      if (signal.aborted) throw ConnectError.from(signal.reason, Code.Canceled);
+      this.#onAbort = () => this.#fail(ConnectError.from(signal.reason, Code.Canceled));
+      signal.addEventListener("abort", this.#onAbort, { once: true });
     }
+    if (timeoutMs > 0) {
+      this.dueMs = performance.now() + timeoutMs;
+      deadlines.add(this);
+    }
+    try {
+      const stream = header === undefined ? opener.atOnce(method, timeoutMs) : undefined;
+      if (stream === undefined) void this.#open(opener.open(method, header, timeoutMs), request);
+      else this.#begin(stream, request);
+    } catch (error) {
+      this.#finish();
+      throw error;
+    }
+  }
+
+  onDue(): void {
+    this.#fail(new ConnectError("the operation timed out", Code.DeadlineExceeded));
+  }
+
+  /** Nobody watches it any more. */
+  #finish(): void {
+    this.#isOver = true;
+    const { signal, timeoutMs, deadlines } = this.#options;
+    if (timeoutMs > 0) deadlines.remove(this);
+    if (this.#onAbort !== undefined) signal?.removeEventListener("abort", this.#onAbort);
   }
 
   async #open(opened: Promise<ClientHttp2Stream>, request: Uint8Array): Promise<void> {
@@ -222,12 +275,13 @@ class UnaryCall {
 
   #onData(chunk: Buffer): void {
     this.#received += chunk.byteLength;
-    if (this.#received > this.#bytesMax + prefixBytes) {
-      const limit = `the answer is larger than the limit of ${this.#bytesMax} bytes`;
+    const { bytesMax } = this.#options;
+    if (this.#received > bytesMax + prefixBytes) {
+      const limit = `the answer is larger than the limit of ${bytesMax} bytes`;
       this.#fail(new ConnectError(limit, Code.ResourceExhausted));
       return;
     }
-    this.#chunks.push(chunk);
+    this.#chunks = this.#chunks.length === 0 ? [chunk] : [...this.#chunks, chunk];
   }
 
   #onEnd(): void {
@@ -245,20 +299,24 @@ class UnaryCall {
       this.#fail(new ConnectError(problem ?? "no message came", Code.Internal));
       return;
     }
-    this.#isOver = true;
-    this.#done.resolve(bytes.subarray(prefixBytes));
+    this.#finish();
+    try {
+      this.#options.resolve(bytes.subarray(prefixBytes));
+    } catch (error) {
+      this.#options.reject(error);
+    }
   }
 
   /** Ends the call from this side; does nothing once it has ended. */
   #fail(error: ConnectError): void {
     if (this.#isOver) return;
-    this.#isOver = true;
+    this.#finish();
     const stream = this.#stream;
     if (stream !== undefined && !stream.destroyed) {
       stream.resume();
       stream.close(constants.NGHTTP2_CANCEL);
     }
-    this.#done.reject(error);
+    this.#options.reject(error);
   }
 
   /** Why a stream has ended without a status. */

@@ -131,7 +131,7 @@ export class Http2Connection {
     if (session !== this.#session) return stream;
     this.#streams += 1;
     if (this.#streams === 1) session.ref();
-    stream.once("close", () => {
+    stream.on("close", () => {
       if (session !== this.#session) return;
       this.#streams -= 1;
       if (this.#streams > 0) return;

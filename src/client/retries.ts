@@ -33,25 +33,35 @@ export function withRetries(transport: Transport, options: RetryOptions): Transp
   if (retries <= 0) return transport;
   return {
     stream: (...call) => transport.stream(...call),
-    async unary(method, signal, timeoutMs, header, request, values) {
+    unary(method, signal, timeoutMs, header, request, values) {
       const endMs = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
-      for (let tried = 0; ; tried += 1) {
+      const attempt = () =>
         // In whole milliseconds, which is all that a deadline on the wire can say.
-        const leftMs =
-          endMs === undefined ? undefined : Math.max(1, Math.ceil(endMs - performance.now()));
-        try {
-          return await transport.unary(method, signal, leftMs, header, request, values);
-        } catch (error) {
-          if (tried === retries || signal?.aborted === true) throw error;
-          if (!(error instanceof ClientError) || !mayRetry(method, request, error)) throw error;
+        transport.unary(method, signal, leftMs(endMs), header, request, values);
+      return attempt().catch(async (error: unknown) => {
+        let failure = error;
+        for (let tried = 0; tried < retries; tried += 1) {
+          if (signal?.aborted === true) throw failure;
+          if (!(failure instanceof ClientError) || !mayRetry(method, request, failure))
+            throw failure;
           const longest = Math.min(pauseMs * 2 ** tried, pauseMsMax);
-          const waitMs = Math.max(error.retryAfterMs ?? 0, random() * longest);
-          if (endMs !== undefined && performance.now() + waitMs >= endMs) throw error;
+          const waitMs = Math.max(failure.retryAfterMs ?? 0, random() * longest);
+          if (endMs !== undefined && performance.now() + waitMs >= endMs) throw failure;
           await pause(waitMs, signal);
+          try {
+            return await attempt();
+          } catch (next) {
+            failure = next;
+          }
         }
-      }
+        throw failure;
+      });
     },
   };
+}
+
+function leftMs(endMs: number | undefined): number | undefined {
+  return endMs === undefined ? undefined : Math.max(1, Math.ceil(endMs - performance.now()));
 }
 
 function mayRetry(method: DescMethodUnary, request: object, error: ClientError): boolean {
