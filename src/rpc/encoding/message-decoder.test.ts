@@ -24,7 +24,7 @@ import {
   ServeRequestSchema,
 } from "../../gen/collector/dispatcher_pb.ts";
 import { checkWire, isSurely } from "../../lib/wire-check.ts";
-import { decodeMessage, decodeUsual } from "./message-decoder.ts";
+import { decodeMessage, decodeOwned, decodeUsual } from "./message-decoder.ts";
 
 /** What there is to say of bytes: the message that they are, or that they are none. */
 function outcome(decode: () => Message): Message | "none" {
@@ -144,6 +144,24 @@ describe("decodeMessage and checkWire", () => {
     notText.set([0xc3, 0x28], notText.byteLength - 2);
     assert.throws(() => decodeMessage(GetRequestSchema, notText));
     assert.throws(() => checkWire(GetRequestSchema, notText));
+  });
+
+  it("let a message that is kept pin no more than itself", () => {
+    const large = new Uint8Array(64 * 1024);
+    for (const [desc, request] of requests) {
+      const bytes = toBinary(desc, request);
+      large.set(bytes, 7);
+      const view = large.subarray(7, 7 + bytes.byteLength);
+      const owned = decodeOwned(desc, view);
+      assert.deepEqual(owned, request);
+      const unknown = Uint8Array.of(...bytes, 0x78, 1);
+      large.set(unknown, 7);
+      const other = decodeOwned(desc, large.subarray(7, 7 + unknown.byteLength));
+      large.fill(0);
+      // What was read is still what it was.
+      assert.deepEqual(owned, request);
+      assert.deepEqual(other, fromBinary(desc, unknown));
+    }
   });
 
   it("give no two messages the same list, map or oneof", () => {

@@ -62,6 +62,37 @@ export function decodeMessage(desc: DescMessage, bytes: Uint8Array): Message {
   return decodeUsual(desc, bytes) ?? fromBinary(desc, bytes);
 }
 
+/**
+ * The same for bytes that are a view of a larger buffer, and a message that may be kept: it does not pin that. Types
+ * without fields of bytes need no copy for it.
+ */
+export function decodeOwned(desc: DescMessage, bytes: Uint8Array): Message {
+  const usual = holdsBytes(desc) ? undefined : decodeUsual(desc, bytes);
+  if (usual !== undefined) return usual;
+  const isSmallPart = bytes.byteLength * 2 < bytes.buffer.byteLength;
+  return decodeMessage(desc, isSmallPart ? new Uint8Array(bytes) : bytes);
+}
+
+const holders = new WeakMap<DescMessage, boolean>();
+
+/** Whether messages of a type, or those in them, have fields of bytes. */
+function holdsBytes(desc: DescMessage): boolean {
+  let holds = holders.get(desc);
+  if (holds === undefined) {
+    holds = findsBytes(desc, new Set());
+    holders.set(desc, holds);
+  }
+  return holds;
+}
+
+function findsBytes(desc: DescMessage, seen: Set<DescMessage>): boolean {
+  if (seen.has(desc)) return false;
+  seen.add(desc);
+  return desc.fields.some(({ scalar, message }) =>
+    message === undefined ? scalar === ScalarType.BYTES : findsBytes(message, seen),
+  );
+}
+
 /** The same without the runtime: undefined for what is its to read, or to refuse. */
 export function decodeUsual(desc: DescMessage, bytes: Uint8Array): Message | undefined {
   const reader = readerOf(desc);

@@ -56,6 +56,13 @@ export interface GrpcHandler {
   abort(): void;
 }
 
+interface CalledMethod {
+  readonly serviceName: string;
+  readonly methodName: string;
+  /** Undefined if it is none of this server's own. */
+  readonly method: BoundMethod | undefined;
+}
+
 const noShare: ReceiveShare = { set: () => undefined, [Symbol.dispose]: () => undefined };
 
 export function createGrpcHandler(options: GrpcHandlerOptions): GrpcHandler {
@@ -66,6 +73,8 @@ class GrpcServerHandler implements GrpcHandler {
   readonly #options: GrpcHandlerOptions;
   readonly #host: CallHost;
   readonly #calls = new Set<GrpcCall>();
+  /** The methods served here that were called. */
+  readonly #byPath = new Map<string, CalledMethod>();
   #drained: PromiseWithResolvers<void> | undefined;
 
   constructor(options: GrpcHandlerOptions) {
@@ -125,10 +134,7 @@ class GrpcServerHandler implements GrpcHandler {
   #begin(stream: ServerStream, headers: IncomingHeaders, rawHeaders: HeaderList | undefined): void {
     if (this.#drained !== undefined) throw shuttingDown();
     const path = text(headers, ":path") ?? "";
-    const slash = path.indexOf("/", 1);
-    const serviceName = path.slice(1, slash);
-    const methodName = path.slice(slash + 1);
-    const method = this.#options.routes.find(serviceName, methodName);
+    const { serviceName, methodName, method } = this.#byPath.get(path) ?? this.#find(path);
     const raw =
       method === undefined ? this.#findRaw(path, serviceName, methodName, headers) : undefined;
     const encoding = text(headers, "grpc-encoding") ?? "identity";
@@ -146,6 +152,17 @@ class GrpcServerHandler implements GrpcHandler {
     const run = { call, messageBytesMax: host.limits.messageBytesMax, isPacked };
     if (method !== undefined) call.receive(runMethod(method, run));
     else if (raw !== undefined) call.receive(runRaw(raw, run));
+  }
+
+  #find(path: string): CalledMethod {
+    const slash = path.indexOf("/", 1);
+    const serviceName = path.slice(1, slash);
+    const methodName = path.slice(slash + 1);
+    const method = this.#options.routes.find(serviceName, methodName);
+    const called = { serviceName, methodName, method };
+    // Of those there are only so many, and they stay.
+    if (method !== undefined && path.startsWith("/")) this.#byPath.set(path, called);
+    return called;
   }
 
   /** @throws {CollectorError} METHOD_UNIMPLEMENTED, METHOD_NOT_REGISTERED, NAME_INVALID */

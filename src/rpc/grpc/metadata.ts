@@ -72,19 +72,21 @@ export class GrpcRequestMetadata implements RequestMetadata {
     return value === undefined ? undefined : decodeBinary(name, firstOfList(value));
   }
 
-  /** @throws {CollectorError} METADATA_INVALID, while it is read, as `get` */
-  *entries(): IterableIterator<readonly [string, string]> {
+  /** @throws {CollectorError} METADATA_INVALID as `get` */
+  entries(): readonly (readonly [string, string])[] {
+    const result: (readonly [string, string])[] = [];
     const raw = this.#rawHeaders ?? Object.entries(this.#headers).flatMap(flattenHeader);
     for (let i = 0; i + 1 < raw.length; i += 2) {
       const name = raw[i] ?? "";
       if (!isVisible(name, this.#isTrusted)) continue;
       const value = checkAscii(name, raw[i + 1] ?? "");
       if (!name.endsWith("-bin")) {
-        yield [name, value];
+        result.push([name, value]);
         continue;
       }
-      for (const item of value.split(",")) yield [name, item.trim()];
+      for (const item of value.split(",")) result.push([name, item.trim()]);
     }
+    return result;
   }
 
   /** Engines join repeated headers by commas, which values may hold too. */

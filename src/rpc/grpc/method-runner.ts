@@ -1,5 +1,6 @@
 import type { DescMessage, DescMethod, Message } from "@bufbuild/protobuf";
 import { CollectorError } from "../../errors.ts";
+import { DispatchRequestSchema, ServeRequestSchema } from "../../gen/collector/dispatcher_pb.ts";
 import {
   type BoundMethod,
   type Invocation,
@@ -7,7 +8,7 @@ import {
   type Payload,
   type RawMethod,
 } from "../call.ts";
-import { decodeMessage } from "../encoding/message-decoder.ts";
+import { decodeMessage, decodeOwned } from "../encoding/message-decoder.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
 import { readyOf } from "../encoding/ready-messages.ts";
 import { lendBytes } from "../lent-bytes.ts";
@@ -42,6 +43,8 @@ interface Runnable {
   readonly kind: DescMethod["methodKind"];
   readonly invoke: Invocation;
   readonly decode: (bytes: Uint8Array) => Message;
+  /** The same for a method that takes one message, from a frame that is not compressed. */
+  readonly read: (frame: Frame) => Message;
   /** Messages of a stream that need no bytes of their own: for them, instead of `decode`. */
   readonly wrap?: (frame: Frame) => Message;
   /** The message behind room for the prefix of a frame. */
@@ -73,8 +76,23 @@ function toRunnable({ desc, invoke }: BoundMethod): Runnable {
     streamed.set(message, bytes);
     return bytes;
   };
-  return { kind, invoke, decode: (bytes) => decode(input, bytes), encode, encodeItem };
+  // What is passed on is not kept.
+  const keeps = !passedOn.has(input.typeName);
+  return {
+    kind,
+    invoke,
+    decode: (bytes) => decode(decodeMessage, input, bytes),
+    read: ({ view }) => decode(keeps ? decodeOwned : decodeMessage, input, view),
+    encode,
+    encodeItem,
+  };
 }
+
+/** Requests whose bytes are another method's. */
+const passedOn: ReadonlySet<string> = new Set([
+  DispatchRequestSchema.typeName,
+  ServeRequestSchema.typeName,
+]);
 
 /** The same for a method that only passes bytes on. */
 export function runRaw(method: RawMethod, options: RunOptions): Inbound {
@@ -85,6 +103,7 @@ export function runRaw(method: RawMethod, options: RunOptions): Inbound {
       kind,
       invoke,
       decode: toRaw,
+      read: ({ view }) => toRaw(view),
       wrap: (frame) => new FramedRaw(frame),
       encode: behindPrefix,
       encodeItem: behindPrefix,
@@ -99,13 +118,7 @@ function run(method: Runnable, options: RunOptions): Inbound {
   if (kind === "unary" || kind === "server_streaming") {
     return new SingleInbound(options.messageBytesMax, (frame) => {
       if (frame.compressed) void unpackAndRun(frame, method, options);
-      // What is passed on is not kept.
-      else
-        answer(
-          method.decode(method.wrap === undefined ? frame.payload : frame.view),
-          method,
-          options,
-        );
+      else answer(method.read(frame), method, options);
     });
   }
   const requests = streamInbound(options, kind === "client_streaming", method);
@@ -181,9 +194,13 @@ async function unpackFrame(frame: Frame, options: RunOptions): Promise<Uint8Arra
   );
 }
 
-function decode(desc: DescMessage, bytes: Uint8Array): Message {
+function decode(
+  how: (desc: DescMessage, bytes: Uint8Array) => Message,
+  desc: DescMessage,
+  bytes: Uint8Array,
+): Message {
   try {
-    return decodeMessage(desc, bytes);
+    return how(desc, bytes);
   } catch (cause) {
     throw new CollectorError("ARGUMENT_INVALID", `the request is no valid ${desc.typeName}`, {
       cause,

@@ -1,5 +1,6 @@
 import { constants, type Http2Session, type ServerHttp2Stream } from "node:http2";
 import type { HeaderList, ServerStream, StreamListener } from "./server-stream.ts";
+import { okStatus } from "./status-trailers.ts";
 
 const withTrailers = { waitForTrailers: true, sendDate: false };
 const withoutBody = { endStream: true, sendDate: false };
@@ -125,7 +126,8 @@ export class NodeHttp2Stream implements ServerStream {
   #sendTrailers(): void {
     if (this.#isGone) return;
     const stream = this.#stream;
-    stream.sendTrailers(toObject(this.#trailers));
+    // It copies what it is given.
+    stream.sendTrailers(this.#trailers === okStatus ? okTrailers : toObject(this.#trailers));
     if (!this.#inputEnded) this.#stopPeer();
   }
 
@@ -146,6 +148,8 @@ export class NodeHttp2Stream implements ServerStream {
     });
   }
 }
+
+const okTrailers = toObject(okStatus);
 
 const peers = new WeakMap<Http2Session, string>();
 

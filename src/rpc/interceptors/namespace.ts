@@ -126,7 +126,7 @@ function settle(input: Message, call: Call, plan: NamespacePlan, defaultNamespac
   const given = holder?.["namespace"];
   const named = typeof given === "string" && given !== "" ? given : undefined;
   if (named !== undefined) {
-    checkName(named, fieldName(plan.own ?? []));
+    checkName(named, plan.own ?? []);
     if (header !== undefined && header !== named) {
       throw mismatch(fieldName(plan.own ?? []), named, `${namespaceHeader} says \`${header}\``);
     }
@@ -218,11 +218,11 @@ function fieldName(path: readonly DescField[]): string {
   return [...path.map((field) => field.name), "namespace"].join(".");
 }
 
-function checkName(name: string, field: string): void {
+function checkName(name: string, field: string | readonly DescField[]): void {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name)) {
     throw invalidField(
       "NAME_INVALID",
-      field,
+      typeof field === "string" ? field : fieldName(field),
       "a namespace has 1–128 characters of A-Z a-z 0-9 . _ -, the first a letter or digit",
     );
   }

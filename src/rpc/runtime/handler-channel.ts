@@ -11,7 +11,7 @@ import type {
   UnaryAnswer,
 } from "../../mesh/channel.ts";
 import type { BoundMethod, ServiceHandlers } from "../call.ts";
-import { decodeMessage } from "../encoding/message-decoder.ts";
+import { decodeOwned } from "../encoding/message-decoder.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
 import { bindHandlers } from "../route-table.ts";
 import { HandlerCall, namespaceOf } from "./handler-call.ts";
@@ -156,7 +156,7 @@ function toAnswer(desc: DescMessage, answer: Message, call: HandlerCall): UnaryA
 /** @throws {CollectorError} ARGUMENT_INVALID */
 function decodeRequest(desc: BoundMethod["desc"]["input"], bytes: Uint8Array): Message {
   try {
-    return decodeMessage(desc, bytes);
+    return decodeOwned(desc, bytes);
   } catch (cause) {
     throw new CollectorError("ARGUMENT_INVALID", `the request is no valid ${desc.typeName}`, {
       cause,

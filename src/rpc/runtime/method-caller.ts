@@ -1,7 +1,7 @@
 import { CollectorError } from "../../errors.ts";
 import type { MethodAnswer, MethodCall } from "../../mesh/dispatch/typed-method.ts";
 import type { Call, Routes } from "../call.ts";
-import { decodeMessage } from "../encoding/message-decoder.ts";
+import { decodeOwned } from "../encoding/message-decoder.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
 import { DerivedCall } from "./derived-call.ts";
 import { bytesOf, isStream, toRaw } from "./raw-message.ts";
@@ -38,7 +38,7 @@ export function createMethodCaller({ routes, collectorId }: MethodCallerOptions)
     const builtIn = routes().find(serviceName, methodName);
     if (builtIn !== undefined) {
       const { invoke, desc: own } = builtIn;
-      return invoke(decodeMessage(own.input, input), call).then((answer) => {
+      return invoke(decodeOwned(own.input, input), call).then((answer) => {
         if (isStream(answer)) throw new TypeError(`${methodName} streams`);
         caller.executorId = collectorId;
         return { output: encodeMessage(own.output, answer, 0), executorId: collectorId };
