@@ -14,6 +14,9 @@ const waitingMax = 1000;
 /** A thread without work ends after so long. */
 const idleMs = 10_000;
 
+/** Room for the young objects of a thread. The rest of its heap may grow as that of any thread. */
+const youngMib = 3;
+
 interface PendingJob {
   readonly request: ArchiveRequest;
   readonly onProgress: ArchiveOptions["onProgress"];
@@ -125,6 +128,8 @@ export class ArchiveLane {
     const worker = new Worker(siblingModule(import.meta.url, "archive-thread"), {
       execArgv: [],
       name: "collector-archive",
+      // What it makes is large, outside of the heap; room for young objects would only stay with the process.
+      resourceLimits: { maxYoungGenerationSizeMb: youngMib },
     });
     const thread: LaneThread = { worker, job: undefined, idle: undefined };
     worker.on("message", (report: ArchiveReport) => this.#receive(thread, report));

@@ -127,6 +127,15 @@ describe("An archive", () => {
     );
   });
 
+  it("is compressed again soon where a file shrinks again, behind blocks that do not", async () => {
+    await using bench = await openBench();
+    const content = Buffer.concat([randomBytes(9 * mebibyte), Buffer.alloc(24 * mebibyte)]);
+    const { sizeBytes } = await bench.pack({ parts: new Map([filePart(content)]) });
+    // Of what shrinks, at most the blocks before the next one that is tried are stored as they are.
+    assert.ok(sizeBytes < 17 * mebibyte, `${sizeBytes} bytes`);
+    assert.deepEqual((await bench.check()).faults, []);
+  });
+
   it("is an ordinary age file when it is encrypted", async () => {
     await using bench = await openBench();
     const identity = await generateIdentity();

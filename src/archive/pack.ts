@@ -11,6 +11,7 @@ import {
   ArchivePartSchema,
 } from "../gen/collector/archive_pb.ts";
 import { Compression } from "../gen/collector/collection_repo_pb.ts";
+import { GarbageCount } from "../lib/garbage-count.ts";
 import { beginAge } from "./age-envelope.ts";
 import type { PartSource } from "./archive.ts";
 import { ArchiveOutput } from "./archive-output.ts";
@@ -45,6 +46,13 @@ const zstdOptions = {
     [constants.ZSTD_c_windowLog]: windowLog,
   },
 };
+
+const compressed = new GarbageCount("held");
+
+/** Of a part that has not shrunk for so many blocks, */
+const vainBlocksMax = 4;
+/** only one block of so many is tried. */
+const tryEvery = 8;
 
 /**
  * Writes an archive. Parts whose SHA-256 is not in their name are read twice: the manifest comes first
@@ -134,9 +142,13 @@ function writePart(
   const isZstd = manifest.compression === Compression.ZSTD;
   // The others were hashed before; should one have changed since, every reader of the archive finds it.
   const hash = digestInName(part.name) === undefined ? undefined : createHash("sha256");
+  // Pictures, films and archives are compressed already: to try each block would cost most of the time for nothing.
+  let vainBlocks = 0;
   for (const block of blocksOf(source.path, Number(part.sizeBytes))) {
     hash?.update(block);
-    const packed = isZstd ? zstdCompressSync(block, zstdOptions) : block;
+    const isTried = isZstd && (vainBlocks < vainBlocksMax || vainBlocks % tryEvery === 0);
+    const packed = isTried ? compress(block) : block;
+    vainBlocks = packed.length < block.length ? 0 : vainBlocks + 1;
     if (packed.length < block.length) {
       writeBlock(output, blockKind.zstd, block.length, packed);
     } else writeBlock(output, blockKind.raw, block.length, block);
@@ -147,6 +159,11 @@ function writePart(
     throw new CollectorError("STORAGE_CORRUPT", `${part.name} is not what its SHA-256 says`);
   }
   writeBlock(output, blockKind.end, 0, new Uint8Array(0));
+}
+
+function compress(block: Buffer): Buffer {
+  compressed.note(zstdOptions.chunkSize);
+  return zstdCompressSync(block, zstdOptions);
 }
 
 function writeBlock(

@@ -2,6 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { constants, crc32, zstdDecompressSync } from "node:zlib";
 import { CollectorError } from "../errors.ts";
 import type { ArchiveManifest, ArchivePart } from "../gen/collector/archive_pb.ts";
+import { GarbageCount } from "../lib/garbage-count.ts";
 import type { ArchiveFault } from "./archive.ts";
 import { ArchiveInput, DamagedInput } from "./archive-input.ts";
 import {
@@ -28,6 +29,8 @@ import { PacedFile } from "./paced-file.ts";
 
 type UnpackJob = Extract<ArchiveJob, { kind: "unpack" }>;
 type ManifestJob = Extract<ArchiveJob, { kind: "manifest" }>;
+
+const decompressed = new GarbageCount("held");
 
 /** Faults that are told of one archive. */
 const faultsMax = 100;
@@ -196,6 +199,7 @@ class Unpacking {
     }
     if (header.readUInt32LE(0) === blockKind.raw) return payload;
     const plain = decompress(payload, plainBytes);
+    decompressed.note(plainBytes);
     if (plain === undefined) this.#fault(at, "a block does not hold what it says");
     return plain;
   }

@@ -1,6 +1,6 @@
 import { CollectorError } from "../../errors.ts";
+import { GarbageCount } from "../../lib/garbage-count.ts";
 import type { FrameBuffers } from "./frame-buffers.ts";
-import { noteReceived } from "./receive-garbage.ts";
 
 /** A length-prefixed message: a flag, four bytes of length, the bytes. */
 export interface Frame {
@@ -36,6 +36,9 @@ const blockBytes = 4096;
 const largeBytesMin = 256 * 1024;
 /** once so much of it is there, and a quarter of it unless the memory is there already. */
 const largeStartBytes = 32 * 1024;
+
+/** The chunks that are read, as the engine makes them. */
+const received = new GarbageCount("young");
 
 /** One frame in one buffer: the payload is copied behind its prefix. */
 export function encodeFrame(payload: Uint8Array, compressed = false): Uint8Array {
@@ -145,7 +148,7 @@ export class FrameReader {
   }
 
   push(chunk: Uint8Array): void {
-    if (chunk.byteLength >= smallChunkBytes) noteReceived(chunk.byteLength);
+    if (chunk.byteLength >= smallChunkBytes) received.note(chunk.byteLength);
     const rest = this.#large === undefined ? chunk : fill(this.#large, chunk);
     if (rest.byteLength === 0) return;
     this.#bytes += rest.byteLength;

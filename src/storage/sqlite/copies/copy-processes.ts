@@ -130,7 +130,8 @@ async function end({ child, ended }: CopyProcess): Promise<void> {
 function start(): ChildProcess {
   const { NODE_OPTIONS: _, ...env } = process.env;
   return fork(fileURLToPath(siblingModule(import.meta.url, "copy-process")), {
-    execArgv: [],
+    // Its work is in SQLite, or goes record by record: room for young objects would only make it larger.
+    execArgv: ["--max-semi-space-size=1"],
     env,
     serialization: "advanced",
     stdio: ["ignore", "ignore", "ignore", "ipc"],
