@@ -96,6 +96,10 @@ async function reportAvailability(
   const isLargest = records === sizes.at(-1)?.records;
   const target = isLargest ? { atMost: 50 } : {};
   add(`${label}: worst write, during backups`, worstWrite(during), "ms", target);
+  const worstSync = (results: readonly MixedResult[]): number =>
+    Math.max(...results.map(({ worstSyncMs }) => worstSyncMs));
+  add(`${label}: worst sync of a page beside, alone`, worstSync(alone), "ms");
+  add(`${label}: worst sync of a page beside, during backups`, worstSync(during), "ms");
   const perSecond = ({ get, update }: MixedResult): number => get.perSecond + update.perSecond;
   add(`${label}: throughput, during / alone`, ratio(perSecond), "×", { atLeast: 0.8 });
   const oneS = median(backupMs) / 1000;

@@ -31,13 +31,26 @@ export async function cpuOfThreads(pid: number): Promise<ReadonlyMap<number, num
   return times;
 }
 
-/** Resident memory of a process and of those it started, in bytes. */
+/**
+ * Resident memory of a process and of those it started, in bytes. Pages that they share, such as those of the
+ * program itself and for a moment all those of a process that forks, count as often as they are shared.
+ */
 export async function memoryOf(pid: number): Promise<number> {
+  return await sumOf(pid, "status", /VmRSS:\s+(\d+)/);
+}
+
+/** The same, but a page that processes share counts as one, in parts with each of them. */
+export async function proportionalMemoryOf(pid: number): Promise<number> {
+  return await sumOf(pid, "smaps_rollup", /^Pss:\s+(\d+)/m);
+}
+
+/** Of a process and those it started, what a file of `/proc` says in KiB, in bytes. */
+async function sumOf(pid: number, file: string, pattern: RegExp): Promise<number> {
   const pids = [pid, ...(await childrenOf(pid))];
   const sizes = await Promise.all(
     pids.map(async (one) => {
-      const status = await readFile(`/proc/${one}/status`, "utf8").catch(() => "");
-      return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
+      const text = await readFile(`/proc/${one}/${file}`, "utf8").catch(() => "");
+      return Number(pattern.exec(text)?.[1] ?? 0) * 1024;
     }),
   );
   return sizes.reduce((sum, size) => sum + size, 0);

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { connect } from "../src/client/client.ts";
 import { type BenchServer, benchServer } from "./bench-server.ts";
-import { memoryOf } from "./cpu.ts";
+import { memoryOf, proportionalMemoryOf } from "./cpu.ts";
 import { type Benchmark, main, median, type Report } from "./harness.ts";
 
 const mib = 1024 * 1024;
@@ -45,8 +45,8 @@ interface Copied {
   readonly bytes: number;
   readonly transferMs: number;
   readonly totalMs: number;
-  readonly senderGrowth: number;
-  readonly receiverGrowth: number;
+  readonly sender: Growth;
+  readonly receiver: Growth;
 }
 
 function reportCopies(report: Report, way: string, copies: readonly Copied[]): void {
@@ -63,20 +63,13 @@ function reportCopies(report: Report, way: string, copies: readonly Copied[]): v
     middle(({ totalMs }) => totalMs / 1000),
     "s",
   );
-  const target = { atMost: 64 };
-  const worst = (of: (copied: Copied) => number): number => Math.max(...copies.map(of)) / mib;
-  report.add(
-    `${way}: memory of the sender, more by`,
-    worst((c) => c.senderGrowth),
-    "MiB",
-    target,
-  );
-  report.add(
-    `${way}: memory of the receiver, more by`,
-    worst((c) => c.receiverGrowth),
-    "MiB",
-    target,
-  );
+  for (const side of ["sender", "receiver"] as const) {
+    const worst = (of: keyof Growth): number =>
+      Math.max(...copies.map((copied) => copied[side][of])) / mib;
+    const name = `${way}: memory of the ${side}, more by`;
+    report.add(name, worst("resident"), "MiB", { atMost: 64 });
+    report.add(`${name}, shared pages counted once`, worst("proportional"), "MiB");
+  }
 }
 
 async function copy(
@@ -100,28 +93,35 @@ async function copy(
     bytes: Number(bytesTransferred),
     transferMs: transferTime === undefined ? Number.NaN : durationMs(transferTime),
     totalMs: performance.now() - beganMs,
-    senderGrowth: sender.growth(),
-    receiverGrowth: receiver.growth(),
+    sender: sender.growth(),
+    receiver: receiver.growth(),
   };
 }
 
+/** The most that a server's memory was, less what it was at first, in bytes. */
+interface Growth {
+  readonly resident: number;
+  readonly proportional: number;
+}
+
 interface MemoryWatch extends AsyncDisposable {
-  /** The most that the process had so far, less what it had at first, in bytes. */
-  growth(): number;
+  /** So far. */
+  growth(): Growth;
 }
 
 async function watchMemory(pid: number): Promise<MemoryWatch> {
-  const before = await memoryOf(pid);
+  const sample = () => Promise.all([memoryOf(pid), proportionalMemoryOf(pid)]);
+  const before = await sample();
   let most = before;
   let sampling: Promise<void> | undefined;
   const timer = setInterval(() => {
-    sampling ??= memoryOf(pid).then((bytes) => {
-      most = Math.max(most, bytes);
+    sampling ??= sample().then(([resident, proportional]) => {
+      most = [Math.max(most[0], resident), Math.max(most[1], proportional)];
       sampling = undefined;
     });
   }, sampleMs);
   return {
-    growth: () => most - before,
+    growth: () => ({ resident: most[0] - before[0], proportional: most[1] - before[1] }),
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer);
       await sampling;

@@ -3,6 +3,7 @@ import type { BenchServer } from "../bench-server.ts";
 import { busyUsOfMachine, cpuOf } from "../cpu.ts";
 import { load } from "../load/load.ts";
 import type { FlowResult } from "../load/load-job.ts";
+import { probeSyncs } from "./sync-probe.ts";
 
 export const collectionName = "notes";
 
@@ -17,6 +18,8 @@ export interface MixedResult {
   readonly update: FlowResult;
   /** Cores that programs took which have no part in the measurement. */
   readonly otherCores: number;
+  /** The longest sync of a page by a program beside, in ms. */
+  readonly worstSyncMs: number;
 }
 
 /** Mixed reads and writes, as many as go if no rates are given. */
@@ -40,6 +43,7 @@ export async function mixed(
   const cpu = () => Promise.all([busyUsOfMachine(), cpuOf(process.pid)]);
   let begin: ReturnType<typeof cpu> | undefined;
   let end: ReturnType<typeof cpu> | undefined;
+  await using syncs = await probeSyncs(server.dataFolder);
   const { flows, tookMs } = await load(job, server.pid, {
     onBegin: () => {
       begin = cpu();
@@ -54,7 +58,8 @@ export async function mixed(
     throw new Error("the load has no such flows");
   }
   const others = after[0] - before[0] - (after[1] - before[1]);
-  return { get, update, otherCores: Math.max(0, others / 1000 / tookMs) };
+  const worstSyncMs = syncs.worstMs();
+  return { get, update, worstSyncMs, otherCores: Math.max(0, others / 1000 / tookMs) };
 }
 
 /** Backs up and removes the backup, over and over. @returns how long each backup took, in ms */
