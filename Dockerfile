@@ -12,6 +12,6 @@ USER collector
 VOLUME /var/lib/collector
 EXPOSE 50051
 # There is no access control yet: publish the port to trusted networks only.
-CMD ["node", "--max-semi-space-size=32", "dist/cli/main.js", "start", "--host", "0.0.0.0", "--insecure", "--data", "/var/lib/collector"]
+CMD ["node", "--max-semi-space-size=8", "dist/cli/main.js", "start", "--host", "0.0.0.0", "--insecure", "--data", "/var/lib/collector"]
 HEALTHCHECK CMD node -e "fetch('http://127.0.0.1:50051/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"
 STOPSIGNAL SIGTERM

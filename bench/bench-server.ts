@@ -11,7 +11,7 @@ const fillBatch = 500;
 const fillInFlight = 8;
 
 /** As `npm start` has it: fewer collections of short-lived garbage. */
-const startArgs = ["--max-semi-space-size=32"];
+const startArgs = ["--max-semi-space-size=8"];
 
 /** A server on a folder of its own, and a client to prepare what is measured. */
 export class BenchServer implements AsyncDisposable {
