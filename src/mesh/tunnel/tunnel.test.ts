@@ -114,6 +114,27 @@ describe("a tunnel", () => {
     assert.deepEqual(await textsOf(messages), ["done"]);
   });
 
+  it("carries the headers of a call that fails later, unary and streamed", async () => {
+    await using pair = new TunnelPair(async function* (call) {
+      call.sendHeaders([["x-from", "worker"]]);
+      await settle();
+      yield* [];
+      throw new StatusError({ code: 5, message: "nobody", metadata: [["x-why", "gone"]] });
+    });
+    await assert.rejects(pair.caller.unary(path, encode("")), {
+      code: 5,
+      message: "nobody",
+      headers: [["x-from", "worker"]],
+      trailers: [["x-why", "gone"]],
+      mayHaveRun: true,
+    });
+    const { headers, end } = pair.caller.stream(path, []);
+    assert.deepEqual(await headers, [["x-from", "worker"]]);
+    const { failure } = await end;
+    assert.deepEqual(failure?.headers, [["x-from", "worker"]]);
+    assert.equal(pair.caller.callCount, 0);
+  });
+
   it("has no headers once there is a message", async () => {
     const { promise, resolve } = Promise.withResolvers<undefined>();
     await using pair = new TunnelPair(async function* () {
