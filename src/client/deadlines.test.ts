@@ -40,7 +40,8 @@ describe("Deadlines", () => {
     deadlines.add(removed);
     deadlines.add(due("now", -1));
     deadlines.remove(removed);
-    assert.deepEqual(await aliveUntil(all), ["now", "soon", "late"]);
+    // Several that are due by the time that the timer comes are told in no order.
+    assert.deepEqual([...(await aliveUntil(all))].sort(), ["late", "now", "soon"]);
   });
 
   it("never tells one before its moment", async () => {
