@@ -171,24 +171,54 @@ describe("The sharing of registrations", () => {
   it("reports that the other end cannot be asked, and asks again", async () => {
     const scene = await Scene.open();
     await scene.b.register(one("A"));
-    const { link } = scene;
-    let isBroken = true;
-    const channel = {
-      ...scene.b.channel,
-      stream: (...args: Parameters<typeof scene.b.channel.stream>) => {
-        const answer = scene.b.channel.stream(...args);
-        if (!isBroken) return answer;
-        const messages = (async function* (): AsyncGenerator<Uint8Array, undefined> {
-          yield await Promise.resolve(Buffer.from([255]));
-        })();
-        return { ...answer, messages };
-      },
-    };
-    scene.links = [Object.create(link, { channel: { value: channel } }) as SharingLink];
+    const { links, mend } = broken(scene);
+    scene.links = links;
     await scene.follow();
     assert.deepEqual(scene.conflicts, [" PULL_FAILED"]);
-    isBroken = false;
+    mend();
     await scene.advance(6000);
     assert.deepEqual([scene.conflicts, scene.a.list()], [[], ["file one.proto@1"]]);
   });
+
+  it("asks again when a link is back that went down while it asked, and no offer was there at first", async () => {
+    const scene = await Scene.open();
+    await scene.b.register(one("A"));
+    const { links, mend } = broken(scene);
+    scene.links = links;
+    await scene.follow();
+    assert.deepEqual(scene.conflicts, [" PULL_FAILED"]);
+    scene.isShared = false;
+    await scene.follow();
+    assert.deepEqual(scene.conflicts, []);
+    mend();
+    scene.isShared = true;
+    await scene.follow();
+    assert.deepEqual([scene.conflicts, scene.a.list()], [[], ["file one.proto@1"]]);
+  });
 });
+
+/** The link of a scene, over which nothing sensible comes until it is mended. */
+function broken(scene: Scene): {
+  readonly links: readonly SharingLink[];
+  readonly mend: () => void;
+} {
+  let isBroken = true;
+  const channel = {
+    ...scene.b.channel,
+    stream: (...args: Parameters<typeof scene.b.channel.stream>) => {
+      const answer = scene.b.channel.stream(...args);
+      if (!isBroken) return answer;
+      const messages = (async function* (): AsyncGenerator<Uint8Array, undefined> {
+        yield await Promise.resolve(Buffer.from([255]));
+      })();
+      return { ...answer, messages };
+    },
+  };
+  const mend = (): void => {
+    isBroken = false;
+  };
+  return {
+    links: [Object.create(scene.link, { channel: { value: channel } }) as SharingLink],
+    mend,
+  };
+}

@@ -188,9 +188,15 @@ export class RegistrationSharing implements AsyncDisposable {
     return made;
   }
 
-  /** Where one end does not share any more, there is nothing to agree on. */
-  #dropUnshared(link: SharingLink): void {
+  /**
+   * Where one end does not share any more, there is nothing to agree on. A link that comes back begins so: what
+   * failed when it went down is compared anew, though nothing has changed since.
+   */
+  #dropUnshared(link: SharingLink, { compared }: Follower): void {
     const shared = this.#sharedOver(link);
+    for (const namespace of compared.keys()) {
+      if (!shared.includes(namespace)) compared.delete(namespace);
+    }
     for (const namespace of this.#conflicts.namespacesOf(link.id)) {
       if (!shared.includes(namespace)) this.#conflicts.replace(link, namespace, []);
     }
@@ -215,7 +221,7 @@ export class RegistrationSharing implements AsyncDisposable {
   async #run(link: SharingLink, follower: Follower): Promise<void> {
     await this.#pause(gatherMs);
     if (this.#stopping.signal.aborted) return;
-    this.#dropUnshared(link);
+    this.#dropUnshared(link, follower);
     for (let round = 0; round < roundsMax; round += 1) {
       follower.isDue = false;
       const due = this.#due(link, follower);
