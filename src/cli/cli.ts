@@ -168,13 +168,14 @@ async function reportFailure(error: unknown, environment: CliEnvironment): Promi
     ? toFailure(new DOMException("interrupted", "AbortError"))
     : toFailure(error instanceof CommanderError ? fromCommander(error) : error);
   const { argv } = environment;
-  const asJson = argv.some(
-    (argument, index) =>
-      /^(-o|--output=)jsonl?$/.test(argument) ||
-      ((argument === "-o" || argument === "--output") && /^jsonl?$/.test(argv[index + 1] ?? "")),
-  );
+  // Read by hand: the options may be what is wrong.
+  const formats = argv.map((argument, index) => {
+    const isApart = argument === "-o" || argument === "--output";
+    return isApart ? argv[index + 1] : /^(?:-o|--output=)(.+)$/.exec(argument)?.[1];
+  });
+  const format = formats.find((text) => text === "json" || text === "jsonl" || text === "yaml");
   const color = !argv.includes("--no-color");
-  createOutput(environment, asJson ? "json" : "table", color).failure(failure);
+  createOutput(environment, format ?? "table", color).failure(failure);
   return failure.exitCode;
 }
 

@@ -89,12 +89,16 @@ export class Output {
     this.#stderr.write(`${text}\n`);
   }
 
-  /** Says why the command failed and what to do next. */
+  /** Says why the command failed and what to do next: two lines for people, a document for programs. */
   failure(failure: Failure): void {
     const { code, message, field, hint, retryable } = failure;
     if (this.format !== "table") {
       const json = { code, message, field, hint, retryable };
-      this.note(JSON.stringify(json));
+      // Through JSON, which leaves out what is not set.
+      const text = JSON.stringify(json);
+      if (this.format === "yaml")
+        this.#stderr.write(`---\n${toYaml(JSON.parse(text) as JsonValue)}`);
+      else this.note(text);
       return;
     }
     this.note(`${this.style("red", "error:")} ${message}`);
