@@ -110,7 +110,9 @@ function change(looks: Set<string>, code: number): void {
 
 function draw(lines: readonly Span[][]): string {
   const [lineHeight, fontSize, margin] = [19, 13, 18];
-  const width = Math.ceil(columns * fontSize * 0.602) + 2 * margin;
+  const lengths = lines.map((spans) => spans.reduce((sum, { text }) => sum + text.length, 0));
+  // What is typed may be wider than the terminal; of usual fonts none has wider letters than this.
+  const width = Math.ceil(Math.max(columns, ...lengths) * fontSize * 0.61) + 2 * margin;
   const height = lines.length * lineHeight + 2 * margin;
   const rows = lines.flatMap((spans, index) => {
     if (spans.length === 0) return [];
