@@ -1,5 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { type DescField, type DescMessage, fromBinary, ScalarType } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
+import { wireTypeOf } from "./wire-type.ts";
 
 /** Where reading is. One for all: a check is never interrupted. */
 const at = { pos: 0, depth: 0 };
@@ -9,11 +11,6 @@ const depthMax = 50;
 
 /** Of fields up to number 127: above, arrays of fields become slow. */
 const tagsMax = 0x400;
-
-const varintType = 0;
-const fixed64Type = 1;
-const delimitedType = 2;
-const fixed32Type = 5;
 
 /** Reads one value. @returns whether it is one for sure */
 type Check = (bytes: Uint8Array, end: number) => boolean;
@@ -78,25 +75,26 @@ function addChecks(checks: Checks, field: DescField): void {
     if (tag < tagsMax) checks[tag] = check;
   };
   if (field.fieldKind === "map") {
-    add(delimitedType, mapCheck(field));
+    add(WireType.LengthDelimited, mapCheck(field));
     return;
   }
   if (field.message !== undefined) {
     const isGroup = "delimitedEncoding" in field && field.delimitedEncoding;
-    if (!isGroup) add(delimitedType, nested(field.message));
+    if (!isGroup) add(WireType.LengthDelimited, nested(field.message));
     return;
   }
   const type = field.scalar ?? ScalarType.INT32;
   const wireType = wireTypeOf(type);
   const check = scalarCheck(type, "utf8Validation" in field && field.utf8Validation);
   add(wireType, check);
-  if (field.fieldKind === "list" && wireType !== delimitedType) add(delimitedType, packed(check));
+  if (field.fieldKind === "list" && wireType !== WireType.LengthDelimited)
+    add(WireType.LengthDelimited, packed(check));
 }
 
 function mapCheck(field: DescField & { fieldKind: "map" }): Check {
   const entry: Checks = [];
   entry[8 + wireTypeOf(field.mapKey)] = scalarCheck(field.mapKey, field.utf8Validation);
-  if (field.message !== undefined) entry[16 + delimitedType] = nested(field.message);
+  if (field.message !== undefined) entry[16 + WireType.LengthDelimited] = nested(field.message);
   else {
     const type = field.scalar ?? ScalarType.INT32;
     entry[16 + wireTypeOf(type)] = scalarCheck(type, field.utf8Validation);
@@ -124,34 +122,16 @@ function packed(check: Check): Check {
   };
 }
 
-function wireTypeOf(type: ScalarType): number {
-  switch (type) {
-    case ScalarType.STRING:
-    case ScalarType.BYTES:
-      return delimitedType;
-    case ScalarType.DOUBLE:
-    case ScalarType.FIXED64:
-    case ScalarType.SFIXED64:
-      return fixed64Type;
-    case ScalarType.FLOAT:
-    case ScalarType.FIXED32:
-    case ScalarType.SFIXED32:
-      return fixed32Type;
-    default:
-      return varintType;
-  }
-}
-
 function scalarCheck(type: ScalarType, isUtf8Due: boolean): Check {
   switch (wireTypeOf(type)) {
-    case varintType:
+    case WireType.Varint:
       return isVarint;
-    case fixed64Type:
+    case WireType.Bit64:
       return (_bytes, end) => {
         at.pos += 8;
         return at.pos <= end;
       };
-    case fixed32Type:
+    case WireType.Bit32:
       return (_bytes, end) => {
         at.pos += 4;
         return at.pos <= end;

@@ -6,6 +6,7 @@ import {
   type Message,
   ScalarType,
 } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
 import { isPlain } from "./message-encoder.ts";
 import { NameTable } from "./name-table.ts";
 
@@ -25,9 +26,6 @@ interface Reader {
 
 /** Tags of up to two bytes, of fields up to number 127: above, arrays of fields become slow. */
 const tagsMax = 0x400;
-
-const varintType = 0;
-const delimitedType = 2;
 
 /** Messages in each other that are read here; the runtime goes to 100. */
 const depthMax = 50;
@@ -148,7 +146,7 @@ function compile(desc: DescMessage): void {
       compiled.set(desc, undefined);
       return;
     }
-    const tag = number * 8 + (isNumber(field) ? varintType : delimitedType);
+    const tag = number * 8 + (isNumber(field) ? WireType.Varint : WireType.LengthDelimited);
     if (tag < tagsMax) fields[tag] = readField;
   }
 }
@@ -191,8 +189,8 @@ function mapReader(field: DescField & { fieldKind: "map" }): ReadField | undefin
   const { localName } = field;
   const readValue = isNumber(field) ? undefined : valueReader(field);
   if (field.mapKey !== ScalarType.STRING || readValue === undefined) return undefined;
-  const keyTag = 8 + delimitedType;
-  const valueTag = 16 + delimitedType;
+  const keyTag = 8 + WireType.LengthDelimited;
+  const valueTag = 16 + WireType.LengthDelimited;
   const isText = field.scalar === ScalarType.STRING;
   return (message, bytes, end) => {
     const last = lastOf(bytes, end);

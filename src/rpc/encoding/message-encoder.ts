@@ -5,13 +5,10 @@ import {
   ScalarType,
   toBinary,
 } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
 import { Edition, FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
+import { wireTypeOf } from "../../lib/wire-type.ts";
 import { BackwardWriter } from "./backward-writer.ts";
-
-const varintType = 0;
-const fixed64Type = 1;
-const delimitedType = 2;
-const fixed32Type = 5;
 
 type Fields = Readonly<Record<string, unknown>>;
 type WriteMessage = (writer: BackwardWriter, message: Fields) => void;
@@ -163,7 +160,7 @@ function listWriter(field: DescField & { fieldKind: "list" }): WriteMessage {
       const before = writer.size;
       for (let index = items.length - 1; index >= 0; index -= 1) write(writer, items[index]);
       writer.varint(writer.size - before);
-      writer.varint(number * 8 + delimitedType);
+      writer.varint(number * 8 + WireType.LengthDelimited);
     };
   }
   const write = taggedWriter(field, number);
@@ -176,7 +173,7 @@ function listWriter(field: DescField & { fieldKind: "list" }): WriteMessage {
 function mapWriter(field: DescField & { fieldKind: "map" }): WriteMessage {
   const { localName, number } = field;
   const writeValue = taggedWriter(field, 2);
-  const keyTag = 8 + delimitedType;
+  const keyTag = 8 + WireType.LengthDelimited;
   return (writer, message) => {
     const map = message[localName] as Record<string, unknown>;
     const keys = Object.keys(map);
@@ -189,7 +186,7 @@ function mapWriter(field: DescField & { fieldKind: "map" }): WriteMessage {
       writer.varint(writer.size - behindKey);
       writer.varint(keyTag);
       writer.varint(writer.size - before);
-      writer.varint(number * 8 + delimitedType);
+      writer.varint(number * 8 + WireType.LengthDelimited);
     }
   };
 }
@@ -198,7 +195,7 @@ function mapWriter(field: DescField & { fieldKind: "map" }): WriteMessage {
 function taggedWriter(field: DescField, number: number): WriteValue {
   if (field.message !== undefined) {
     const desc = field.message;
-    const tag = number * 8 + delimitedType;
+    const tag = number * 8 + WireType.LengthDelimited;
     let write: WriteMessage | undefined;
     return (writer, value) => {
       write ??= writerOf(desc);
@@ -220,24 +217,6 @@ function taggedWriter(field: DescField, number: number): WriteValue {
 function scalarOf(field: DescField): ScalarType {
   if (field.scalar === undefined) throw new Error(`${field.toString()} has no scalar type`);
   return field.scalar;
-}
-
-function wireTypeOf(type: ScalarType): number {
-  switch (type) {
-    case ScalarType.STRING:
-    case ScalarType.BYTES:
-      return delimitedType;
-    case ScalarType.DOUBLE:
-    case ScalarType.FIXED64:
-    case ScalarType.SFIXED64:
-      return fixed64Type;
-    case ScalarType.FLOAT:
-    case ScalarType.FIXED32:
-    case ScalarType.SFIXED32:
-      return fixed32Type;
-    default:
-      return varintType;
-  }
 }
 
 /** Writes a value without a tag. Values are of the type that the generated code says. */
