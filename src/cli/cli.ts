@@ -173,9 +173,11 @@ async function reportFailure(error: unknown, environment: CliEnvironment): Promi
     const isApart = argument === "-o" || argument === "--output";
     return isApart ? argv[index + 1] : /^(?:-o|--output=)(.+)$/.exec(argument)?.[1];
   });
-  const format = formats.find((text) => text === "json" || text === "jsonl" || text === "yaml");
+  // Of several the last one counts, as everywhere.
+  const last = formats.findLast((text) => text !== undefined);
+  const format = last === "json" || last === "jsonl" || last === "yaml" ? last : "table";
   const color = !argv.includes("--no-color");
-  createOutput(environment, format ?? "table", color).failure(failure);
+  createOutput(environment, format, color).failure(failure);
   return failure.exitCode;
 }
 

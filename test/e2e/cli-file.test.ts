@@ -46,6 +46,8 @@ describe("collector file", () => {
     assert.equal(JSON.parse(taken.stderr).code, "FILE_EXISTS");
     const again = await run(["put", "notes", "front.png", "--create", "-o", "yaml"]);
     assert.match(again.stderr, /^---\n(.+\n)*code: FILE_EXISTS\n/);
+    const last = await run(["put", "notes", "front.png", "--create", "-o", "yaml", "-o", "json"]);
+    assert.equal(JSON.parse(last.stderr).code, "FILE_EXISTS");
     const missing = await run(["get", "notes", "nothing", "there.bin"]);
     assert.equal(missing.exitCode, 3);
     assert.equal((await run(["put", "notes", "no-such-file"])).exitCode, 3);
