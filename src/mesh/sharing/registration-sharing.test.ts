@@ -169,24 +169,14 @@ describe("The sharing of registrations", () => {
   });
 
   it("reports that the other end cannot be asked, and asks again", async () => {
-    const scene = await Scene.open();
-    await scene.b.register(one("A"));
-    const { links, mend } = broken(scene);
-    scene.links = links;
-    await scene.follow();
-    assert.deepEqual(scene.conflicts, [" PULL_FAILED"]);
+    const { scene, mend } = await failing();
     mend();
     await scene.advance(6000);
     assert.deepEqual([scene.conflicts, scene.a.list()], [[], ["file one.proto@1"]]);
   });
 
   it("asks again when a link is back that went down while it asked, and no offer was there at first", async () => {
-    const scene = await Scene.open();
-    await scene.b.register(one("A"));
-    const { links, mend } = broken(scene);
-    scene.links = links;
-    await scene.follow();
-    assert.deepEqual(scene.conflicts, [" PULL_FAILED"]);
+    const { scene, mend } = await failing();
     scene.isShared = false;
     await scene.follow();
     assert.deepEqual(scene.conflicts, []);
@@ -197,11 +187,10 @@ describe("The sharing of registrations", () => {
   });
 });
 
-/** The link of a scene, over which nothing sensible comes until it is mended. */
-function broken(scene: Scene): {
-  readonly links: readonly SharingLink[];
-  readonly mend: () => void;
-} {
+/** A scene that was followed over a link on which nothing sensible comes until it is mended. */
+async function failing(): Promise<{ readonly scene: Scene; readonly mend: () => void }> {
+  const scene = await Scene.open();
+  await scene.b.register(one("A"));
   let isBroken = true;
   const channel = {
     ...scene.b.channel,
@@ -214,11 +203,11 @@ function broken(scene: Scene): {
       return { ...answer, messages };
     },
   };
+  scene.links = [Object.create(scene.link, { channel: { value: channel } }) as SharingLink];
+  await scene.follow();
+  assert.deepEqual(scene.conflicts, [" PULL_FAILED"]);
   const mend = (): void => {
     isBroken = false;
   };
-  return {
-    links: [Object.create(scene.link, { channel: { value: channel } }) as SharingLink],
-    mend,
-  };
+  return { scene, mend };
 }
