@@ -39,8 +39,6 @@ export interface GrpcUnaryOptions {
 /** A flag and four bytes of length before a message. */
 const prefixBytes = 5;
 
-const noChunks: readonly Buffer[] = [];
-
 /** The last of gRPC's codes. */
 const codeMax = 16;
 
@@ -186,8 +184,8 @@ class UnaryCall implements Due {
   trailers: IncomingHttpHeaders = {};
   dueMs = 0;
   readonly #options: UnaryCallOptions;
-  /** What has come: most answers come in one piece. */
-  #chunks: readonly Buffer[] = noChunks;
+  /** What has come, if anything: most answers come in one piece. */
+  #chunks: Buffer[] | undefined;
   #received = 0;
   #stream: ClientHttp2Stream | undefined;
   #onAbort: (() => void) | undefined;
@@ -281,7 +279,8 @@ class UnaryCall implements Due {
       this.#fail(new ConnectError(limit, Code.ResourceExhausted));
       return;
     }
-    this.#chunks = this.#chunks.length === 0 ? [chunk] : [...this.#chunks, chunk];
+    if (this.#chunks === undefined) this.#chunks = [chunk];
+    else this.#chunks.push(chunk);
   }
 
   #onEnd(): void {
@@ -292,8 +291,8 @@ class UnaryCall implements Due {
       this.#fail(failure);
       return;
     }
-    const [first, second] = this.#chunks;
-    const bytes = second === undefined ? first : Buffer.concat(this.#chunks);
+    const chunks = this.#chunks ?? [];
+    const bytes = chunks.length < 2 ? chunks[0] : Buffer.concat(chunks);
     const problem = problemOf(bytes);
     if (bytes === undefined || problem !== undefined) {
       this.#fail(new ConnectError(problem ?? "no message came", Code.Internal));
