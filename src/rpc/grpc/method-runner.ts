@@ -129,13 +129,11 @@ function run(method: Runnable, options: RunOptions): Inbound {
 /** Runs the method and sends what it answers. */
 function answer(request: Payload, method: Runnable, options: RunOptions): void {
   const { call } = options;
-  invoke(method.invoke, request, call).then(
-    (result) => {
-      if (Symbol.asyncIterator in result) void sendAll(result, method.encodeItem, options);
-      else sendOne(result, method, options);
-    },
-    (error: unknown) => call.fail(error),
-  );
+  const fail = (error: unknown): void => call.fail(error);
+  invoke(method.invoke, request, call).then((result) => {
+    if (Symbol.asyncIterator in result) sendAll(result, method.encodeItem, options).catch(fail);
+    else sendOne(result, method, options);
+  }, fail);
 }
 
 function sendOne(result: Message, { encode }: Runnable, options: RunOptions): void {
