@@ -187,8 +187,9 @@ export class RegistryExchange {
     if (kind === "service") {
       const id = core.stateOf(namespace).services.get(name)?.id ?? "";
       if (core.options.usage.isServed?.(namespace, name) === true) return "it is run here";
-      await core.removals.raise(namespace, kind, name, removals);
+      const count = await core.removals.prepare(namespace, kind, name, removals);
       await core.options.services.write([{ kind: "delete", id }]);
+      count();
       const draft = core.draft(namespace);
       draft.removeService(name);
       core.commit(draft);
@@ -197,8 +198,9 @@ export class RegistryExchange {
     try {
       const { usage } = core.options;
       const removal = planFileRemoval(core.stateOf(namespace), core.builtIns, name, usage);
-      await core.removals.raise(namespace, kind, name, removals);
+      const count = await core.removals.prepare(namespace, kind, name, removals);
       await core.options.protos.write(removal.recordIds.map((id) => ({ kind: "delete", id })));
+      count();
       core.commit(removal.draft);
       return "";
     } catch (error) {

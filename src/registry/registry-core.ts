@@ -162,10 +162,15 @@ export class RegistryCore {
     await this.removals.reassert(namespace, "service", fullName);
   }
 
-  /** Written before a caller's removal, so that what is removed does not come back from elsewhere. */
-  async noteRemoval(namespace: string, kind: RegistrationKind, name: string): Promise<void> {
-    if (this.options.keepsRemovals?.(namespace) !== true) return;
-    await this.removals.add(namespace, kind, name);
+  /**
+   * Written before a caller's removal, so that what is removed does not come back from elsewhere.
+   *
+   * @returns to be called when it is removed; see {@link RemovalTable.prepare}
+   */
+  async noteRemoval(namespace: string, kind: RegistrationKind, name: string): Promise<() => void> {
+    if (this.options.keepsRemovals?.(namespace) !== true) return () => undefined;
+    const { removals } = this;
+    return await removals.prepare(namespace, kind, name, removals.nextCount(namespace, kind, name));
   }
 
   draft(namespace: string): NamespaceDraft {

@@ -228,8 +228,9 @@ export class Registry implements TypeSource {
       const { usage } = this.#options;
       const removal = planFileRemoval(state, this.#builtIns, name, usage);
       if (!validateOnly) {
-        await this.#core.noteRemoval(namespace, "file", name);
+        const count = await this.#core.noteRemoval(namespace, "file", name);
         await this.#options.protos.write(removal.recordIds.map((id) => ({ kind: "delete", id })));
+        count();
         this.#core.commit(removal.draft);
       }
       return removal.types;
@@ -268,8 +269,9 @@ export class Registry implements TypeSource {
       const state = this.#core.stateOf(namespace);
       const { serviceName, id } = findRegistered(this.snapshot(namespace), state, name);
       if (validateOnly) return;
-      await this.#core.noteRemoval(namespace, "service", serviceName);
+      const count = await this.#core.noteRemoval(namespace, "service", serviceName);
       await this.#options.services.write([{ kind: "delete", id }]);
+      count();
       const draft = this.#core.draft(namespace);
       draft.removeService(serviceName);
       this.#core.commit(draft);

@@ -80,13 +80,10 @@ export class RemovalTable {
     yield* this.#byNamespace.get(namespace)?.values() ?? [];
   }
 
-  /** Counts one more removal. */
-  async add(namespace: string, kind: RegistrationKind, name: string): Promise<void> {
-    const known = Math.max(
-      this.count(namespace, kind, name),
-      this.#resisted.get(resistedKey(namespace, kind, name)) ?? 0,
-    );
-    await this.raise(namespace, kind, name, known + 1);
+  /** How many removals there are with the next one. */
+  nextCount(namespace: string, kind: RegistrationKind, name: string): number {
+    const resisted = this.#resisted.get(resistedKey(namespace, kind, name)) ?? 0;
+    return Math.max(this.count(namespace, kind, name), resisted) + 1;
   }
 
   /** Counts at least as many removals as another collector. */
@@ -96,7 +93,21 @@ export class RemovalTable {
     name: string,
     count: number,
   ): Promise<void> {
-    if (count <= this.count(namespace, kind, name)) return;
+    const apply = await this.prepare(namespace, kind, name, count);
+    apply();
+  }
+
+  /**
+   * Keeps that so many removals are counted from when the result is called: in one go with what is removed. If it
+   * counted before, others would take what is still there for something that was registered anew since.
+   */
+  async prepare(
+    namespace: string,
+    kind: RegistrationKind,
+    name: string,
+    count: number,
+  ): Promise<() => void> {
+    if (count <= this.count(namespace, kind, name)) return () => undefined;
     const value = create(RemovedRegistrationSchema, {
       namespace,
       kind: kinds[kind],
@@ -111,12 +122,14 @@ export class RemovalTable {
         return { kind: "delete" as const, id: removalRecordId(namespace, of, old) };
       }),
     ]);
-    for (const old of oldest) {
-      this.#byNamespace.get(namespace)?.delete(keyOf(old.kind, old.name));
-    }
-    this.#resisted.delete(resistedKey(namespace, kind, name));
-    this.#put(namespace, { kind, name, count });
-    this.#onChange(namespace);
+    return () => {
+      for (const old of oldest) {
+        this.#byNamespace.get(namespace)?.delete(keyOf(old.kind, old.name));
+      }
+      this.#resisted.delete(resistedKey(namespace, kind, name));
+      this.#put(namespace, { kind, name, count });
+      this.#onChange(namespace);
+    };
   }
 
   /** Another collector has removed what stays here. */

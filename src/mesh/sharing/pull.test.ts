@@ -32,7 +32,37 @@ function origins(node: SharingNode): string[] {
   return entries.map(({ name, origin }) => `${name} ${origin}`);
 }
 
+/** Lets others ask as often as they can while something goes on. */
+async function whilePulling(work: Promise<unknown>, ...all: readonly SharingNode[]): Promise<void> {
+  const over = new AbortController();
+  const done = work.finally(() => over.abort());
+  while (!over.signal.aborted) {
+    // What is written takes its turn.
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const node of all) {
+      for (const other of all) if (other !== node) await node.pullFrom(other);
+    }
+  }
+  await done;
+}
+
 describe("What a collector takes over", () => {
+  it("stays removed, whoever asks while it is being removed", async () => {
+    const [a, b] = await pair();
+    await a.register(common, shop);
+    await a.registerService("shop.Shop");
+    await b.pullFrom(a);
+    const remove = async (): Promise<void> => {
+      await a.registry.unregisterService(namespace, "shop.Shop", false);
+      await a.registry.unregisterFile(namespace, "shop/shop.proto", false);
+      await a.registry.unregisterFile(namespace, "shop/common.proto", false);
+    };
+    await whilePulling(remove(), a, b);
+    await b.pullFrom(a);
+    await a.pullFrom(b);
+    assert.deepEqual([a.list(), b.list()], [[], []]);
+  });
+
   it("comes with what it imports, its versions and its services, and once only", async () => {
     const [a, b] = await pair();
     await a.register(common, shop);
