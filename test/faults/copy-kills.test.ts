@@ -22,7 +22,7 @@ const isFullSweep = process.env["COLLECTOR_COPY_KILLS"] !== undefined;
 /** How long after a phase began the kill comes, at most, in ms. */
 const intoPhaseMs = 60;
 /** Tries until a copy is met in a phase that is over in a moment. */
-const triesPerKill = 3;
+const triesPerKill = 6;
 const records = 3_000;
 /** What does not shrink, so that it takes a while from server to server. */
 const fileBytes = 24_000_000;
@@ -200,7 +200,7 @@ describe("a copy whose server is killed", () => {
     it(
       `leaves the old state or the new one, and nothing else: ${name}`,
       {
-        timeout: 600_000,
+        timeout: 1_200_000,
       },
       (t) => killDuring(copying, t),
     );
@@ -214,16 +214,17 @@ async function killDuring(copying: Copying, t: TestContext): Promise<void> {
   await fill(pair);
   const phases = new Map<string, number>();
   // Once undisturbed, to learn its phases.
-  const { seen } = await watchToEnd(pair, copying);
-  for (const phase of seen) phases.set(phase, 0);
+  const { phasesMs } = await watchToEnd(pair, copying);
+  for (const phase of phasesMs.keys()) phases.set(phase, 0);
   await copying.check(pair);
   let kills = 0;
-  for (const wanted of seen) {
+  for (const [wanted, lastsMs] of phasesMs) {
+    const latestMs = Math.min(Math.ceil(lastsMs), intoPhaseMs);
     for (let tries = 0; tries < killsPerPhase * triesPerKill; tries += 1) {
       if ((phases.get(wanted) ?? 0) >= killsPerPhase) break;
       kills += 1;
       const operation = await copying.begin(pair);
-      const phase = await phaseAfter(pair, copying, operation, wanted, random.below(intoPhaseMs));
+      const phase = await phaseAfter(pair, copying, operation, wanted, random.below(latestMs));
       await pair.kill(copying.killed);
       phases.set(phase, (phases.get(phase) ?? 0) + 1);
       await pair.start(copying.killed);
@@ -237,6 +238,10 @@ async function killDuring(copying: Copying, t: TestContext): Promise<void> {
   await copying.check(pair);
   const counted = [...phases].map(([phase, count]) => `${phase} ${count}`).join(", ");
   t.diagnostic(`${kills} kills: ${counted}`);
+  if (isFullSweep) {
+    const missed = [...phasesMs.keys()].filter((phase) => (phases.get(phase) ?? 0) < killsPerPhase);
+    assert.deepEqual(missed, [], `phases with fewer than ${killsPerPhase} kills`);
+  }
 }
 
 /** Waits until what goes on with the copy, if the server that runs it lives, has ended. */
@@ -254,23 +259,28 @@ async function settle(
   await operations.waitOperation({ name, timeout: { seconds: 15n, nanos: 0 } });
 }
 
+/** @returns how long each phase took, as far as asking again and again shows */
 async function watchToEnd(
   pair: Pair,
   copying: Copying,
-): Promise<{ readonly seen: Set<string>; operation: Operation | undefined }> {
+): Promise<{ readonly phasesMs: Map<string, number>; operation: Operation | undefined }> {
   let operation = await copying.begin(pair);
-  const seen = new Set<string>();
+  const phasesMs = new Map<string, number>();
   const { operations } = pair.client(copying.runsOn);
+  let sinceMs = performance.now();
   while (operation?.done === false) {
-    if (operation.phase !== "") seen.add(operation.phase);
+    const { phase } = operation;
     operation = await operations.getOperation({ name: operation.name });
+    const nowMs = performance.now();
+    if (phase !== "") phasesMs.set(phase, (phasesMs.get(phase) ?? 0) + nowMs - sinceMs);
+    sinceMs = nowMs;
   }
   assert.equal(
     operation?.result.case,
     "response",
     operation?.result.case === "error" ? operation.result.value.message : "",
   );
-  return { seen, operation };
+  return { phasesMs, operation };
 }
 
 /** Lets a copy come to a phase, and go on for so long. @returns what it was doing last */
@@ -287,7 +297,7 @@ async function phaseAfter(
   while (operation?.done === false && operation.phase !== wanted) {
     operation = await operations.getOperation({ name });
   }
-  await sleep(ms);
+  if (ms > 0) await sleep(ms);
   const { phase, done } = await operations.getOperation({ name });
   return done ? "ended" : phase;
 }
