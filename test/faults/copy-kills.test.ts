@@ -84,6 +84,8 @@ class Pair implements AsyncDisposable {
 }
 
 interface Copying {
+  /** What its operation tells of, in this order. */
+  readonly phases: readonly string[];
   /** Whose operation tells how far the copy is. */
   readonly runsOn: number;
   readonly killed: number;
@@ -103,6 +105,7 @@ const toCopied = {
 
 const copies: Readonly<Record<string, Copying>> = {
   backup: {
+    phases: ["copying", "packing"],
     runsOn: 0,
     killed: 0,
     async begin(pair) {
@@ -125,6 +128,7 @@ const copies: Readonly<Record<string, Copying>> = {
     },
   },
   "restore over a collection": {
+    phases: ["unpacking", "verifying", "installing"],
     runsOn: 0,
     killed: 0,
     async begin(pair) {
@@ -144,6 +148,7 @@ const copies: Readonly<Record<string, Copying>> = {
     check: (pair) => checkCopy(pair, 0, "restored"),
   },
   clone: {
+    phases: ["copying", "installing"],
     runsOn: 0,
     killed: 0,
     async begin(pair) {
@@ -164,6 +169,7 @@ const copies: Readonly<Record<string, Copying>> = {
 
 function cloneAway(killed: number): Copying {
   return {
+    phases: ["copying", "packing", "sending", "verifying"],
     runsOn: 0,
     killed,
     async begin(pair) {
@@ -178,6 +184,7 @@ function cloneAway(killed: number): Copying {
 
 function fetchFrom(killed: number): Copying {
   return {
+    phases: ["copying", "receiving", "unpacking", "verifying", "installing"],
     runsOn: 1,
     killed,
     async begin(pair) {
@@ -212,14 +219,16 @@ async function killDuring(copying: Copying, t: TestContext): Promise<void> {
   const random = new Random(seed);
   await using pair = await Pair.open();
   await fill(pair);
-  const phases = new Map<string, number>();
-  // Once undisturbed, to learn its phases.
+  const phases = new Map(copying.phases.map((phase) => [phase, 0]));
+  // Once undisturbed, to learn how long each phase takes.
   const { phasesMs } = await watchToEnd(pair, copying);
-  for (const phase of phasesMs.keys()) phases.set(phase, 0);
+  const unknown = [...phasesMs.keys()].filter((phase) => !phases.has(phase));
+  assert.deepEqual(unknown, [], "phases that no kill would be aimed at");
   await copying.check(pair);
   let kills = 0;
-  for (const [wanted, lastsMs] of phasesMs) {
-    const latestMs = Math.min(Math.ceil(lastsMs), intoPhaseMs);
+  for (const wanted of copying.phases) {
+    // What was not even seen is over in a moment.
+    const latestMs = Math.min(Math.ceil(phasesMs.get(wanted) ?? 1), intoPhaseMs);
     for (let tries = 0; tries < killsPerPhase * triesPerKill; tries += 1) {
       if ((phases.get(wanted) ?? 0) >= killsPerPhase) break;
       kills += 1;
@@ -239,7 +248,7 @@ async function killDuring(copying: Copying, t: TestContext): Promise<void> {
   const counted = [...phases].map(([phase, count]) => `${phase} ${count}`).join(", ");
   t.diagnostic(`${kills} kills: ${counted}`);
   if (isFullSweep) {
-    const missed = [...phasesMs.keys()].filter((phase) => (phases.get(phase) ?? 0) < killsPerPhase);
+    const missed = copying.phases.filter((phase) => (phases.get(phase) ?? 0) < killsPerPhase);
     assert.deepEqual(missed, [], `phases with fewer than ${killsPerPhase} kills`);
   }
 }
