@@ -50,6 +50,8 @@ export class GrpcCall implements Call, StreamListener, Watched {
   executorId?: string;
   /** How the messages of the answer may be packed. */
   answerEncoding: MessageEncoding = "identity";
+  /** Where its handler keeps it. */
+  slot = -1;
 
   readonly #host: CallHost;
   readonly #stream: ServerStream;

@@ -3,6 +3,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import { Slots } from "../../lib/slots.ts";
 import type { Via } from "../../mesh/links/link-calls.ts";
 import type { BoundMethod, RawMethod, Routes } from "../call.ts";
 import { namespaceHeader } from "../interceptors/namespace.ts";
@@ -72,7 +73,7 @@ export function createGrpcHandler(options: GrpcHandlerOptions): GrpcHandler {
 class GrpcServerHandler implements GrpcHandler {
   readonly #options: GrpcHandlerOptions;
   readonly #host: CallHost;
-  readonly #calls = new Set<GrpcCall>();
+  readonly #calls = new Slots<GrpcCall>();
   /** The methods served here that were called. */
   readonly #byPath = new Map<string, CalledMethod>();
   #drained: PromiseWithResolvers<void> | undefined;
@@ -127,7 +128,7 @@ class GrpcServerHandler implements GrpcHandler {
   }
 
   abort(): void {
-    for (const call of this.#calls) call.interrupt(shuttingDown());
+    for (const call of this.#calls.values()) call.interrupt(shuttingDown());
   }
 
   /** @throws {CollectorError} if the call is refused before it begins */
@@ -147,7 +148,7 @@ class GrpcServerHandler implements GrpcHandler {
     const call = new GrpcCall({ host, stream, headers, rawHeaders, serviceName, methodName });
     const isPacked = encoding === "gzip";
     if (isPacked && acceptsGzip(headers)) call.answerEncoding = "gzip";
-    this.#calls.add(call);
+    call.slot = this.#calls.add(call);
     call.start(timeoutMs);
     const run = { call, messageBytesMax: host.limits.messageBytesMax, isPacked };
     if (method !== undefined) call.receive(runMethod(method, run));
@@ -199,7 +200,7 @@ class GrpcServerHandler implements GrpcHandler {
   }
 
   #forget(call: GrpcCall): void {
-    this.#calls.delete(call);
+    this.#calls.take(call.slot);
     if (this.#calls.size === 0) this.#drained?.resolve();
   }
 }

@@ -38,7 +38,12 @@ export class NodeHttp2Stream implements ServerStream {
 
   listen(listener: StreamListener): void {
     const stream = this.#stream;
-    stream.on("close", () => listener.onClose());
+    stream.on("close", () => {
+      listener.onClose();
+      // Through its listeners a closed stream would be kept by the one before it, see decision 0024.
+      stream.removeAllListeners();
+      stream.on("error", ignore);
+    });
     this.#listener = listener;
     stream.on("end", () => {
       this.#inputEnded = true;

@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads";
 import { CollectorError } from "../../../errors.ts";
 import type { Log } from "../../../lib/log.ts";
 import { siblingModule } from "../../../lib/sibling-module.ts";
+import { Slots } from "../../../lib/slots.ts";
 import type { BuildProgress, StepOutcome, Write, WriteOutcome } from "../../record-store.ts";
 import { unpackFailure } from "../failure.ts";
 import { parseLabels } from "../labels.ts";
@@ -45,8 +46,9 @@ interface PendingTask {
 export class WriterHandle {
   readonly #options: WriterHandleOptions;
   #worker: Worker | undefined;
+  /** Of tasks; a write goes by its slot. */
   #nextCall = 1;
-  readonly #writes = new Map<number, PendingWrite>();
+  readonly #writes = new Slots<PendingWrite>();
   readonly #tasks = new Map<number, PendingTask>();
   #outgoing: OutgoingWrite[] = [];
 
@@ -57,8 +59,7 @@ export class WriterHandle {
   /** Hands a write over together with all others of this turn of the event loop. */
   write(storeKey: string, write: Write, nowUs: bigint): Promise<WriteOutcome> {
     return new Promise((resolve, reject) => {
-      const call = this.#nextCall++;
-      this.#writes.set(call, { write, resolve, reject });
+      const call = this.#writes.add({ write, resolve, reject });
       if (this.#outgoing.length === 0) setImmediate(() => this.#flush());
       this.#outgoing.push({ call, storeKey, nowUs, write });
     });
@@ -125,7 +126,10 @@ export class WriterHandle {
       execArgv: [],
       name: "collector-writer",
     });
-    worker.on("message", (report: WriterReport) => this.#receive(report));
+    worker.on("message", (report: WriterReport) => {
+      // Once a thread has died its writes are failed, and their slots may be others'.
+      if (this.#worker === worker) this.#receive(report);
+    });
     worker.on("error", (error) => this.#died(worker, error));
     worker.on("exit", () => this.#died(worker, undefined));
     return worker;
@@ -159,9 +163,8 @@ export class WriterHandle {
   }
 
   #answer(answer: Answer): void {
-    const pending = this.#writes.get(answer.call);
+    const pending = this.#writes.take(answer.call);
     if (pending === undefined) return;
-    this.#writes.delete(answer.call);
     if ("failure" in answer) {
       pending.reject(unpackFailure(answer.failure));
       return;
@@ -207,7 +210,7 @@ export class WriterHandle {
       { err: error },
       "a writer thread has ended; it starts again when needed",
     );
-    const writes = [...this.#writes.values()];
+    const writes = this.#writes.values();
     const tasks = [...this.#tasks.values()];
     this.#writes.clear();
     this.#tasks.clear();
