@@ -5,12 +5,13 @@ import { Deadlines } from "./deadlines.ts";
 /** Resolves with the names of those that are due, once there are so many. */
 function collect(count: number): {
   readonly all: Promise<readonly string[]>;
-  readonly due: (name: string, inMs: number) => { dueMs: number; onDue: () => void };
+  readonly due: (name: string, inMs: number) => { dueMs: number; slot: number; onDue: () => void };
 } {
   const names: string[] = [];
   const { promise, resolve } = Promise.withResolvers<readonly string[]>();
   const due = (name: string, inMs: number) => ({
     dueMs: performance.now() + inMs,
+    slot: -1,
     onDue: () => {
       names.push(name);
       if (names.length === count) resolve(names);

@@ -1,6 +1,10 @@
+import { Slots } from "../lib/slots.ts";
+
 /** A call that has to end by a moment on the clock of `performance.now()`. */
 export interface Due {
   readonly dueMs: number;
+  /** Where it waits; for {@link Deadlines} only. */
+  slot: number;
   onDue(): void;
 }
 
@@ -10,17 +14,18 @@ export interface Due {
  * connection does.
  */
 export class Deadlines {
-  readonly #waiting = new Set<Due>();
+  readonly #waiting = new Slots<Due>();
   #timer: NodeJS.Timeout | undefined;
   #timerMs = Number.POSITIVE_INFINITY;
 
   add(due: Due): void {
-    this.#waiting.add(due);
+    due.slot = this.#waiting.add(due);
     if (due.dueMs < this.#timerMs) this.#wakeAt(due.dueMs);
   }
 
   remove(due: Due): void {
-    this.#waiting.delete(due);
+    this.#waiting.take(due.slot);
+    due.slot = -1;
   }
 
   #wakeAt(dueMs: number): void {
@@ -35,10 +40,12 @@ export class Deadlines {
     this.#timerMs = Number.POSITIVE_INFINITY;
     const nowMs = performance.now();
     let nextMs = Number.POSITIVE_INFINITY;
-    for (const due of this.#waiting) {
+    for (const due of this.#waiting.values()) {
+      // Another's end may have been its own.
+      if (due.slot < 0) continue;
       if (due.dueMs > nowMs) nextMs = Math.min(nextMs, due.dueMs);
       else {
-        this.#waiting.delete(due);
+        this.remove(due);
         due.onDue();
       }
     }

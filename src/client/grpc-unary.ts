@@ -183,6 +183,7 @@ class UnaryCall implements Due {
   headers: IncomingHttpHeaders = {};
   trailers: IncomingHttpHeaders = {};
   dueMs = 0;
+  slot = -1;
   readonly #options: UnaryCallOptions;
   /** What has come, if anything: most answers come in one piece. */
   #chunks: Buffer[] | undefined;
@@ -267,6 +268,9 @@ class UnaryCall implements Due {
     });
     stream.on("close", () => {
       if (!this.#isOver) this.#fail(this.#lost(stream.rstCode, session?.destroyed !== false));
+      // Through its listeners a closed stream would be kept by the one before it, see decision 0024.
+      stream.removeAllListeners();
+      stream.on("error", ignore);
     });
     stream.end(frameOf(request));
   }
