@@ -5,13 +5,13 @@ import { Deadlines } from "./deadlines.ts";
 /** Resolves with the names of those that are due, once there are so many. */
 function collect(count: number): {
   readonly all: Promise<readonly string[]>;
-  readonly due: (name: string, inMs: number) => { dueMs: number; slot: number; onDue: () => void };
+  readonly due: (name: string, inMs: number) => { dueMs: number; place: number; onDue: () => void };
 } {
   const names: string[] = [];
   const { promise, resolve } = Promise.withResolvers<readonly string[]>();
   const due = (name: string, inMs: number) => ({
     dueMs: performance.now() + inMs,
-    slot: -1,
+    place: -1,
     onDue: () => {
       names.push(name);
       if (names.length === count) resolve(names);
@@ -43,6 +43,19 @@ describe("Deadlines", () => {
     deadlines.remove(removed);
     // Several that are due by the time that the timer comes are told in no order.
     assert.deepEqual([...(await aliveUntil(all))].sort(), ["late", "now", "soon"]);
+  });
+
+  it("keeps the others, whichever is removed, and however often", async () => {
+    const deadlines = new Deadlines();
+    const { all, due } = collect(10);
+    const entries = Array.from({ length: 20 }, (_, index) => due(String(index), 20));
+    for (const entry of entries) deadlines.add(entry);
+    for (const entry of entries.filter((_, index) => index % 2 === 0)) {
+      deadlines.remove(entry);
+      deadlines.remove(entry);
+    }
+    const odd = entries.map((_, index) => String(index)).filter((_, index) => index % 2 === 1);
+    assert.deepEqual(new Set(await aliveUntil(all)), new Set(odd));
   });
 
   it("never tells one before its moment", async () => {

@@ -1,10 +1,8 @@
-import { Slots } from "../lib/slots.ts";
-
 /** A call that has to end by a moment on the clock of `performance.now()`. */
 export interface Due {
   readonly dueMs: number;
-  /** Where it waits; for {@link Deadlines} only. */
-  slot: number;
+  /** Its place among those that wait, -1 for none; for {@link Deadlines} only. */
+  place: number;
   onDue(): void;
 }
 
@@ -14,18 +12,24 @@ export interface Due {
  * connection does.
  */
 export class Deadlines {
-  readonly #waiting = new Slots<Due>();
+  /** In no order. A `Set` would keep calls that have ended, see decision 0024. */
+  readonly #waiting: Due[] = [];
   #timer: NodeJS.Timeout | undefined;
   #timerMs = Number.POSITIVE_INFINITY;
 
   add(due: Due): void {
-    due.slot = this.#waiting.add(due);
+    due.place = this.#waiting.push(due) - 1;
     if (due.dueMs < this.#timerMs) this.#wakeAt(due.dueMs);
   }
 
   remove(due: Due): void {
-    this.#waiting.take(due.slot);
-    due.slot = -1;
+    const { place } = due;
+    if (place < 0) return;
+    due.place = -1;
+    const last = this.#waiting.pop();
+    if (last === undefined || last === due) return;
+    this.#waiting[place] = last;
+    last.place = place;
   }
 
   #wakeAt(dueMs: number): void {
@@ -40,9 +44,9 @@ export class Deadlines {
     this.#timerMs = Number.POSITIVE_INFINITY;
     const nowMs = performance.now();
     let nextMs = Number.POSITIVE_INFINITY;
-    for (const due of this.#waiting.values()) {
+    for (const due of [...this.#waiting]) {
       // Another's end may have been its own.
-      if (due.slot < 0) continue;
+      if (due.place < 0) continue;
       if (due.dueMs > nowMs) nextMs = Math.min(nextMs, due.dueMs);
       else {
         this.remove(due);

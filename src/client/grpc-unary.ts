@@ -183,7 +183,7 @@ class UnaryCall implements Due {
   headers: IncomingHttpHeaders = {};
   trailers: IncomingHttpHeaders = {};
   dueMs = 0;
-  slot = -1;
+  place = -1;
   readonly #options: UnaryCallOptions;
   /** What has come, if anything: most answers come in one piece. */
   #chunks: Buffer[] | undefined;

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { setFlagsFromString } from "node:v8";
 import type { Config } from "../../config.ts";
 import type { Collector } from "../../server.ts";
 import type { DefineCommands } from "../define-commands.ts";
@@ -56,6 +57,8 @@ environment, that over the file, and -n names the namespace of calls that name n
     )
     .action(async (options: StartOptions) => {
       const { output, namespace } = context(command);
+      // Else what calls allocate is soon allocated among the old objects, see decision 0024.
+      setFlagsFromString("--no-allocation-site-pretenuring");
       const { loadConfig } = await import("../../config.ts");
       const { config: file, ...flags } = options;
       const { env } = environment;
