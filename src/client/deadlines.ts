@@ -43,16 +43,16 @@ export class Deadlines {
   #look(): void {
     this.#timerMs = Number.POSITIVE_INFINITY;
     const nowMs = performance.now();
-    let nextMs = Number.POSITIVE_INFINITY;
-    for (const due of [...this.#waiting]) {
+    for (const due of this.#waiting.filter(({ dueMs }) => dueMs <= nowMs)) {
       // Another's end may have been its own.
       if (due.place < 0) continue;
-      if (due.dueMs > nowMs) nextMs = Math.min(nextMs, due.dueMs);
-      else {
-        this.remove(due);
-        due.onDue();
-      }
+      this.remove(due);
+      due.onDue();
     }
+    const nextMs = this.#waiting.reduce(
+      (soonest, { dueMs }) => Math.min(soonest, dueMs),
+      Number.POSITIVE_INFINITY,
+    );
     // What a call has begun meanwhile has seen to the timer itself.
     if (nextMs < this.#timerMs) this.#wakeAt(nextMs);
   }
