@@ -186,6 +186,16 @@ describe("collector backup", () => {
     assert.equal(JSON.parse(taken.stderr).code, "COLLECTION_EXISTS");
     await done("backup restore -f notes.collector --overwrite --yes", other.url);
     await done("backup restore -f notes.collector --as far/away", other.url);
+    // The name of a file that is here needs no -f.
+    await done("backup restore notes.collector --as far/again", other.url);
+    assert.match(
+      await fail("backup verify notes.collector", 2, other.url),
+      /restore -f notes\.coll/,
+    );
+    assert.match(
+      await fail("backup restore notes.collector -f notes.collector", 2, other.url),
+      /id of a backup, or -f/,
+    );
     assert.equal(await countOf("away -n far", other.url), "50");
   });
 

@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import type { BackupMetadata } from "../../gen/collector/collection_repo_pb.ts";
 import { toArchiveFile } from "../archive-file.ts";
 import { collect, compressionOf } from "../backup-options.ts";
@@ -132,6 +132,12 @@ Examples:
     .description("read a backup through, and all that it is based on; fails if it is not valid")
     .action(async (id: string, _options, self) => {
       const { output, connect } = context(self);
+      if (isFileHere(id)) {
+        throw usageError(
+          `${id} is a file, and verify takes the id of a backup that the server keeps`,
+          `\`collector backup restore -f ${id} --as NAME\` verifies all of it before NAME is there`,
+        );
+      }
       await using client = await connect();
       const answer = await longWork(`verifying ${id}`, environment, (long) =>
         client.backups.verify(id, long),
@@ -180,13 +186,16 @@ Examples:
   collector backup restore 0198c0de-7a2b-7f00-8000-000000000001 --as products-restored
   collector backup restore -f products.collector --overwrite --yes`,
     )
-    .action(async (id: string | undefined, options: RestoreOptions, self) => {
+    .action(async (given: string | undefined, options: RestoreOptions, self) => {
       const { output, connect, confirm, signal, namespace = "" } = context(self);
-      const { file, as, overwrite = false, dryRun = false } = options;
-      const source = id ?? file;
-      if (source === undefined || (id !== undefined && file !== undefined)) {
+      const { as, overwrite = false, dryRun = false } = options;
+      if ((given === undefined) === (options.file === undefined)) {
         throw usageError("restore takes the id of a backup, or -f FILE");
       }
+      const isFile = given !== undefined && isFileHere(given);
+      const id = isFile ? undefined : given;
+      const file = isFile ? given : options.file;
+      const source = id ?? file ?? "";
       if (dryRun) {
         await using client = await connect();
         const target =
@@ -312,4 +321,9 @@ async function readable<T>(path: string, work: Promise<T>): Promise<T> {
     const isOfFile = codeOf(error) !== undefined && error instanceof Error && "syscall" in error;
     throw isOfFile ? unreadable(path, error) : error;
   }
+}
+
+/** Ids of backups are UUIDs, and nobody names a file so. */
+function isFileHere(text: string): boolean {
+  return !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text) && existsSync(text);
 }
