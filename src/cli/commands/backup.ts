@@ -1,4 +1,4 @@
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import type { BackupMetadata } from "../../gen/collector/collection_repo_pb.ts";
 import { toArchiveFile } from "../archive-file.ts";
 import { collect, compressionOf } from "../backup-options.ts";
@@ -192,16 +192,14 @@ Examples:
       if ((given === undefined) === (options.file === undefined)) {
         throw usageError("restore takes the id of a backup, or -f FILE");
       }
-      const isFile = given !== undefined && isFileHere(given);
-      const id = isFile ? undefined : given;
-      const file = isFile ? given : options.file;
-      const source = id ?? file ?? "";
+      const source = given ?? options.file ?? "";
+      const file = given === undefined || isFileHere(given) ? source : undefined;
       if (dryRun) {
         await using client = await connect();
         const target =
-          id === undefined
-            ? fromFile(source, as)
-            : fromBackup(await client.backups.get(id, { signal }), as);
+          file === undefined
+            ? fromBackup(await client.backups.get(source, { signal }), as)
+            : fromFile(file, as);
         await rehearseRestore(client, { namespace, ...target, overwrite }, { output, signal });
         return;
       }
@@ -325,5 +323,6 @@ async function readable<T>(path: string, work: Promise<T>): Promise<T> {
 
 /** Ids of backups are UUIDs, and nobody names a file so. */
 function isFileHere(text: string): boolean {
-  return !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text) && existsSync(text);
+  const isId = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text);
+  return !isId && statSync(text, { throwIfNoEntry: false })?.isFile() === true;
 }
