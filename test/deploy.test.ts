@@ -25,22 +25,26 @@ async function startOnce(
   [command = "", ...args]: readonly string[],
   cwd: string,
   env: NodeJS.ProcessEnv,
-): Promise<{ readonly url: string; readonly dataFolder: string; readonly code: number | null }> {
+): Promise<{ readonly dataFolder: string; readonly code: number | null }> {
   const child = spawn(command, [...args, "-o", "jsonl", "--port", "0"], { cwd, env });
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     log += text;
   });
   const closed = once(child, "close");
-  const [line] = await Promise.race([
-    once(createInterface(child.stdout), "line"),
-    closed.then(() => assert.fail(`it ended before it was ready: ${log}`)),
-  ]);
-  const { url, dataFolder } = JSON.parse(line) as { url: string; dataFolder: string };
-  assert.equal((await fetch(`${url}/healthz`)).status, 200);
-  child.kill("SIGTERM");
-  const [code] = (await closed) as [number | null];
-  return { url, dataFolder, code };
+  try {
+    const [line] = await Promise.race([
+      once(createInterface(child.stdout), "line"),
+      closed.then(() => assert.fail(`it ended before it was ready: ${log}`)),
+    ]);
+    const { url, dataFolder } = JSON.parse(line) as { url: string; dataFolder: string };
+    assert.equal((await fetch(`${url}/healthz`)).status, 200);
+    child.kill("SIGTERM");
+    const [code] = (await closed) as [number | null];
+    return { dataFolder, code };
+  } finally {
+    child.kill("SIGKILL");
+  }
 }
 
 describe("deploy/collector.service", () => {
