@@ -201,6 +201,8 @@ class GrpcServerHandler implements GrpcHandler {
 
   #forget(call: GrpcCall): void {
     this.#calls.take(call.slot);
+    // It may be another's from now on.
+    call.slot = -1;
     if (this.#calls.size === 0) this.#drained?.resolve();
   }
 }
