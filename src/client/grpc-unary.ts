@@ -269,7 +269,7 @@ class UnaryCall implements Due {
     stream.on("close", () => {
       if (!this.#isOver) this.#fail(this.#lost(stream.rstCode, session?.destroyed !== false));
       // Through its listeners a closed stream would be kept by the one before it, see decision 0024.
-      stream.removeAllListeners();
+      stream.removeAllListeners("removeListener").removeAllListeners();
       stream.on("error", ignore);
     });
     stream.end(frameOf(request));

@@ -41,7 +41,8 @@ export class NodeHttp2Stream implements ServerStream {
     stream.on("close", () => {
       listener.onClose();
       // Through its listeners a closed stream would be kept by the one before it, see decision 0024.
-      stream.removeAllListeners();
+      // Without the engine's own of this name first, each of them would be told that it goes.
+      stream.removeAllListeners("removeListener").removeAllListeners();
       stream.on("error", ignore);
     });
     this.#listener = listener;
