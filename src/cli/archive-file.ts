@@ -1,8 +1,13 @@
-import type { ArchiveSource } from "../client/archive-transfer.ts";
+import type {
+  ArchiveSource,
+  UploadedArchive,
+  VerifiedArchive,
+} from "../client/archive-transfer.ts";
 import type { Client } from "../client/client.ts";
+import { archiveIn, archiveOut, pipeName } from "./archive-pipe.ts";
 import { contents } from "./backup-table.ts";
 import type { CliEnvironment } from "./context.ts";
-import { CliError, codeOf } from "./failure.ts";
+import { CliError, codeOf, unreadable } from "./failure.ts";
 import { longWork } from "./long-work.ts";
 import { count, type Output } from "./output.ts";
 
@@ -11,21 +16,24 @@ export interface ArchiveFileOptions {
   readonly source: ArchiveSource;
   /** What the bar says it is of. */
   readonly label: string;
+  /** `-` for stdout. */
   readonly path: string;
   readonly output: Output;
   readonly environment: CliEnvironment;
 }
 
 /**
- * Streams an archive into a file here and tells of it.
+ * Streams an archive into a file here, or to stdout, and tells of it: on stderr if stdout has the archive.
  *
- * @throws {CliError} FILE_UNWRITABLE; then nothing is left at the path but what was there
+ * @throws {CliError} FILE_UNWRITABLE; then nothing is left at the path but what was there. OUTPUT_CLOSED
  */
 export async function toArchiveFile(options: ArchiveFileOptions): Promise<void> {
   const { client, source, label, path, output, environment } = options;
+  const isPiped = path === pipeName;
+  const to = isPiped ? archiveOut(environment) : path;
   const archive = await longWork(`fetching ${label}`, environment, async (long) => {
     try {
-      return await client.backups.download(source, path, long);
+      return await client.backups.download(source, to, long);
     } catch (error) {
       throw isFileError(error) ? unwritable(path, error) : error;
     }
@@ -35,7 +43,12 @@ export async function toArchiveFile(options: ArchiveFileOptions): Promise<void> 
   if (resumed > 0) output.note(`the connection broke ${count(resumed, "time")}`);
   const name = `${collection?.namespace ?? ""}/${collection?.name ?? ""}`;
   const of = collection === undefined ? "" : `${name}, `;
-  output.result(`wrote ${path}: ${of}${contents({ recordCount, fileCount, sizeBytes })}`, {
+  const wrote = `${of}${contents({ recordCount, fileCount, sizeBytes })}`;
+  if (isPiped) {
+    output.note(`wrote ${wrote}, SHA-256 ${sha256}`);
+    return;
+  }
+  output.result(`wrote ${path}: ${wrote}`, {
     path,
     collection: collection === undefined ? "" : name,
     recordCount: String(recordCount),
@@ -44,6 +57,33 @@ export async function toArchiveFile(options: ArchiveFileOptions): Promise<void> 
     sha256,
     resumed,
   });
+}
+
+/** What is done with an archive that is here. */
+type ArchiveWork<T> = (input: string | AsyncIterable<Uint8Array>) => Promise<T>;
+
+/**
+ * Lends an archive that is here, in a file or on stdin, and says how often the connection broke.
+ *
+ * @param path `-` for stdin
+ * @throws {CliError} FILE_UNREADABLE, USAGE
+ */
+export async function fromArchiveFile<T extends UploadedArchive | VerifiedArchive>(
+  { path, output, environment }: Pick<ArchiveFileOptions, "path" | "output" | "environment">,
+  work: ArchiveWork<T>,
+): Promise<T["response"]> {
+  using piped = path === pipeName ? archiveIn(environment) : undefined;
+  const { response, resumed } = await readable(path, work(piped?.chunks ?? path));
+  if (resumed > 0) output.note(`the connection broke ${count(resumed, "time")}`);
+  return response;
+}
+
+async function readable<T>(path: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw isFileError(error) ? unreadable(path, error) : error;
+  }
 }
 
 function isFileError(error: unknown): boolean {

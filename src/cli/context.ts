@@ -33,6 +33,8 @@ export interface CliEnvironment {
   readonly stdout: NodeJS.WriteStream;
   readonly stderr: NodeJS.WriteStream;
   readonly signal: AbortSignal;
+  /** From now on a reader of stdout that goes before the end is a failure, which the command tells of. */
+  readonly needWholeOutput: () => void;
 }
 
 interface GlobalOptions {

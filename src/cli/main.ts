@@ -25,10 +25,12 @@ for (const name of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-// A reader that has seen enough, as in `collector record list | head`, is no failure.
+let needsWholeOutput = false;
+
+// A reader that has seen enough, as in `collector record list | head`, is no failure. Half an archive is.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
-  process.exit(exitCodes.ok);
+  if (!needsWholeOutput) process.exit(exitCodes.ok);
 });
 
 const { runCli } = await import("./cli.ts");
@@ -39,4 +41,7 @@ process.exitCode = await runCli({
   stdout: process.stdout,
   stderr: process.stderr,
   signal: interrupt.signal,
+  needWholeOutput: () => {
+    needsWholeOutput = true;
+  },
 });

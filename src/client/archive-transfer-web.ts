@@ -8,6 +8,9 @@ export const downloadArchive: typeof node.downloadArchive = () => Promise.reject
 /** Browsers have no files to read archives from. @throws {ClientError} METHOD_UNIMPLEMENTED */
 export const uploadArchive: typeof node.uploadArchive = () => Promise.reject(noFiles());
 
+/** Browsers have no files to read archives from. @throws {ClientError} METHOD_UNIMPLEMENTED */
+export const verifyArchive: typeof node.verifyArchive = () => Promise.reject(noFiles());
+
 function noFiles(): ClientError {
   return new ClientError("METHOD_UNIMPLEMENTED", "archives in files need Node, not a browser", {
     code: Code.Unimplemented,

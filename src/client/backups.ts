@@ -16,13 +16,17 @@ import {
   type VerifyBackupResponse,
   VerifyBackupResponseSchema,
 } from "../gen/collector/collection_repo_pb.ts";
+import type { ArchiveInput } from "./archive-content.ts";
+import type { DownloadedArchive } from "./archive-receiver.ts";
+import type { ArchiveOutput } from "./archive-sink.ts";
 import {
   type ArchiveSource,
-  type DownloadedArchive,
   downloadArchive,
   type UploadedArchive,
   type UploadOptions,
   uploadArchive,
+  type VerifiedArchive,
+  verifyArchive,
 } from "./archive-transfer.ts";
 import { ClientError } from "./client-error.ts";
 import { type CallLimits, limitsOf } from "./collection.ts";
@@ -207,25 +211,44 @@ export class Backups {
    * Streams a collection as it is now, or a backup, into a file here. A connection that breaks is taken
    * up again where it was. The file appears under its name when it is complete, checked and on the disk.
    *
+   * @param output path of the file, or what takes the bytes in its place: one piece after the other, and if
+   * this throws, they are not all there
    * @throws {ClientError} COLLECTION_NOT_FOUND, BACKUP_NOT_FOUND, BASE_UNUSABLE for an incremental
    * backup, ARCHIVE_DAMAGED, CANCELLED; errors of the file system
    */
   async download(
     source: ArchiveSource,
-    path: string,
+    output: ArchiveOutput,
     options: LongCallOptions = {},
   ): Promise<DownloadedArchive> {
-    return await downloadArchive(this.#services, this.#namespace, source, path, options);
+    return await downloadArchive(this.#services, this.#namespace, source, output, options);
   }
 
   /**
    * Makes a collection from an archive that is here, on a server that need not have seen it before. A
    * connection that breaks is taken up again where it was.
    *
-   * @throws {ClientError} as {@link restore}, and ARCHIVE_INVALID; errors of the file system
+   * @param input path of the file, or the bytes as they come. Of these the last 32 MiB are held, to be sent
+   * again after a cut.
+   * @throws {ClientError} as {@link restore}, and ARCHIVE_INVALID; TRANSFER_NOT_FOUND if a cut needs more
+   * than what is held; errors of the file system
    */
-  async upload(path: string, options: UploadOptions = {}): Promise<UploadedArchive> {
-    return await uploadArchive(this.#services, path, options);
+  async upload(input: ArchiveInput, options: UploadOptions = {}): Promise<UploadedArchive> {
+    return await uploadArchive(this.#services, input, options);
+  }
+
+  /**
+   * Has the server read an archive through that is here, with every check of a restore, and keep nothing.
+   * What is wrong with it is answered, not thrown.
+   *
+   * @param input as {@link upload}
+   * @throws {ClientError} KEY_UNAVAILABLE, ARCHIVE_TOO_NEW, DISK_FULL, CANCELLED; errors of the file system
+   */
+  async verifyArchive(
+    input: ArchiveInput,
+    options: LongCallOptions = {},
+  ): Promise<VerifiedArchive> {
+    return await verifyArchive(this.#services, input, options);
   }
 
   /**

@@ -2,11 +2,14 @@
  * What `collector/client` exports. Passed on by import and export, one by one, as the import rules are blind to
  * `export … from`.
  */
+import type { ArchiveInput } from "./archive-content.ts";
+import type { DownloadedArchive } from "./archive-receiver.ts";
+import type { ArchiveOutput } from "./archive-sink.ts";
 import type {
   ArchiveSource,
-  DownloadedArchive,
   UploadedArchive,
   UploadOptions,
+  VerifiedArchive,
 } from "./archive-transfer.ts";
 import type {
   BackupOptions,
@@ -69,6 +72,8 @@ import type {
 
 export {
   type AnswerMetadata,
+  type ArchiveInput,
+  type ArchiveOutput,
   type ArchiveSource,
   type AttachedFile,
   type AttachOptions,
@@ -122,6 +127,7 @@ export {
   type TypedRecord,
   type UploadedArchive,
   type UploadOptions,
+  type VerifiedArchive,
   type WatchOptions,
   type Where,
   type Worker,

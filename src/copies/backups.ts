@@ -49,6 +49,7 @@ import type {
   CopyBase,
   CopyRun,
   InstalledCollection,
+  VerifyRegistry,
 } from "./copy-parts.ts";
 import { CopyTurns } from "./copy-slots.ts";
 
@@ -61,12 +62,7 @@ export interface BackupsOptions {
   readonly installer: ArchiveInstaller;
   readonly archives: Archives;
   readonly keys: ArchiveKeys;
-  /** What is wrong with an archive of a registry. */
-  readonly verifyRegistry: (
-    path: string,
-    backupId: string,
-    run: CopyRun,
-  ) => Promise<readonly ArchiveProblem[]>;
+  readonly verifyRegistry: VerifyRegistry;
   /** What COMPRESSION_UNSPECIFIED means. */
   readonly compression: Compression;
   readonly clock: Clock;

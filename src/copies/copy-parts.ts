@@ -91,6 +91,13 @@ export interface ArchiveProblem {
   readonly description: string;
 }
 
+/** What is wrong with an archive of a registry; empty: nothing. */
+export type VerifyRegistry = (
+  path: string,
+  backupId: string,
+  run: CopyRun,
+) => Promise<readonly ArchiveProblem[]>;
+
 /** Makes collections from archives, or only looks whether it could. */
 export interface ArchiveInstaller {
   /**

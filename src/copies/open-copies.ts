@@ -15,7 +15,7 @@ import { Archiver } from "./archiver.ts";
 import { BackupFolders } from "./backup-folders.ts";
 import type { BackupCatalog, BackupObserver } from "./backup-parts.ts";
 import { Backups } from "./backups.ts";
-import type { ArchiveInstaller } from "./copy-parts.ts";
+import type { ArchiveInstaller, VerifyRegistry } from "./copy-parts.ts";
 import { boundedArchiver, boundedInstaller, CopySlots } from "./copy-slots.ts";
 import { openInstaller } from "./installer.ts";
 import type { RemoteCollectors } from "./remote/remote-collector.ts";
@@ -113,6 +113,7 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     serverVersion,
     scratchFolder,
   });
+  const verifyRegistry: VerifyRegistry = (...args) => registryCopies.verify(...args);
   const backups = await Backups.open({
     records,
     folders,
@@ -121,7 +122,7 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     installer,
     archives,
     keys,
-    verifyRegistry: (...args) => registryCopies.verify(...args),
+    verifyRegistry,
     compression,
     clock,
     log,
@@ -151,6 +152,7 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     installer,
     backups,
     keys,
+    verifyRegistry,
     operations,
     compression,
     limits,

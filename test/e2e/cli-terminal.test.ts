@@ -57,6 +57,15 @@ describe("on a terminal", () => {
     for (const line of text.split(`\r${escape}[K`)) assert.ok(line.trim().length < 40, line);
   });
 
+  it("an archive is neither written to it nor read from it", async () => {
+    const written = await onTerminal(`${collector} backup create products -f -`);
+    assert.match(written, /an archive is nothing for a terminal/);
+    for (const command of ["restore", "verify"]) {
+      const read = await onTerminal(`${collector} backup ${command} -f -`);
+      assert.match(read, /no archive on stdin: it is a terminal/);
+    }
+  });
+
   it("tables and errors have colours, unless somebody wants none", async () => {
     const list = `${collector} record list products`;
     assert.match(await onTerminal(list), color);

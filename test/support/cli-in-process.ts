@@ -20,6 +20,7 @@ export async function runCliHere(
     stdout: stdout as unknown as NodeJS.WriteStream,
     stderr: stderr as unknown as NodeJS.WriteStream,
     signal: new AbortController().signal,
+    needWholeOutput: () => undefined,
   });
   return { exitCode, stdout: stdout.text, stderr: stderr.text };
 }

@@ -1,14 +1,17 @@
 import { statSync } from "node:fs";
 import type { BackupMetadata } from "../../gen/collector/collection_repo_pb.ts";
-import { toArchiveFile } from "../archive-file.ts";
+import { fromArchiveFile, toArchiveFile } from "../archive-file.ts";
+import { pipeName } from "../archive-pipe.ts";
 import { collect, compressionOf } from "../backup-options.ts";
 import { defineBackupPolicy } from "../backup-policy.ts";
 import { defineBackupServer } from "../backup-server.ts";
 import { backupFacts, backupSummary, contents, printBackups } from "../backup-table.ts";
+import { defineBackupVerify } from "../backup-verify.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { type DryRun, dryRunOption, tellDryRun } from "../dry-run.ts";
-import { CliError, codeOf, unreadable, usageError } from "../failure.ts";
+import { unreadable, usageError } from "../failure.ts";
 import { parsePairs } from "../labels.ts";
+import { isFileHere } from "../local-file.ts";
 import { longWork } from "../long-work.ts";
 import { count, formatBytes } from "../output.ts";
 import { parseCount, parseMoment } from "../period.ts";
@@ -46,7 +49,7 @@ export const define: DefineCommands = (command, context, environment) => {
     .description(
       "back up a collection while it is in use: on the server, or with -f to a file here",
     )
-    .option("-f, --file <file>", "write the archive to this file, here")
+    .option("-f, --file <file>", "write the archive to this file here, or - for stdout")
     .option("--to <path>", "where in the server's backup folder")
     .option("--no-files", "leave out attached files")
     .option("--meta <key=value>", "note to keep with it; may be repeated", collect)
@@ -60,7 +63,8 @@ Note retention=30d has the server remove the backup after 30 days.
 
 Examples:
   collector backup create products --meta reason=before-import --meta retention=30d
-  collector backup create shop/products -f products.collector`,
+  collector backup create shop/products -f products.collector
+  collector backup create shop/products -f - | ssh host 'cat > products.collector'`,
     )
     .action(async (collection: string, options: CreateOptions, self) => {
       const { output, connect } = context(self);
@@ -127,55 +131,12 @@ Examples:
       output.facts(backupFacts(backup), await client.toJson(backup));
     });
 
-  command
-    .command("verify <id>")
-    .description("read a backup through, and all that it is based on; fails if it is not valid")
-    .action(async (id: string, _options, self) => {
-      const { output, connect } = context(self);
-      if (isFileHere(id)) {
-        throw usageError(
-          `${id} is a file, and verify takes the id of a backup that the server keeps`,
-          `\`collector backup restore -f ${id} --as NAME\` verifies all of it before NAME is there`,
-        );
-      }
-      await using client = await connect();
-      const answer = await longWork(`verifying ${id}`, environment, (long) =>
-        client.backups.verify(id, long),
-      );
-      const { isValid, errorMessage, backup, problems } = answer;
-      if (isValid) {
-        const of = backup === undefined ? "" : ` of ${backupSummary(backup)}`;
-        if (output.format === "name") output.line(id);
-        else output.result(`ok: backup ${id}${of}`, await client.toJson(answer));
-        return;
-      }
-      if (output.format === "table") {
-        output.list(
-          problems,
-          [
-            { header: "BACKUP", text: ({ backupId }) => backupId },
-            { header: "PART", text: ({ part }) => part },
-            {
-              header: "AT",
-              text: ({ offset }) => (offset < 0n ? "" : String(offset)),
-              right: true,
-            },
-            { header: "PROBLEM", text: ({ description }) => description, whole: true },
-          ],
-          ({ description }) => description,
-        );
-      } else {
-        output.json(await client.toJson(answer));
-      }
-      throw new CliError("BACKUP_INVALID", `backup ${id} cannot be restored: ${errorMessage}`, {
-        hint: "`collector backup list` shows the others",
-      });
-    });
+  defineBackupVerify(command, context, environment);
 
   command
     .command("restore [id]")
     .description("make a collection from a backup, or with -f from an archive here")
-    .option("-f, --file <file>", "archive here, as `backup create -f` wrote it")
+    .option("-f, --file <file>", "archive here, as `backup create -f` wrote it, or - for stdin")
     .option("--as <name>", "what to call it, as in restored or staging/products")
     .option("--overwrite", "replace the collection of that name, once the backup is verified")
     .option("--dry-run", "say what would be made or replaced, and change nothing")
@@ -184,7 +145,8 @@ Examples:
       `
 Examples:
   collector backup restore 0198c0de-7a2b-7f00-8000-000000000001 --as products-restored
-  collector backup restore -f products.collector --overwrite --yes`,
+  collector backup restore -f products.collector --overwrite --yes
+  ssh host 'cat products.collector' | collector backup restore -f - --as staging/products`,
     )
     .action(async (given: string | undefined, options: RestoreOptions, self) => {
       const { output, connect, confirm, signal, namespace = "" } = context(self);
@@ -207,11 +169,12 @@ Examples:
       await using client = await connect();
       const label = `restoring ${source}`;
       if (file !== undefined) {
-        const { response, resumed } = await longWork(label, environment, (long) =>
-          readable(file, client.backups.upload(file, { ...long, as, overwrite })),
+        const response = await longWork(label, environment, (long) =>
+          fromArchiveFile({ path: file, output, environment }, (input) =>
+            client.backups.upload(input, { ...long, as, overwrite }),
+          ),
         );
         const { recordsCloned: recordCount, filesCloned: fileCount } = response;
-        if (resumed > 0) output.note(`the connection broke ${count(resumed, "time")}`);
         const into = as === undefined ? "" : ` into ${as}`;
         output.result(
           `restored ${contents({ recordCount, fileCount })}${into}`,
@@ -233,7 +196,7 @@ Examples:
   command
     .command("download <id>")
     .description("write a backup of the server to a file here")
-    .requiredOption("-f, --file <file>", "where to")
+    .requiredOption("-f, --file <file>", "where to, or - for stdout")
     .action(async (id: string, options: { file: string }, self) => {
       const { output, connect } = context(self);
       await using client = await connect();
@@ -297,6 +260,7 @@ function fromFile(path: string, as: string | undefined): Pick<RestoreTarget, "as
   if (as === undefined) {
     throw usageError("a dry run of a file needs --as", "the name in it is read when it is sent");
   }
+  if (path === pipeName) return { as, source: "the archive on stdin" };
   try {
     return { as, source: `${path} (${formatBytes(BigInt(statSync(path).size))})` };
   } catch (error) {
@@ -310,19 +274,4 @@ function refuseWithFile({ to, meta, incremental, base, compression }: CreateOpti
     ([, value]) => value !== undefined,
   );
   if (given !== undefined) throw usageError(`-f and --${given[0]} exclude each other`);
-}
-
-async function readable<T>(path: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    const isOfFile = codeOf(error) !== undefined && error instanceof Error && "syscall" in error;
-    throw isOfFile ? unreadable(path, error) : error;
-  }
-}
-
-/** Ids of backups are UUIDs, and nobody names a file so. */
-function isFileHere(text: string): boolean {
-  const isId = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text);
-  return !isId && statSync(text, { throwIfNoEntry: false })?.isFile() === true;
 }

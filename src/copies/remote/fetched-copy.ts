@@ -177,6 +177,7 @@ export class FetchedCopy {
     const archive = await IncomingArchive.create({
       path: join(transfers.incomingFolder, randomUUID()),
       sizeBytes: Number(totalSize),
+      bytesMax: limits.archiveBytesMax,
       diskReserveBytes: limits.diskReserveBytes,
     });
     return { archive, metadata };

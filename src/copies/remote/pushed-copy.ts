@@ -229,6 +229,8 @@ function metadataOf(
     destName: dest.name,
     includeFiles,
     totalSize: sizeBytes,
+    sizeUnknown: false,
+    verifyOnly: false,
     messageType: collection?.messageType,
     recordCount,
     fileCount,

@@ -7,6 +7,7 @@ import {
   type BackupMetadata,
   BackupMetadataSchema,
 } from "../../gen/collector/collection_repo_pb.ts";
+import { printable } from "../../lib/printable.ts";
 import type { BackupFolders } from "../backup-folders.ts";
 import type { BackupCatalog } from "../backup-parts.ts";
 import type { ArchiveKeys } from "../copy-parts.ts";
@@ -74,8 +75,7 @@ export class BackupImport {
       const refused: RefusedArchive[] = [];
       const refuse = (file: string, reason: string): void => {
         // Who plants a file chooses its name, and callers print it.
-        const printable = file.replace(/\p{Cc}/gu, "\ufffd");
-        if (refused.length < refusedMax) refused.push({ path: printable, reason });
+        if (refused.length < refusedMax) refused.push({ path: printable(file), reason });
       };
       const all = this.#options.backups.all();
       const places = new Set(all.map(({ storagePath }) => storagePath));

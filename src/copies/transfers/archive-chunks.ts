@@ -11,6 +11,8 @@ export interface ArchiveChunk {
   readonly bytes: Uint8Array;
   /** As in zlib; undefined: not checked. */
   readonly crc32: number | undefined;
+  /** Without bytes, at the end of an archive whose size was not told before: the size of all of it. */
+  readonly finalBytes?: bigint | undefined;
   /** To be called when the bytes are not needed any more: they may change then. Or not at all. */
   readonly giveBack?: (() => void) | undefined;
 }

@@ -44,6 +44,7 @@ class PushBench implements AsyncDisposable {
       catalog,
       operations,
       keys: { identities: [] },
+      verifyRegistry: () => assert.fail("it is of no registry"),
       slots: new TransferSlots({
         slotsMax: limits.transfersMax,
         what: "archives are on their way",
@@ -171,6 +172,9 @@ describe("pushes that are not what they should be", () => {
       ["refresh", { refresh: true, overwrite: true }, "ARGUMENT_INVALID"],
       ["base_revision", { baseRevision: -1n, baseIncarnation: "x" }, "ARGUMENT_INVALID"],
       ["base_incarnation", { baseRevision: 1n }, "ARGUMENT_MISSING"],
+      ["size_unknown", { sizeUnknown: true }, "ARGUMENT_INVALID"],
+      ["final_size", { sizeUnknown: true, totalSize: 0n }, "CONTENT_MISMATCH"],
+      ["sha256", { verifyOnly: true, sha256 }, "ARGUMENT_INVALID"],
       ["dest_name", { destName: "../x" }, "NAME_INVALID"],
       ["dest_namespace", { destNamespace: "a/b" }, "NAME_INVALID"],
     ];
@@ -242,6 +246,77 @@ describe("pushes that are not what they should be", () => {
       signal,
     );
     assert.equal(answer.recordsCloned, 5n);
+  });
+});
+
+describe("pushes whose size is not told before", () => {
+  const transferId = "0123456789abcdef";
+  const metadata = create(PushCollectionRequest_MetadataSchema, {
+    transferId,
+    sizeUnknown: true,
+    includeFiles: true,
+    destName: "copy",
+  });
+  const { signal } = new AbortController();
+  async function* ending(bytes: Uint8Array, finalBytes: number): AsyncGenerator<ArchiveChunk> {
+    yield* chunksOf(bytes);
+    yield { bytes: new Uint8Array(), crc32: undefined, finalBytes: BigInt(finalBytes) };
+  }
+
+  it("are taken when their end was said, and gone on with until then", async () => {
+    await using bench = await PushBench.open();
+    const { archive, incoming } = bench;
+    const half = archive.length >> 1;
+    for (const chunks of [
+      chunksOf(archive.subarray(0, half)),
+      ending(archive.subarray(0, half), archive.length),
+      ending(archive.subarray(0, half), 1),
+    ]) {
+      const refused = incoming.receive(metadata, "default", chunks, signal);
+      await assert.rejects(refused, ({ reason }: CollectorError) =>
+        ["CONTENT_MISMATCH", "ARGUMENT_INVALID"].includes(reason),
+      );
+      assert.equal((await incoming.get(transferId)).receivedBytes, BigInt(half));
+    }
+    const rest = { ...metadata, offset: BigInt(half) };
+    const chunks = ending(archive.subarray(half), archive.length);
+    const answer = await incoming.receive(rest, "default", chunks, signal);
+    assert.equal(answer.recordsCloned, 5n);
+    assert.equal(answer.bytesReceived, BigInt(archive.length));
+    assert.equal((await incoming.get(transferId)).receivedBytes, BigInt(archive.length));
+  });
+
+  it("are refused and removed when they are larger than any archive may be", async () => {
+    await using bench = await PushBench.open({ archiveBytesMax: 1000 });
+    const { archive, incoming } = bench;
+    assert.ok(archive.length > 1000);
+    const refused = incoming.receive(metadata, "default", ending(archive, archive.length), signal);
+    await assert.rejects(refused, { reason: "FILE_TOO_LARGE" });
+    await assert.rejects(incoming.get(transferId), { reason: "TRANSFER_NOT_FOUND" });
+  });
+});
+
+describe("pushes that are only verified", () => {
+  it("make nothing, whatever has the name and however damaged they are", async () => {
+    await using bench = await PushBench.open();
+    const { archive } = bench;
+    const before = await bench.fixture.traces();
+    const only = { verifyOnly: true, destName: "source" };
+    const { verification, collectionId, bytesReceived } = await bench.push(archive, only);
+    assert.equal(verification?.isValid, true);
+    assert.equal(verification.backup?.recordCount, 5n);
+    assert.equal(collectionId, "");
+    assert.equal(bytesReceived, BigInt(archive.length));
+    const random = new Random(seed);
+    for (let round = 0; round < 50; round += 1) {
+      const at = 1 + random.below(archive.length - 1);
+      const bytes = round % 4 === 0 ? archive.subarray(0, at) : Buffer.from(archive);
+      if (bytes.length === archive.length) bytes[at] = (bytes[at] ?? 0) ^ (1 << random.below(8));
+      const found = (await bench.push(bytes, only)).verification;
+      assert.equal(found?.isValid, false, `byte ${at}`);
+      assert.ok(found.errorMessage.length > 0 && found.problems.length > 0);
+    }
+    assert.deepEqual(await bench.fixture.traces(), before);
   });
 });
 

@@ -17,7 +17,9 @@ const progressBytesMin = 16 * 1024;
 export interface IncomingArchiveOptions {
   /** Absolute; nothing is there yet. */
   readonly path: string;
-  readonly sizeBytes: number;
+  /** Undefined: told at the end, and at most `bytesMax`. */
+  readonly sizeBytes: number | undefined;
+  readonly bytesMax: number;
   /** Free space that is to be left on its disk. */
   readonly diskReserveBytes: number;
 }
@@ -35,9 +37,10 @@ export interface ReceiveOptions {
  */
 export class IncomingArchive implements AsyncDisposable {
   readonly path: string;
-  readonly sizeBytes: number;
   readonly #file: FileHandle;
+  readonly #bytesMax: number;
   readonly #reserveBytes: number;
+  #sizeBytes: number | undefined;
   #receivedBytes = 0;
   #checkedAtBytes = 0;
   /** The write under way; it never rejects. */
@@ -47,14 +50,15 @@ export class IncomingArchive implements AsyncDisposable {
   private constructor(file: FileHandle, options: IncomingArchiveOptions) {
     this.#file = file;
     this.path = options.path;
-    this.sizeBytes = options.sizeBytes;
+    this.#sizeBytes = options.sizeBytes;
+    this.#bytesMax = options.bytesMax;
     this.#reserveBytes = options.diskReserveBytes;
   }
 
   /** @throws {CollectorError} DISK_FULL if there is no room for all of it, STORAGE_UNAVAILABLE */
   static async create(options: IncomingArchiveOptions): Promise<IncomingArchive> {
     try {
-      await checkSpace(options.path, options.diskReserveBytes + options.sizeBytes);
+      await checkSpace(options.path, options.diskReserveBytes + (options.sizeBytes ?? 0));
       return new IncomingArchive(await open(options.path, "wx", 0o600), options);
     } catch (error) {
       throw translateFileError(error);
@@ -67,7 +71,7 @@ export class IncomingArchive implements AsyncDisposable {
   }
 
   get isComplete(): boolean {
-    return this.#receivedBytes === this.sizeBytes;
+    return this.#receivedBytes === this.#sizeBytes;
   }
 
   /**
@@ -76,7 +80,7 @@ export class IncomingArchive implements AsyncDisposable {
    * One caller at a time. What came before a failure stays, to be gone on from.
    *
    * @throws {CollectorError} ARGUMENT_INVALID for an offset behind what has arrived, or what does not fit;
-   * CONTENT_MISMATCH if a chunk was changed or the chunks end too early; DISK_FULL, STORAGE_UNAVAILABLE;
+   * FILE_TOO_LARGE; CONTENT_MISMATCH if a chunk was changed or the chunks end too early; DISK_FULL, STORAGE_UNAVAILABLE;
    * DEADLINE_EXCEEDED; the reason of the signal
    */
   async receive(
@@ -85,7 +89,6 @@ export class IncomingArchive implements AsyncDisposable {
     { signal, idleMs, onProgress }: ReceiveOptions,
   ): Promise<void> {
     this.#rewind(offset);
-    const total = BigInt(this.sizeBytes);
     const idle = new AbortController();
     let marked = this.#receivedBytes;
     const watch = setInterval(() => {
@@ -96,7 +99,7 @@ export class IncomingArchive implements AsyncDisposable {
       const stop = AbortSignal.any([signal, idle.signal]);
       for await (const chunk of untilAborted(chunks, stop)) {
         await this.#add(chunk);
-        onProgress({ done: BigInt(this.#receivedBytes), total });
+        onProgress({ done: BigInt(this.#receivedBytes), total: BigInt(this.#sizeBytes ?? 0) });
       }
     } finally {
       clearInterval(watch);
@@ -104,11 +107,7 @@ export class IncomingArchive implements AsyncDisposable {
     }
     if (this.#failure !== undefined) throw this.#failure;
     if (this.isComplete) return;
-    throw new CollectorError(
-      "CONTENT_MISMATCH",
-      `total_size: ${this.#receivedBytes} bytes came instead of ${this.sizeBytes}; send the rest`,
-      { violations: [{ field: "total_size", description: "is more than what came" }] },
-    );
+    throw tooFew(this.#receivedBytes, this.#sizeBytes);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -119,15 +118,16 @@ export class IncomingArchive implements AsyncDisposable {
 
   /** Resolves when the chunk before this one is written: so one is written while the next one comes. */
   async #add(chunk: ArchiveChunk): Promise<void> {
-    checkChunk(chunk);
+    const { bytes, giveBack, finalBytes } = chunk;
+    if (finalBytes === undefined) checkChunk(chunk);
     await this.#writing;
     if (this.#failure !== undefined) throw this.#failure;
-    const { bytes, giveBack } = chunk;
     const position = this.#receivedBytes;
-    if (position + bytes.length > this.sizeBytes) {
-      const description = `is ${this.sizeBytes}, and more was sent`;
-      throw invalidField("ARGUMENT_INVALID", "total_size", description);
+    if (finalBytes !== undefined) {
+      this.#end(finalBytes);
+      return;
     }
+    this.#checkRoom(position + bytes.length);
     this.#writing = this.#write(bytes, position).then(giveBack, (error: unknown) => {
       this.#failure = translateFileError(error);
     });
@@ -144,6 +144,26 @@ export class IncomingArchive implements AsyncDisposable {
       done += bytesWritten;
     }
     this.#receivedBytes = position + bytes.length;
+  }
+
+  /** @throws {CollectorError} ARGUMENT_INVALID, FILE_TOO_LARGE */
+  #checkRoom(bytes: number): void {
+    if (this.#sizeBytes !== undefined && bytes > this.#sizeBytes) {
+      const description = `is ${this.#sizeBytes}, and more was sent`;
+      throw invalidField("ARGUMENT_INVALID", "total_size", description);
+    }
+    if (bytes <= this.#bytesMax) return;
+    const description = `the archive has more than ${this.#bytesMax} bytes, the limit archiveBytesMax`;
+    throw invalidField("FILE_TOO_LARGE", "chunk", description);
+  }
+
+  #end(bytes: bigint): void {
+    if (bytes < BigInt(this.#receivedBytes)) {
+      const description = `is ${bytes}, and ${this.#receivedBytes} bytes have come`;
+      throw invalidField("ARGUMENT_INVALID", "final_size", description);
+    }
+    if (bytes > BigInt(this.#receivedBytes)) throw tooFew(this.#receivedBytes, Number(bytes));
+    this.#sizeBytes = this.#receivedBytes;
   }
 
   #rewind(offset: bigint): void {
@@ -164,6 +184,19 @@ async function checkSpace(path: string, bytes: number): Promise<void> {
     "DISK_FULL",
     "there is no room on the disk for this archive; free some, or send a smaller one",
     { retryAfterMs: diskRetryMs },
+  );
+}
+
+/** @param expected undefined: nothing has said yet how many there are */
+function tooFew(received: number, expected: number | undefined): CollectorError {
+  const [field, instead] =
+    expected === undefined
+      ? ["final_size", ", and nothing said that those are all"]
+      : ["total_size", ` instead of ${expected}`];
+  return new CollectorError(
+    "CONTENT_MISMATCH",
+    `${field}: ${received} bytes came${instead}; send the rest`,
+    { violations: [{ field, description: "is not what came" }] },
   );
 }
 

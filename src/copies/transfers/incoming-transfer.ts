@@ -49,8 +49,7 @@ export class IncomingTransfer {
   }
 
   get receivedBytes(): bigint {
-    const { sizeBytes } = this.request;
-    return BigInt(this.#isWhole ? sizeBytes : this.#options.archive.receivedBytes);
+    return BigInt(this.#options.archive.receivedBytes);
   }
 
   /** What the collection was answered with; undefined until it is there. */
@@ -82,7 +81,7 @@ export class IncomingTransfer {
     const { install } = this.#options;
     const signal = AbortSignal.any([run.signal, this.#stop.signal]);
     this.#report = run.report;
-    run.report({ phase: "receiving", total: BigInt(this.request.sizeBytes) });
+    run.report({ phase: "receiving", total: BigInt(this.request.sizeBytes ?? 0) });
     try {
       await orAborted(this.#arrival.promise, signal);
       const response = await install({ signal, report: run.report });

@@ -26,14 +26,18 @@ import {
   type PushRequest,
   transferNotFound,
 } from "./transfer-requests.ts";
+import { type VerifyArchiveParts, verifyArchive } from "./verify-archive.ts";
 
 /** What kind of operation a push is. */
 export const pushKind = "push";
 
+/** What kind of operation it is if the archive is only verified, as that of a backup. */
+const verifyKind = "verify";
+
 /** Answers of pushes that are remembered, for senders that have lost them. */
 const answersMax = 1000;
 
-export interface IncomingTransfersOptions extends InstallArchiveParts {
+export interface IncomingTransfersOptions extends InstallArchiveParts, VerifyArchiveParts {
   readonly catalog: Pick<CollectionCatalog, "find" | "store">;
   readonly operations: OperationStore;
   readonly slots: TransferSlots;
@@ -44,6 +48,13 @@ export interface IncomingTransfersOptions extends InstallArchiveParts {
   readonly log: Log;
   /** Absolute; exists, and is empty. On the disk of the data. */
   readonly folder: string;
+}
+
+/** An archive that is there as a whole. */
+interface ArrivedFile {
+  readonly path: string;
+  readonly sha256: string;
+  readonly sizeBytes: bigint;
 }
 
 interface Entry {
@@ -87,7 +98,7 @@ export class IncomingTransfers implements AsyncDisposable {
     try {
       return await transfer.receive(request.offset, chunks, signal);
     } catch (error) {
-      const isLost = request.transferId === "" || isOfDisk(error);
+      const isLost = request.transferId === "" || isOfRoom(error);
       if (isLost) transfer.giveUp(error);
       if (isLost) await transfer.ended();
       throw error;
@@ -154,14 +165,15 @@ export class IncomingTransfers implements AsyncDisposable {
 
   async #open(id: string, request: PushRequest): Promise<IncomingTransfer> {
     const { folder, limits, operations, log, catalog } = this.#options;
-    const { sizeBytes, sha256, arrival } = request;
+    const { sizeBytes, sha256, arrival, verifyOnly } = request;
     const { base, namespace, name } = arrival;
-    if (base !== undefined && namespace !== "" && name !== "") {
+    if (base !== undefined && namespace !== "" && name !== "" && !verifyOnly) {
       await checkCopy(catalog, { namespace, name }, base);
     }
     const archive = await IncomingArchive.create({
       path: join(folder, randomUUID()),
       sizeBytes,
+      bytesMax: limits.archiveBytesMax,
       diskReserveBytes: limits.diskReserveBytes,
     });
     const transfer = new IncomingTransfer({
@@ -171,13 +183,14 @@ export class IncomingTransfers implements AsyncDisposable {
       log,
       streamIdleMs: limits.streamIdleMs,
       install: async (run) => {
-        const file = { path: archive.path, sha256 };
-        return await this.#install(file, request, run);
+        const file = { path: archive.path, sha256, sizeBytes: BigInt(archive.receivedBytes) };
+        return verifyOnly ? await this.#verify(file, run) : await this.#install(file, request, run);
       },
     });
     const subject = [namespace, name].filter((part) => part !== "").join("/");
     try {
-      await operations.start({ kind: pushKind, namespace, subject }, async (run) =>
+      const kind = verifyOnly ? verifyKind : pushKind;
+      await operations.start({ kind, namespace, subject }, async (run) =>
         anyPack(PushCollectionResponseSchema, await transfer.work(run)),
       );
     } catch (error) {
@@ -198,8 +211,8 @@ export class IncomingTransfers implements AsyncDisposable {
   }
 
   async #install(
-    file: { readonly path: string; readonly sha256: string },
-    { arrival, sizeBytes }: PushRequest,
+    file: ArrivedFile,
+    { arrival }: PushRequest,
     run: CopyRun,
   ): Promise<PushCollectionResponse> {
     const installed = await installArchive(this.#options, file, arrival, run);
@@ -207,13 +220,18 @@ export class IncomingTransfers implements AsyncDisposable {
       collectionId: installed.collection.collectionId,
       recordsCloned: installed.recordCount,
       filesCloned: installed.fileCount,
-      bytesReceived: BigInt(sizeBytes),
+      bytesReceived: file.sizeBytes,
     });
   }
 
+  async #verify(file: ArrivedFile, run: CopyRun): Promise<PushCollectionResponse> {
+    const verification = await verifyArchive(this.#options, file, run);
+    return create(PushCollectionResponseSchema, { bytesReceived: file.sizeBytes, verification });
+  }
+
   /** Before anything is sent in vain. */
-  #refuseTaken({ arrival: { mode, namespace, name } }: PushRequest): void {
-    if (mode !== "create" || name === "" || namespace === "") return;
+  #refuseTaken({ verifyOnly, arrival: { mode, namespace, name } }: PushRequest): void {
+    if (verifyOnly || mode !== "create" || name === "" || namespace === "") return;
     if (this.#options.catalog.find(namespace, name) === undefined) return;
     throw new CollectorError(
       "COLLECTION_EXISTS",
@@ -247,9 +265,10 @@ export class IncomingTransfers implements AsyncDisposable {
   }
 }
 
-function isOfDisk(error: unknown): boolean {
+/** Whether nothing can come of what has arrived, however often it is tried. */
+function isOfRoom(error: unknown): boolean {
   if (!(error instanceof CollectorError)) return false;
-  return error.reason === "DISK_FULL" || error.reason === "STORAGE_UNAVAILABLE";
+  return ["DISK_FULL", "STORAGE_UNAVAILABLE", "FILE_TOO_LARGE"].includes(error.reason);
 }
 
 function shuttingDown(): CollectorError {

@@ -15,8 +15,9 @@ import { describeCopy } from "./copy-state.ts";
 import { IncomingTransfers } from "./incoming-transfers.ts";
 import type { InstallArchiveParts } from "./install-archive.ts";
 import { OutgoingTransfers } from "./outgoing-transfers.ts";
+import type { VerifyArchiveParts } from "./verify-archive.ts";
 
-export interface TransfersOptions extends InstallArchiveParts {
+export interface TransfersOptions extends InstallArchiveParts, VerifyArchiveParts {
   /** Absolute; what an earlier run has left in it goes. On the disk of the data. */
   readonly folder: string;
   readonly catalog: CollectionCatalog;

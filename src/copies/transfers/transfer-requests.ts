@@ -14,7 +14,10 @@ export interface PushRequest {
   /** Empty: a cut begins anew. */
   readonly transferId: string;
   readonly offset: bigint;
-  readonly sizeBytes: number;
+  /** Undefined: told at the end. */
+  readonly sizeBytes: number | undefined;
+  /** Nothing is to be made of it. */
+  readonly verifyOnly: boolean;
   /** Lower-case hex; empty: not checked. */
   readonly sha256: string;
   readonly arrival: ArchiveArrival;
@@ -33,12 +36,17 @@ export function checkPush(
   namespace: string,
   limits: Pick<Limits, "archiveBytesMax">,
 ): PushRequest {
-  const { transferId, offset, totalSize, sha256 } = metadata;
+  const { transferId, offset, totalSize, sizeUnknown, sha256, verifyOnly } = metadata;
   if (transferId !== "" && !transferIdPattern.test(transferId)) {
     throw invalid("transfer_id", "is none: 16 to 64 of A-Z a-z 0-9 -");
   }
   checkFormat(formatVersion, metadata.formatVersion);
-  if (totalSize === 0n) throw missing("total_size", "does not say how large the archive is");
+  if (sizeUnknown && totalSize !== 0n) {
+    throw invalid("size_unknown", "and total_size exclude each other");
+  }
+  if (totalSize === 0n && !sizeUnknown) {
+    throw missing("total_size", "does not say how large the archive is");
+  }
   if (totalSize < 0n) throw invalid("total_size", "is negative");
   if (totalSize > BigInt(limits.archiveBytesMax)) {
     throw invalidField(
@@ -47,17 +55,24 @@ export function checkPush(
       `the archive has ${totalSize} bytes, the limit archiveBytesMax is ${limits.archiveBytesMax}`,
     );
   }
-  if (offset < 0n || offset > totalSize) {
+  if (offset < 0n || (offset > totalSize && !sizeUnknown)) {
     throw invalid("offset", `is ${offset}, and the archive has ${totalSize} bytes`);
   }
   if (offset > 0n && transferId === "") throw invalid("offset", "needs the transfer_id it is of");
   if (sha256.length !== 0 && sha256.length !== digestBytes) {
     throw invalid("sha256", `has ${sha256.length} bytes instead of ${digestBytes}`);
   }
+  if (verifyOnly && sha256.length > 0) {
+    throw invalid(
+      "sha256",
+      "and verify_only exclude each other: the archive has its own checksums",
+    );
+  }
   return {
     transferId,
     offset,
-    sizeBytes: Number(totalSize),
+    sizeBytes: sizeUnknown ? undefined : Number(totalSize),
+    verifyOnly,
     sha256: Buffer.from(sha256).toString("hex"),
     arrival: arrivalOf(metadata, namespace),
   };

@@ -98,7 +98,11 @@ async function* chunksOf(
   messages: AsyncIterable<PushCollectionRequest>,
 ): AsyncGenerator<ArchiveChunk, undefined> {
   for await (const message of messages) {
-    const { data, chunkCrc32 } = message;
+    const { data, chunkCrc32, finalSize } = message;
+    if (data.case === undefined && finalSize !== undefined) {
+      yield { bytes: new Uint8Array(), crc32: undefined, finalBytes: finalSize };
+      continue;
+    }
     if (data.case !== "chunk") {
       const field = data.case ?? "chunk";
       throw invalidField("ARGUMENT_INVALID", field, "only chunks follow the first message");
