@@ -11,7 +11,7 @@ import { connect } from "../src/client/client.ts";
 import { type Collector, createCollector } from "../src/server.ts";
 import { runCliHere } from "./support/cli-in-process.ts";
 import { pricing } from "./support/pricing.ts";
-import { runScript } from "./support/shell.ts";
+import { pathWithCollector, runScript } from "./support/shell.ts";
 import { tempFolder } from "./support/temp-folder.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -157,6 +157,7 @@ describe("every block of code in the documents", async () => {
     assert.equal(served.namespace, "default");
     await using client = await connect({ url: server.url, env: {} });
     const cwd = join(folder.path, "here");
+    const path = await pathWithCollector(folder.path);
     await mkdir(cwd);
     await writeFile(join(cwd, "front.jpg"), "a picture");
     const before = process.cwd();
@@ -166,9 +167,10 @@ describe("every block of code in the documents", async () => {
     const run = async (line: string): Promise<string> => {
       const isElsewhere = /backup import|backup server restore/.test(line);
       const { url } = isElsewhere ? other : server;
-      if (!line.startsWith("collector ")) {
+      if (!line.startsWith("collector ") || line.includes(" | ")) {
         const script = line.replaceAll("http://127.0.0.1:50051", url);
-        const { exitCode, output } = await runScript(script, { cwd });
+        const env = { PATH: path, COLLECTOR_URL: url };
+        const { exitCode, output } = await runScript(script, { cwd, env });
         assert.equal(exitCode, 0, `${line}\n${output}`);
         return output;
       }
@@ -203,7 +205,7 @@ describe("every block of code in the documents", async () => {
       const output = await run(real);
       if (line.includes("pricing.v1.Pricing/Quote")) assert.match(output, /"cents":"500"/);
     }
-    const restored = ["products-restored", "products-from-file"].map((name) =>
+    const restored = ["products-restored", "products-from-file", "products-piped"].map((name) =>
       client.collection(name),
     );
     for (const collection of restored)
