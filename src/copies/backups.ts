@@ -49,6 +49,7 @@ import type {
   CopyBase,
   CopyRun,
   InstalledCollection,
+  NoteDigest,
   VerifyRegistry,
 } from "./copy-parts.ts";
 import { CopyTurns } from "./copy-slots.ts";
@@ -221,8 +222,12 @@ export class Backups implements BackupCatalog {
     this.get(backupId);
     using _held = this.hold(backupId);
     const chain = this.chainOf(backupId);
-    const problems = await this.#problemsOf(chain, run);
+    const digests = new Map<number, string>();
+    const problems = await this.#problemsOf(chain, run, (archive, sha256) => {
+      digests.set(archive, sha256);
+    });
     const [first] = problems;
+    if (first === undefined) await this.#learnDigests(chain, digests);
     const verified: BackupMetadata = {
       ...this.get(backupId),
       verifyTime: timestampOfUs(this.#options.clock.nowUs()),
@@ -431,9 +436,23 @@ export class Backups implements BackupCatalog {
     return { base, [Symbol.dispose]: () => kept.dispose() };
   }
 
+  /** What was imported comes without its SHA-256, and all of it has been read now. */
+  async #learnDigests(
+    chain: readonly ChainLink[],
+    digests: ReadonlyMap<number, string>,
+  ): Promise<void> {
+    for (const [archive, { backup }] of chain.entries()) {
+      const sha256 = digests.get(archive);
+      const current = this.get(backup.backupId);
+      if (sha256 === undefined || current.sha256 !== "") continue;
+      await this.#save({ ...current, sha256 });
+    }
+  }
+
   async #problemsOf(
-    chain: ReturnType<BackupCatalog["chainOf"]>,
+    chain: readonly ChainLink[],
     run: CopyRun,
+    noteDigest: NoteDigest,
   ): Promise<readonly ArchiveProblem[]> {
     const { installer, verifyRegistry, archives, keys } = this.#options;
     const missing: ArchiveProblem[] = [];
@@ -446,10 +465,10 @@ export class Backups implements BackupCatalog {
     try {
       const [{ backup, path } = {}] = chain.slice(-1);
       if (backup?.content === BackupMetadata_Content.REGISTRY && path !== undefined) {
-        return await verifyRegistry(path, backup.backupId, run);
+        return await verifyRegistry(path, backup.backupId, run, noteDigest);
       }
       const paths = chain.map((link) => link.path);
-      const problems = await installer.verify(paths, run);
+      const problems = await installer.verify(paths, run, noteDigest);
       if (problems.length > 0) return problems;
       await checkIdentity(chain, archives, keys.identities);
       return [];

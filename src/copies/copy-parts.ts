@@ -91,11 +91,15 @@ export interface ArchiveProblem {
   readonly description: string;
 }
 
+/** Is told the SHA-256, in lower-case hex, of each archive of a chain that was read and is whole. */
+export type NoteDigest = (archive: number, sha256: string) => void;
+
 /** What is wrong with an archive of a registry; empty: nothing. */
 export type VerifyRegistry = (
   path: string,
   backupId: string,
   run: CopyRun,
+  noteDigest?: NoteDigest,
 ) => Promise<readonly ArchiveProblem[]>;
 
 /** Makes collections from archives, or only looks whether it could. */
@@ -109,7 +113,11 @@ export interface ArchiveInstaller {
   install(request: InstallRequest, run: CopyRun): Promise<InstalledCollection>;
 
   /** Everything that {@link install} checks, and nothing kept. Empty: it would succeed. */
-  verify(chain: readonly string[], run: CopyRun): Promise<readonly ArchiveProblem[]>;
+  verify(
+    chain: readonly string[],
+    run: CopyRun,
+    noteDigest?: NoteDigest,
+  ): Promise<readonly ArchiveProblem[]>;
 
   /** Makes a collection from another of this server, without an archive. */
   clone(

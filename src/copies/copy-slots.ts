@@ -106,7 +106,8 @@ export function boundedArchiver(
 export function boundedInstaller(installer: ArchiveInstaller, slots: CopySlots): ArchiveInstaller {
   return {
     install: (request, run) => slots.run(run, () => installer.install(request, run)),
-    verify: (chain, run) => slots.run(run, () => installer.verify(chain, run)),
+    verify: (chain, run, noteDigest) =>
+      slots.run(run, () => installer.verify(chain, run, noteDigest)),
     clone: (request, run) => slots.run(run, () => installer.clone(request, run)),
   };
 }

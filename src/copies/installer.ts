@@ -21,6 +21,7 @@ import type {
   CopyRun,
   InstalledCollection,
   InstallRequest,
+  NoteDigest,
 } from "./copy-parts.ts";
 import { type ChainLink, checkChain } from "./installer-chain.ts";
 import { checkArchivedDefinition, installedDefinition } from "./installer-definition.ts";
@@ -118,11 +119,15 @@ class Installer implements ArchiveInstaller {
     });
   }
 
-  async verify(paths: readonly string[], run: CopyRun): Promise<readonly ArchiveProblem[]> {
+  async verify(
+    paths: readonly string[],
+    run: CopyRun,
+    noteDigest: NoteDigest = () => undefined,
+  ): Promise<readonly ArchiveProblem[]> {
     const { archives, keys, engine } = this.#options;
     const problems: ArchiveProblem[] = [];
     for (const [index, path] of paths.entries()) {
-      const { faults } = await archives.unpack({
+      const { faults, sha256 } = await archives.unpack({
         path,
         identities: keys.identities,
         targets: new Map(),
@@ -130,6 +135,7 @@ class Installer implements ArchiveInstaller {
         onProgress: (progress) => run.report({ ...progress, phase: "reading" }),
       });
       problems.push(...faults.map((fault) => ({ archive: index, ...fault })));
+      if (sha256 !== undefined) noteDigest(index, sha256);
     }
     if (problems.length > 0) return problems;
     const location = newLocation(undefined);

@@ -82,6 +82,15 @@ describe("backups of a whole server, over sockets", () => {
     const withoutHash = listed.map((backup) => ({ ...withoutImportTime(backup), sha256: "" }));
     assert.ok(imported.every(({ importTime }) => importTime !== undefined));
     assert.deepEqual(imported.map(withoutImportTime), withoutHash);
+    // All of an archive is read when it is verified, and not before.
+    for (const { backupId } of imported) {
+      assert.ok((await target.client.repo.verifyBackup({ backupId })).isValid);
+    }
+    const { backups: verified } = await target.client.repo.listBackups({ setId });
+    assert.deepEqual(
+      verified.map(({ sha256 }) => sha256),
+      listed.map(({ sha256 }) => sha256),
+    );
     assert.deepEqual(messagesOf(await target.restore(setId)), []);
     assert.deepEqual(await target.state(), before);
     const again = await target.client.backups.importBackups({});
@@ -226,7 +235,15 @@ describe("backups of a whole server, over sockets", () => {
     const rest = await target.client.backups.importBackups({ path });
     assert.deepEqual([rest.backups.length, rest.refused], [3, []]);
     const { backupId = "" } = rest.backups[0] ?? {};
-    assert.ok((await target.client.repo.verifyBackup({ backupId })).isValid);
+    const { isValid, backup } = await target.client.repo.verifyBackup({ backupId });
+    assert.ok(isValid);
+    // What it is based on has been read as well.
+    for (const id of [backupId, backup?.baseBackupId ?? ""]) {
+      const { backups } = id === backupId ? second : first;
+      const { sha256 } = await target.client.backups.getBackup({ backupId: id });
+      assert.ok(sha256 !== "");
+      assert.equal(sha256, backups.find((made) => made.backupId === id)?.sha256);
+    }
   });
 
   it("need the identity if they are encrypted, to be imported as well as restored", async () => {

@@ -17,7 +17,7 @@ import type { Registry } from "../../registry/registry.ts";
 import type { ArchivedNamespace } from "../../registry/restoration.ts";
 import { invalidArchive, ProblemsFound } from "../archive-failures.ts";
 import { ofAnother } from "../backup-identity.ts";
-import type { ArchiveProblem, CopyRun } from "../copy-parts.ts";
+import type { ArchiveProblem, CopyRun, NoteDigest } from "../copy-parts.ts";
 import { type PartEntry, readRegistryPart, writeRegistryPart } from "./registry-part.ts";
 
 export interface RegistryCopiesOptions {
@@ -103,14 +103,19 @@ export class RegistryCopies {
   }
 
   /** Reads all of an archive: it parses, and the types of each namespace link. Empty: nothing is wrong. */
-  async verify(path: string, backupId: string, run: CopyRun): Promise<readonly ArchiveProblem[]> {
+  async verify(
+    path: string,
+    backupId: string,
+    run: CopyRun,
+    noteDigest?: NoteDigest,
+  ): Promise<readonly ArchiveProblem[]> {
     const problems: ArchiveProblem[] = [];
     const note = (description: string): void => {
       const problem = { archive: 0, part: "registry", offset: -1n, description };
       if (problems.length < problemsMax) problems.push(problem);
     };
     try {
-      await this.#unpacked({ path, backupId }, run, (entries, count) =>
+      await this.#unpacked({ path, backupId, noteDigest }, run, (entries, count) =>
         readNamespaces(entries(), count, async (archived) => {
           try {
             await this.#options.registry.checkArchived(archived);
@@ -157,14 +162,22 @@ export class RegistryCopies {
 
   /** @throws {ProblemsFound} for bytes that were changed */
   async #unpacked(
-    { path, backupId }: { readonly path: string; readonly backupId: string },
+    {
+      path,
+      backupId,
+      noteDigest,
+    }: {
+      readonly path: string;
+      readonly backupId: string;
+      readonly noteDigest?: NoteDigest | undefined;
+    },
     run: CopyRun,
     read: (entries: () => AsyncIterable<PartEntry>, count: bigint) => Promise<ReadRegistry>,
   ): Promise<ReadRegistry> {
     const { archives, identities } = this.#options;
     const scratch = this.#scratch();
     try {
-      const { manifest, faults } = await archives.unpack({
+      const { manifest, faults, sha256 } = await archives.unpack({
         path,
         identities,
         targets: new Map([["registry", scratch]]),
@@ -176,6 +189,7 @@ export class RegistryCopies {
           true,
         );
       }
+      if (sha256 !== undefined) noteDigest?.(0, sha256);
       const isRegistry = manifest?.content === BackupMetadata_Content.REGISTRY;
       const [part, ...others] = manifest?.parts ?? [];
       if (!isRegistry || part?.name !== "registry" || others.length > 0) {

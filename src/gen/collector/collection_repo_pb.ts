@@ -1325,7 +1325,8 @@ export type BackupMetadata = Message<"collector.BackupMetadata"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * SHA-256 of the archive file, 64 digits of hex; empty for a backup that was imported.
+   * SHA-256 of the archive file, 64 digits of hex. Empty for a backup that was imported, until a
+   * verification, of it or of one that is based on it, has read all of it and found it valid.
    *
    * @generated from field: string sha256 = 58;
    */
