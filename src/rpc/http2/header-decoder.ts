@@ -1,4 +1,4 @@
-import type { HeaderList } from "../../grpc/server-stream.ts";
+import type { HeaderList } from "../grpc/server-stream.ts";
 import { decodeHuffman } from "./huffman.ts";
 import { headerOverheadBytes, staticHeaders, tableBytesDefault } from "./static-headers.ts";
 

@@ -1,4 +1,4 @@
-import type { HeaderList } from "../../grpc/server-stream.ts";
+import type { HeaderList } from "../grpc/server-stream.ts";
 import { headerOverheadBytes, staticHeaders, tableBytesDefault } from "./static-headers.ts";
 
 /** Of the peer's table no more is used, so that nothing in it is ever pushed out. */

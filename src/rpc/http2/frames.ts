@@ -34,6 +34,7 @@ export const errorCode = {
   none: 0,
   protocol: 1,
   flowControl: 3,
+  streamClosed: 5,
   frameSize: 6,
   refusedStream: 7,
   cancel: 8,

@@ -1,5 +1,5 @@
 import { createServer, connect as netConnect, type Socket } from "node:net";
-import type { HeaderList } from "../../../grpc/server-stream.ts";
+import type { HeaderList } from "../../grpc/server-stream.ts";
 import { ClientSession } from "../client-session.ts";
 import type { ClientStream, ClientStreamListener } from "../client-stream.ts";
 import { frameHeadBytes, preface } from "../frames.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
-import { openRawServer } from "../../../../test/support/outbound.ts";
-import { waitUntil } from "../../../../test/support/wait.ts";
+import { openRawServer } from "../../../test/support/outbound.ts";
+import { waitUntil } from "../../../test/support/wait.ts";
 import { FrameParser } from "./frame-parser.ts";
 import {
   errorCode,

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
-import { openRawServer } from "../../../../test/support/outbound.ts";
-import type { HeaderList } from "../../grpc/server-stream.ts";
+import { openRawServer } from "../../../test/support/outbound.ts";
+import type { HeaderList } from "../grpc/server-stream.ts";
 import { HeaderBlockError, HeaderDecoder } from "./header-decoder.ts";
 import { decodeHuffman } from "./huffman.ts";
 import { call, openSession } from "./testing/session-fixture.ts";

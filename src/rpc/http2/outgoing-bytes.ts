@@ -1,8 +1,10 @@
 import type { Socket } from "node:net";
-import type { OutgoingData } from "./client-stream.ts";
 import { frameFlag, frameHeadBytes, frameType, writeHead } from "./frames.ts";
+import type { OutgoingData } from "./http2-stream.ts";
 
 export interface OutgoingBytesOptions {
+  /** What is not data has to be sent in any case; a peer that leaves so many bytes of it is cut off. */
+  readonly stuckBytesMax: number;
   /** All that was to be sent at once is there: data may be added. */
   readonly onFlush: () => void;
   /** The peer makes us answer, and takes no answers. */
@@ -11,9 +13,6 @@ export interface OutgoingBytesOptions {
 
 /** What is given to the socket before the kernel has taken it; data beyond it waits in its stream. */
 const socketBytesMax = 1024 * 1024;
-
-/** What is not data has to be sent in any case; a peer that does not take so much of it is cut off. */
-const stuckBytesMax = 32 * socketBytesMax;
 
 /** Up to here, or if its pieces are so small, it is cheaper to copy what goes out than to hand over each. */
 const joinedBytesMax = 16 * 1024;
@@ -105,7 +104,7 @@ export class OutgoingBytes {
         socket.write(chunk, at === last ? done : undefined);
       socket.uncork();
     }
-    if (socket.writableLength > stuckBytesMax) this.#options.onStuck();
+    if (socket.writableLength > this.#options.stuckBytesMax) this.#options.onStuck();
   }
 
   /** What is to be called once all that goes out now has been written. */
