@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
@@ -12,7 +11,6 @@ import type { ReceiveShare } from "./call-watch.ts";
 import { acceptedEncodings } from "./compression.ts";
 import { type CallHost, GrpcCall } from "./grpc-call.ts";
 import { runMethod, runRaw } from "./method-runner.ts";
-import { NodeHttp2Stream } from "./node-http2-stream.ts";
 import type { HeaderList, IncomingHeaders, ServerStream, StreamListener } from "./server-stream.ts";
 import { statusTrailers } from "./status-trailers.ts";
 import { parseTimeout } from "./timeout.ts";
@@ -37,17 +35,9 @@ export interface GrpcHandler {
   /**
    * Takes over a stream whose content type begins with `application/grpc`.
    *
-   * @param rawHeaders names and values in turn, as the `"stream"` event has them; without them,
-   * repeated metadata is only known joined by commas
-   * @param exemptConnection takes the connection out of the limits of streams and connections
+   * @param rawHeaders names and values in turn, as they came; without them, repeated metadata is only
+   * known joined by commas
    */
-  handle(
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    rawHeaders?: readonly string[],
-    exemptConnection?: () => void,
-  ): void;
-  /** The same for a stream of any engine. */
   accept(stream: ServerStream, headers: IncomingHeaders, rawHeaders?: HeaderList): void;
   /** Calls in flight, until their streams are closed. */
   readonly callCount: number;
@@ -93,15 +83,6 @@ class GrpcServerHandler implements GrpcHandler {
 
   get callCount(): number {
     return this.#calls.size;
-  }
-
-  handle(
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    rawHeaders?: readonly string[],
-    exemptConnection?: () => void,
-  ): void {
-    this.accept(new NodeHttp2Stream(stream, exemptConnection), headers, rawHeaders);
   }
 
   accept(stream: ServerStream, headers: IncomingHeaders, rawHeaders?: HeaderList): void {

@@ -1,9 +1,8 @@
-import type { IncomingMessage } from "node:http";
-import type { Http2ServerRequest } from "node:http2";
 import { CollectorError } from "../../errors.ts";
 import type { Limits } from "../../lib/limits.ts";
 import { toConnectError } from "../status.ts";
 import type { ReceiveBudget } from "./receive-budget.ts";
+import type { HttpRequest } from "./responses.ts";
 
 /** A caller who owes bytes must send at least this many, or end a message, within the idle limit. */
 const progressBytesMin = 1024;
@@ -12,7 +11,7 @@ const progressBytesMin = 1024;
 const envelopeHeaderBytes = 5;
 
 export interface RequestBodyOptions {
-  readonly source: IncomingMessage | Http2ServerRequest;
+  readonly source: HttpRequest;
   /** One bare message, or messages in envelopes. */
   readonly enveloped: boolean;
   /** The answer waits for the end of the body, so the caller owes bytes until then. */
@@ -127,14 +126,14 @@ class MessageMeter {
 
 /** Reads a stream without ever destroying it: the answer still has to go out on its connection. */
 class ChunkReader {
-  readonly #source: IncomingMessage | Http2ServerRequest;
+  readonly #source: HttpRequest;
   readonly #streamIdleMs: number;
   #failure: CollectorError | undefined;
   #ended = false;
   #wake: (() => void) | undefined;
   #deadline: NodeJS.Timeout | undefined;
 
-  constructor(source: IncomingMessage | Http2ServerRequest, streamIdleMs: number) {
+  constructor(source: HttpRequest, streamIdleMs: number) {
     this.#source = source;
     this.#streamIdleMs = streamIdleMs;
     this.#ended = source.readableEnded;

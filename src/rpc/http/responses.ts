@@ -1,25 +1,17 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
+import type { StreamRequest } from "./stream-request.ts";
+import { StreamResponse } from "./stream-response.ts";
 
-export type HttpRequest = IncomingMessage | Http2ServerRequest;
-export type HttpResponse = ServerResponse | Http2ServerResponse;
+export type HttpRequest = IncomingMessage | StreamRequest;
+export type HttpResponse = ServerResponse | StreamResponse;
 
 /** How long the rest of a body is read and thrown away, so that its sender sees the answer. */
 const lingerMs = 2000;
 
 /** What is written at once of a long answer. */
 const writeBytesMax = 64 * 1024;
-
-/** Headers that exist on a connection of HTTP/1.1 only. */
-const connectionHeaders: ReadonlySet<string> = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "transfer-encoding",
-  "upgrade",
-]);
 
 /** Answers with a short text, or JSON if `body` is an object. */
 export function respond(
@@ -36,7 +28,7 @@ export function respond(
     "content-length": String(bytes.length),
     "x-content-type-options": "nosniff",
   };
-  sendHead(response, status, status === 204 ? headers : { ...about, ...headers });
+  response.writeHead(status, status === 204 ? headers : { ...about, ...headers });
   endResponse(response, request.method === "HEAD" ? undefined : bytes);
   discardBody(request, response);
 }
@@ -56,15 +48,13 @@ export async function sendUniversal(
   try {
     // The first chunk before the headers: until then the handler may still set some.
     let chunk = await chunks?.next();
-    sendHead(response, answer.status, toNodeHeaders(answer.header));
+    response.writeHead(answer.status, toNodeHeaders(answer.header));
     while (chunk !== undefined && chunk.done !== true) {
       if (!writeChunk(response, chunk.value)) await drained(response, idleMs);
       chunk = await chunks?.next();
     }
     if (answer.trailer !== undefined) {
-      const trailers = toNodeHeaders(answer.trailer);
-      if ("stream" in response) response.addTrailers(trailers);
-      else response.addTrailers(trailers);
+      response.addTrailers(toNodeHeaders(answer.trailer));
     }
     endResponse(response);
     discardBody(request, response);
@@ -88,7 +78,7 @@ export async function respondWith(
   chunks: AsyncIterable<Uint8Array>,
   idleMs: number,
 ): Promise<void> {
-  sendHead(response, status, headers);
+  response.writeHead(status, headers);
   for await (const chunk of chunks) {
     // In parts, so that a slow reader is seen to read.
     for (let from = 0; from < chunk.byteLength; from += writeBytesMax) {
@@ -107,25 +97,15 @@ export function respondEmpty(
   status: number,
   headers: Readonly<Record<string, string>>,
 ): void {
-  sendHead(response, status, headers);
+  response.writeHead(status, headers);
   endResponse(response);
   discardBody(request, response);
 }
 
 /** Throws away what the caller still sends after its answer, for a while; then cuts it off. */
 function discardBody(request: HttpRequest, response: HttpResponse): void {
-  if (request.complete) return;
-  if ("stream" in response) {
-    // As RFC 9113 has it: after a complete answer, a reset with NO_ERROR asks for no more. The answer
-    // is complete an immediate after the stream asks for trailers, which is how node:http2 ends it.
-    const { stream } = response;
-    stream.once("wantTrailers", () => {
-      setImmediate(() => {
-        if (!stream.destroyed && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
-      });
-    });
-    return;
-  }
+  // Over HTTP/2, a complete answer asks for no more by itself.
+  if (request.complete || response instanceof StreamResponse) return;
   const socket = request.socket;
   request.resume();
   const timer = setTimeout(() => {
@@ -137,9 +117,7 @@ function discardBody(request: HttpRequest, response: HttpResponse): void {
 }
 
 async function drained(response: HttpResponse, idleMs: number): Promise<void> {
-  if (response.destroyed || ("stream" in response && response.stream.destroyed)) {
-    throw new Error("the caller hung up");
-  }
+  if (response.destroyed) throw new Error("the caller hung up");
   const stop = new AbortController();
   const timer = setTimeout(() => {
     stop.abort();
@@ -164,25 +142,12 @@ function toNodeHeaders(headers: Headers | undefined): Record<string, string> {
   return Object.fromEntries(headers ?? []);
 }
 
-function sendHead(
-  response: HttpResponse,
-  status: number,
-  headers: Readonly<Record<string, string>>,
-): void {
-  if ("stream" in response) {
-    const allowed = Object.entries(headers).filter(([name]) => !connectionHeaders.has(name));
-    response.writeHead(status, Object.fromEntries(allowed));
-  } else {
-    response.writeHead(status, headers);
-  }
-}
-
 function writeChunk(response: HttpResponse, chunk: Uint8Array): boolean {
-  return "stream" in response ? response.write(chunk) : response.write(chunk);
+  return response instanceof StreamResponse ? response.write(chunk) : response.write(chunk);
 }
 
 function endResponse(response: HttpResponse, bytes?: Uint8Array): void {
   if (bytes === undefined) response.end();
-  else if ("stream" in response) response.end(bytes);
+  else if (response instanceof StreamResponse) response.end(bytes);
   else response.end(bytes);
 }

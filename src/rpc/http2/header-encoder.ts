@@ -1,4 +1,5 @@
 import type { HeaderList } from "../grpc/server-stream.ts";
+import { BlockWriter, blockBytesOf, dropTable, literal, staticIndexOf } from "./block-writer.ts";
 import { headerOverheadBytes, staticHeaders, tableBytesDefault } from "./static-headers.ts";
 
 /** Of the peer's table no more is used, so that nothing in it is ever pushed out. */
@@ -6,16 +7,6 @@ const tableBytesUsed = tableBytesDefault - 512;
 
 /** Beginnings of blocks that are remembered. */
 const beginningsMax = 500;
-
-const staticNames = new Map<string, number>();
-const staticPairs = new Map<string, number>();
-for (const [at, [name, value]] of staticHeaders.entries()) {
-  if (!staticNames.has(name)) staticNames.set(name, at + 1);
-  if (value !== "") staticPairs.set(keyOf(name, value), at + 1);
-}
-
-/** A literal: whether the peer keeps it, or must keep it nowhere. */
-const literal = { kept: 0x40, plain: 0x00, secret: 0x10 } as const;
 
 const secrets: ReadonlySet<string> = new Set(["authorization", "cookie"]);
 
@@ -52,7 +43,7 @@ export class HeaderEncoder {
   encode(base: HeaderList, path: string, rest: HeaderList): Buffer {
     const beginning = this.#beginningOf(base, path);
     if (rest.length === 0 && !this.#hasToDrop) return beginning;
-    const out = new BlockWriter(1 + beginning.byteLength + sizeOf(rest));
+    const out = new BlockWriter(1 + beginning.byteLength + blockBytesOf(rest));
     if (this.#hasToDrop) out.copy(dropTable);
     this.#hasToDrop = false;
     out.copy(beginning);
@@ -68,7 +59,7 @@ export class HeaderEncoder {
     if (known !== undefined && known.kept === (this.#table?.size ?? 0)) return known.block;
     const list = [":path", path, ...base];
     const before = this.#table?.size ?? 0;
-    const out = new BlockWriter(sizeOf(list));
+    const out = new BlockWriter(blockBytesOf(list));
     for (let i = 0; i + 1 < list.length; i += 2) this.#add(out, list[i] ?? "", list[i + 1] ?? "");
     const block = out.done();
     const kept = this.#table?.size ?? 0;
@@ -81,8 +72,8 @@ export class HeaderEncoder {
   }
 
   #add(out: BlockWriter, name: string, value: string): void {
-    const key = keyOf(name, value);
-    const fixed = staticPairs.get(key);
+    const key = `${name}\n${value}`;
+    const fixed = staticIndexOf(name, value);
     if (fixed !== undefined) {
       out.index(fixed);
       return;
@@ -102,68 +93,4 @@ export class HeaderEncoder {
     this.#tableBytes += bytes;
     out.header(literal.kept, name, value);
   }
-}
-
-/** The table has 0 bytes from here on. */
-const dropTable = Buffer.from([0x20]);
-
-/** The bytes of one block; strings are not packed. */
-class BlockWriter {
-  readonly #bytes: Buffer;
-  #at = 0;
-
-  constructor(bytesMax: number) {
-    this.#bytes = Buffer.allocUnsafe(bytesMax);
-  }
-
-  done(): Buffer {
-    return this.#bytes.subarray(0, this.#at);
-  }
-
-  copy(bytes: Buffer): void {
-    this.#bytes.set(bytes, this.#at);
-    this.#at += bytes.byteLength;
-  }
-
-  index(index: number): void {
-    this.#integer(0x80, 7, index);
-  }
-
-  header(kind: number, name: string, value: string): void {
-    const index = staticNames.get(name) ?? 0;
-    this.#integer(kind, kind === literal.kept ? 6 : 4, index);
-    if (index === 0) this.#string(name);
-    this.#string(value);
-  }
-
-  #string(text: string): void {
-    this.#integer(0, 7, text.length);
-    this.#at += this.#bytes.write(text, this.#at, "latin1");
-  }
-
-  #integer(flags: number, prefixBits: number, value: number): void {
-    const max = (1 << prefixBits) - 1;
-    if (value < max) {
-      this.#bytes[this.#at++] = flags | value;
-      return;
-    }
-    this.#bytes[this.#at++] = flags | max;
-    let rest = value - max;
-    while (rest >= 0x80) {
-      this.#bytes[this.#at++] = (rest & 0x7f) | 0x80;
-      rest >>>= 7;
-    }
-    this.#bytes[this.#at++] = rest;
-  }
-}
-
-/** The most that a list can take. */
-function sizeOf(list: HeaderList): number {
-  let bytes = 0;
-  for (const text of list) bytes += text.length + 6;
-  return bytes;
-}
-
-function keyOf(name: string, value: string): string {
-  return `${name}\n${value}`;
 }

@@ -367,10 +367,7 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
   #onPing(flags: number, payload: Buffer): void {
     if (payload.byteLength !== 8) throw wrongSize();
     if ((flags & frameFlag.ack) !== 0) this.#pings.shift()?.(true);
-    else {
-      this.noteVain();
-      this.out.push(frameOf(frameType.ping, frameFlag.ack, 0, payload));
-    }
+    else this.out.push(frameOf(frameType.ping, frameFlag.ack, 0, payload));
   }
 
   #onWindowUpdate(streamId: number, payload: Buffer): void {

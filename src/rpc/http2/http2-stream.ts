@@ -50,7 +50,8 @@ export abstract class Http2Stream {
   #queueAt = 0;
   #queuedBytes = 0;
   #isDraining = false;
-  #isEnding = false;
+  /** Whether nothing is to be added to what is to be sent. */
+  protected isEnding = false;
   #trailers: Uint8Array | undefined;
   #isEndTold = false;
   #isPaused = false;
@@ -84,7 +85,7 @@ export abstract class Http2Stream {
   /** Whether something may be sent now as far as this stream is concerned. */
   get canSend(): boolean {
     if (this.#isClosed || this.isLocalDone) return false;
-    return this.#queuedBytes > 0 ? this.sendWindow > 0 : this.#isEnding;
+    return this.#queuedBytes > 0 ? this.sendWindow > 0 : this.isEnding;
   }
 
   protected abstract deliverData(chunk: Buffer): void;
@@ -192,7 +193,7 @@ export abstract class Http2Stream {
 
   /** @returns whether so much waits that the stream will ask for more */
   protected enqueue(chunk: Uint8Array, onLeft?: () => void): boolean {
-    if (this.#isClosed || this.#isEnding || chunk.byteLength === 0) return false;
+    if (this.#isClosed || this.isEnding || chunk.byteLength === 0) return false;
     this.#queue.push({ chunk, onLeft });
     this.#queuedBytes += chunk.byteLength;
     this.#isDraining ||= this.#queuedBytes > lowWaterBytes;
@@ -202,8 +203,8 @@ export abstract class Http2Stream {
 
   /** @param trailers a header block; without it the last data ends the stream */
   protected endWith(trailers?: Uint8Array): void {
-    if (this.#isClosed || this.#isEnding) return;
-    this.#isEnding = true;
+    if (this.#isClosed || this.isEnding) return;
+    this.isEnding = true;
     this.#trailers = trailers;
     this.host.wantsToSend(this);
   }
@@ -219,7 +220,7 @@ export abstract class Http2Stream {
   }
 
   #taken(chunk: Uint8Array, onLeft: (() => void) | undefined): OutgoingData {
-    const isEnd = this.#isEnding && this.#queuedBytes === 0;
+    const isEnd = this.isEnding && this.#queuedBytes === 0;
     this.isLocalDone = isEnd;
     const trailers = isEnd ? this.#trailers : undefined;
     return { chunk, isLast: isEnd && trailers === undefined, trailers, onLeft };
