@@ -14,10 +14,18 @@ export interface DecodedHeaders {
   readonly problem: "malformed" | "too large" | undefined;
 }
 
-interface TableEntry {
+interface Header {
   readonly name: string;
   readonly value: string;
+  /** Whether it is made of what names and values may be made of. */
+  readonly isValid: boolean;
 }
+
+const fixedHeaders: readonly Header[] = staticHeaders.map(([name, value]) => ({
+  name,
+  value,
+  isValid: true,
+}));
 
 const namePattern = /^:?[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const valuePattern = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -26,10 +34,10 @@ const valuePattern = /^[\t\x20-\x7e\x80-\xff]*$/;
 export class HeaderDecoder {
   readonly #listBytesMax: number;
   /** The newest first. */
-  #table: TableEntry[] = [];
+  #table: Header[] = [];
   #tableBytes = 0;
   #tableBytesMax = tableBytesDefault;
-  #bytes: Uint8Array = new Uint8Array();
+  #bytes: Buffer = Buffer.alloc(0);
   #at = 0;
 
   /** @param listBytesMax names, values and 32 bytes for each header */
@@ -38,7 +46,7 @@ export class HeaderDecoder {
   }
 
   /** @throws {HeaderBlockError} */
-  decode(block: Uint8Array): DecodedHeaders {
+  decode(block: Buffer): DecodedHeaders {
     this.#bytes = block;
     this.#at = 0;
     const list: string[] = [];
@@ -51,34 +59,35 @@ export class HeaderDecoder {
         this.#resize(this.#readInteger(5));
         continue;
       }
-      const { name, value } = this.#readHeader(first);
+      const { name, value, isValid } = this.#readHeader(first);
       listBytes += sizeOf(name, value);
       if (listBytes > this.#listBytesMax) problem = "too large";
       else list.push(name, value);
-      if (!namePattern.test(name) || !valuePattern.test(value)) problem ??= "malformed";
+      if (!isValid) problem ??= "malformed";
     }
     return { list, problem };
   }
 
-  #readHeader(first: number): TableEntry {
+  #readHeader(first: number): Header {
     if (first >= 0x80) return this.#entry(this.#readInteger(7));
     const isKept = first >= 0x40;
     const index = this.#readInteger(isKept ? 6 : 4);
     const name = index === 0 ? this.#readString() : this.#entry(index).name;
-    const header = { name, value: this.#readString() };
+    const value = this.#readString();
+    const header = { name, value, isValid: namePattern.test(name) && valuePattern.test(value) };
     if (isKept) this.#keep(header);
     return header;
   }
 
-  #entry(index: number): TableEntry {
-    const fixed = staticHeaders[index - 1];
-    if (fixed !== undefined) return { name: fixed[0], value: fixed[1] };
+  #entry(index: number): Header {
+    const fixed = fixedHeaders[index - 1];
+    if (fixed !== undefined) return fixed;
     const entry = this.#table[index - 1 - staticHeaders.length];
     if (entry === undefined) throw new HeaderBlockError(`the table has no header ${index}`);
     return entry;
   }
 
-  #keep(header: TableEntry): void {
+  #keep(header: Header): void {
     this.#table.unshift(header);
     this.#tableBytes += sizeOf(header.name, header.value);
     this.#evict();
@@ -118,7 +127,7 @@ export class HeaderDecoder {
     const end = start + length;
     if (end > this.#bytes.byteLength) throw new HeaderBlockError("a string is cut");
     this.#at = end;
-    if (!isPacked) return latin1(this.#bytes, start, end);
+    if (!isPacked) return this.#bytes.toString("latin1", start, end);
     const text = decodeHuffman(this.#bytes, start, end);
     if (text === undefined) throw new HeaderBlockError("a string is packed in another way");
     return text;
@@ -134,8 +143,4 @@ export class HeaderDecoder {
 
 function sizeOf(name: string, value: string): number {
   return name.length + value.length + headerOverheadBytes;
-}
-
-function latin1(bytes: Uint8Array, start: number, end: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("latin1");
 }

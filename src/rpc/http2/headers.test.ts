@@ -122,7 +122,7 @@ describe("header blocks", () => {
       fc.property(fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 5 }), (blocks) => {
         const decoder = new HeaderDecoder(500);
         try {
-          for (const block of blocks) decoder.decode(block);
+          for (const block of blocks) decoder.decode(Buffer.from(block));
         } catch (error) {
           assert.ok(error instanceof HeaderBlockError);
         }

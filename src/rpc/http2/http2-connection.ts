@@ -36,7 +36,7 @@ export interface Http2ConnectionOptions {
 /** A header block of a peer, as it comes: packed, and so it may become larger than this. */
 const blockBytesMax = 64 * 1024;
 
-/** How long a peer may take to hear why its connection ends. */
+/** How long a peer may take to hear why its connection ends, in ms. */
 const farewellMs = 250;
 
 interface OpenBlock {
@@ -64,6 +64,7 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
   /** It ends when its streams are gone. */
   protected isClosing = false;
   protected isOver = false;
+  #isDoomed = false;
   readonly #options: Http2ConnectionOptions;
   readonly #decoder: HeaderDecoder;
   /** Those that have something to send, in turn. */
@@ -105,11 +106,7 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
   /** Whether there has been a stream of this id. */
   protected abstract wasOpened(streamId: number): boolean;
   /** A header block, for a stream that there is or not. */
-  protected abstract receiveBlock(
-    streamId: number,
-    headers: DecodedHeaders,
-    isLast: boolean,
-  ): void;
+  protected abstract receiveBlock(streamId: number, headers: DecodedHeaders, isLast: boolean): void;
   /** The peer's settings are there, for the first time. */
   protected abstract onReady(): void;
   /** What the peer sets, besides its windows and frames. */
@@ -144,12 +141,13 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
 
   /** Ends every stream and closes at once. */
   destroy(code: number = errorCode.none): void {
-    if (this.isOver) return;
+    if (this.isOver || this.#isDoomed) return;
+    this.#isDoomed = true;
     this.out.push(goAwayFrame(this.lastPeerId, code));
     this.out.flush();
     const { socket } = this;
-    socket.destroySoon();
-    // Whoever reads no more does not hear of it.
+    // What the peer still sends is read for a while: a reset in its place would overtake the GOAWAY.
+    socket.end();
     const timer = setTimeout(() => socket.destroy(), farewellMs);
     socket.once("close", () => clearTimeout(timer));
     this.#finish();
@@ -188,10 +186,10 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
     if (this.#openBlock !== undefined) throw notWhole();
     this.#countReceived(chunk.byteLength);
     const stream = this.#known(streamId);
-    if (stream === undefined) return;
-    const problem = stream.receiveData(chunk);
-    if (problem !== undefined) stream.close(problem);
-    else if (isLast) stream.receiveEnd();
+    const problem = stream?.receiveData(chunk);
+    if (problem !== undefined) stream?.close(problem);
+    else if (isLast) stream?.receiveEnd();
+    this.#widenAll();
   }
 
   onFrame(type: number, flags: number, streamId: number, payload: Buffer): void {
@@ -274,12 +272,9 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
     const paddingBytes = payload.byteLength - data.byteLength;
     const isLast = (flags & frameFlag.endStream) !== 0;
     if (data.byteLength === 0 && !isLast) this.noteVain();
-    if (paddingBytes > 0) {
-      this.#countReceived(paddingBytes);
-      this.streams.get(streamId)?.receivePadding(paddingBytes);
-    }
-    if (data.byteLength > 0 || isLast) this.onData(streamId, data, isLast);
-    else this.#known(streamId);
+    this.#countReceived(paddingBytes);
+    this.streams.get(streamId)?.receivePadding(paddingBytes);
+    this.onData(streamId, data, isLast);
   }
 
   #onHeaders(flags: number, streamId: number, payload: Buffer): void {
@@ -402,7 +397,6 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
     if (this.#unwidenedBytes > this.windowBytes) {
       throw new ProtocolError("more than the window", errorCode.flowControl);
     }
-    this.#widenAll();
   }
 
   /** Streams that are paused hold back themselves only, as long as that is not too much together. */

@@ -151,6 +151,7 @@ export abstract class Http2Stream {
   receiveData(chunk: Buffer): number | undefined {
     if (this.#isClosed) return undefined;
     if (this.isRemoteDone) return errorCode.streamClosed;
+    if (chunk.byteLength === 0) return undefined;
     this.#unwidenedBytes += chunk.byteLength;
     if (this.#unwidenedBytes > this.host.windowBytes) return errorCode.flowControl;
     if (this.#isPaused || this.#heldBytes > 0) {

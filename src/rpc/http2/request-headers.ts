@@ -58,7 +58,8 @@ export function readRequestHeaders(list: HeaderList): IncomingHeaders | undefine
 function isRequest(headers: IncomingHeaders): boolean {
   const path = headers[":path"];
   const hasTarget = path !== undefined && headers[":scheme"] !== undefined;
-  if (headers[":method"] === "CONNECT") return path === undefined && headers[":scheme"] === undefined;
+  if (headers[":method"] === "CONNECT")
+    return path === undefined && headers[":scheme"] === undefined;
   return headers[":method"] !== undefined && hasTarget;
 }
 

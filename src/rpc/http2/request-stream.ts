@@ -131,7 +131,8 @@ export class RequestStream extends Http2Stream implements ServerStream {
 
   override receiveEnd(): void {
     const announced = this.#announcedBytes;
-    if (announced !== undefined && this.#receivedBytes !== announced) this.close(errorCode.protocol);
+    if (announced !== undefined && this.#receivedBytes !== announced)
+      this.close(errorCode.protocol);
     else super.receiveEnd();
   }
 

@@ -1,9 +1,9 @@
 import type { Socket } from "node:net";
 import type { HeaderList } from "../grpc/server-stream.ts";
-import { localFailure } from "./failures.ts";
 import { ClientSession } from "../http2/client-session.ts";
 import type { ClientStream, ClientStreamListener } from "../http2/client-stream.ts";
 import { errorCode } from "../http2/frames.ts";
+import { localFailure } from "./failures.ts";
 
 /** The window of a stream and of a connection: what may be on its way to us, in bytes. */
 const windowBytes = 8 * 1024 * 1024;

@@ -1,8 +1,8 @@
 import { Code } from "@connectrpc/connect";
 import { CollectorError, type ErrorReason } from "../../errors.ts";
 import { CallFailure } from "../../mesh/channel.ts";
-import { codeByReason } from "../status.ts";
 import { errorCode } from "../http2/frames.ts";
+import { codeByReason } from "../status.ts";
 
 /** What is said of every endpoint that may not be dialled, so that nothing is learned by trying. */
 const deniedText =

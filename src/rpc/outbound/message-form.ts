@@ -1,9 +1,9 @@
 import type { FramedMessage } from "../../mesh/channel.ts";
 import { framed } from "../../mesh/framed.ts";
 import { encodeFrame, encodePrefix, type Frame } from "../grpc/frame.ts";
+import type { ClientStream } from "../http2/client-stream.ts";
 import { giveBytesBack, lendBytes } from "../lent-bytes.ts";
 import { FramedRaw } from "../runtime/raw-message.ts";
-import type { ClientStream } from "../http2/client-stream.ts";
 
 /** What the messages of a stream are at this side of it. */
 export interface MessageForm<T> {

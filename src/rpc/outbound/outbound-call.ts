@@ -4,11 +4,11 @@ import { passableHeaders } from "../grpc/metadata.ts";
 import type { HeaderList } from "../grpc/server-stream.ts";
 import { formatTimeout } from "../grpc/timeout.ts";
 import { type TimerWheel, WheelEntry } from "../grpc/timer-wheel.ts";
+import type { ClientStream, ClientStreamListener } from "../http2/client-stream.ts";
+import { errorCode } from "../http2/frames.ts";
 import { entriesOf, statusOf, valueOf } from "./answer-headers.ts";
 import type { Connection } from "./connection.ts";
 import { httpFailure, localFailure, ownFailure, resetFailure } from "./failures.ts";
-import type { ClientStream, ClientStreamListener } from "../http2/client-stream.ts";
-import { errorCode } from "../http2/frames.ts";
 
 /** What the calls of one channel have in common. */
 export interface CallHost {

@@ -8,8 +8,8 @@ import type {
 import { unpack } from "../grpc/compression.ts";
 import { messageTooLarge } from "../grpc/frame.ts";
 import { StreamInbound } from "../grpc/inbound.ts";
-import { localFailure, ownFailure } from "./failures.ts";
 import type { ClientStream } from "../http2/client-stream.ts";
+import { localFailure, ownFailure } from "./failures.ts";
 import type { MessageForm } from "./message-form.ts";
 import { type CallHost, OutboundCall } from "./outbound-call.ts";
 import { unannounced } from "./unary-call.ts";
