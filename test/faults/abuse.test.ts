@@ -208,38 +208,38 @@ describe("bad input to a running server", () => {
 
   it("refuses an empty request to every method that needs something", async () => {
     const { records, repo, admin, registry, types, namespaces, operations } = client;
-    const needy: Readonly<Record<string, Promise<unknown>>> = {
-      Create: records.create({}),
-      Get: records.get({}),
-      Update: records.update({}),
-      Delete: records.delete({}),
-      List: records.list({}),
-      Search: records.search({}),
-      Batch: records.batch({}),
-      Describe: records.describe({}),
-      Modify: records.modify({}),
-      CreateCollection: repo.createCollection({}),
-      Route: repo.route({}),
-      GetCollection: admin.getCollection({}),
-      DeleteCollection: admin.deleteCollection({}),
-      RenameCollection: admin.renameCollection({}),
-      RegisterProto: registry.registerProto({}),
-      RegisterService: registry.registerService({}),
-      LookupService: registry.lookupService({}),
-      GetFile: types.getFile({}),
-      UnregisterFile: types.unregisterFile({}),
-      UnregisterType: types.unregisterType({}),
-      UnregisterService: types.unregisterService({}),
-      CreateNamespace: namespaces.createNamespace({}),
-      DeleteNamespace: namespaces.deleteNamespace({}),
-      GetOperation: operations.getOperation({}),
-      WaitOperation: operations.waitOperation({}),
-      CancelOperation: operations.cancelOperation({}),
-      DeleteOperation: operations.deleteOperation({}),
+    const needy: Readonly<Record<string, () => Promise<unknown>>> = {
+      Create: () => records.create({}),
+      Get: () => records.get({}),
+      Update: () => records.update({}),
+      Delete: () => records.delete({}),
+      List: () => records.list({}),
+      Search: () => records.search({}),
+      Batch: () => records.batch({}),
+      Describe: () => records.describe({}),
+      Modify: () => records.modify({}),
+      CreateCollection: () => repo.createCollection({}),
+      Route: () => repo.route({}),
+      GetCollection: () => admin.getCollection({}),
+      DeleteCollection: () => admin.deleteCollection({}),
+      RenameCollection: () => admin.renameCollection({}),
+      RegisterProto: () => registry.registerProto({}),
+      RegisterService: () => registry.registerService({}),
+      LookupService: () => registry.lookupService({}),
+      GetFile: () => types.getFile({}),
+      UnregisterFile: () => types.unregisterFile({}),
+      UnregisterType: () => types.unregisterType({}),
+      UnregisterService: () => types.unregisterService({}),
+      CreateNamespace: () => namespaces.createNamespace({}),
+      DeleteNamespace: () => namespaces.deleteNamespace({}),
+      GetOperation: () => operations.getOperation({}),
+      WaitOperation: () => operations.waitOperation({}),
+      CancelOperation: () => operations.cancelOperation({}),
+      DeleteOperation: () => operations.deleteOperation({}),
     };
     const amiss: string[] = [];
     for (const [method, call] of Object.entries(needy)) {
-      const { code, fields, message } = await refusalOf(call);
+      const { code, fields, message } = await refusalOf(call());
       if (code !== invalid || fields.length === 0) {
         amiss.push(`${method}: ${code}, names ${fields.join(", ") || "no field"}: ${message}`);
       }
