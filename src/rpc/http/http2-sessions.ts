@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { Limits } from "../../lib/limits.ts";
+import type { Log } from "../../lib/log.ts";
 import { type GrpcHandler, isGrpcContentType } from "../grpc/grpc-handler.ts";
 import type { HeaderList, IncomingHeaders } from "../grpc/server-stream.ts";
 import type { RequestStream } from "../http2/request-stream.ts";
@@ -20,6 +21,7 @@ export interface Http2SessionsOptions {
   readonly limits: Limits;
   readonly grpc: GrpcStreams;
   readonly http: (request: StreamRequest, response: StreamResponse) => void;
+  readonly log: Pick<Log, "debug">;
   /** The connection is between linked collectors. */
   readonly onExempt: (socket: Socket) => void;
 }
@@ -37,7 +39,7 @@ export class Http2Sessions {
 
   /** Speaks HTTP/2 on a socket whose first bytes are still unread. */
   open(socket: Socket): void {
-    const { limits, onExempt } = this.#options;
+    const { limits, log, onExempt } = this.#options;
     const { streamsPerConnectionMax, linkCallsMax, headerBytesMax } = limits;
     let isExempt = false;
     const session = new ServerSession({
@@ -52,6 +54,8 @@ export class Http2Sessions {
         session.allowStreams(linkCallsMax + streamsPerConnectionMax);
         onExempt(socket);
       },
+      onFault: (error) =>
+        log.debug({ err: error, peer: session.peer }, "an HTTP/2 connection failed"),
       onClose: () => {
         this.#sessions.delete(session);
         if (this.#sessions.size === 0) this.#stopChecks();

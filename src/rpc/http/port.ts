@@ -122,6 +122,7 @@ export class Port implements AsyncDisposable {
     });
     this.#http2 = new Http2Sessions({
       limits,
+      log,
       grpc: options.grpc,
       http: (request, response) => http.handle(request, response),
       onExempt: (socket) => this.#acceptor.exempt(socket),

@@ -15,7 +15,7 @@ import {
   windowBytesDefault,
   writeHead,
 } from "./frames.ts";
-import type { DecodedHeaders } from "./header-decoder.ts";
+import type { WholeBlock } from "./header-blocks.ts";
 import { HeaderEncoder } from "./header-encoder.ts";
 import { Http2Connection } from "./http2-connection.ts";
 
@@ -121,11 +121,8 @@ export class ClientSession extends Http2Connection<ClientStream> {
     return streamId % 2 === 1 && streamId < this.#nextId;
   }
 
-  protected override receiveBlock(
-    streamId: number,
-    { list, problem }: DecodedHeaders,
-    isLast: boolean,
-  ): void {
+  protected override receiveBlock({ streamId, headers, isLast }: WholeBlock): void {
+    const { list, problem } = headers;
     const stream = this.streams.get(streamId);
     if (stream === undefined && !this.wasOpened(streamId)) {
       throw new ProtocolError(`stream ${streamId} was never opened`);
@@ -139,7 +136,13 @@ export class ClientSession extends Http2Connection<ClientStream> {
     else if (id === setting.headerTableSize) this.#encoder.limitTable(value);
   }
 
-  protected override receiveGoAway(lastId: number, code: number): void {
+  protected override receiveGoAway({
+    lastId,
+    code,
+  }: {
+    readonly lastId: number;
+    readonly code: number;
+  }): void {
     this.#lastTakenId = Math.min(this.#lastTakenId, lastId);
     this.isClosing = true;
     this.#options.onGoAway(code);

@@ -1,9 +1,19 @@
 import type { Socket } from "node:net";
+import {
+  blockIn,
+  expectBytes,
+  expectConnection,
+  notFirst,
+  notWhole,
+  readGoAway,
+  readSettings,
+  tooWide,
+  withoutPadding,
+} from "./frame-checks.ts";
 import { FrameParser, type FrameSink } from "./frame-parser.ts";
 import {
   errorCode,
   frameFlag,
-  frameHeadBytes,
   frameOf,
   frameType,
   goAwayFrame,
@@ -14,7 +24,8 @@ import {
   windowBytesDefault,
   windowBytesMax,
 } from "./frames.ts";
-import { type DecodedHeaders, HeaderBlockError, HeaderDecoder } from "./header-decoder.ts";
+import { HeaderBlocks, type WholeBlock } from "./header-blocks.ts";
+import { HeaderBlockError } from "./header-decoder.ts";
 import type { Http2Stream, StreamHost } from "./http2-stream.ts";
 import { OutgoingBytes } from "./outgoing-bytes.ts";
 import { StreamTable } from "./stream-table.ts";
@@ -29,22 +40,14 @@ export interface Http2ConnectionOptions {
   readonly heldBytesMax: number;
   /** Bytes that wait for a peer who makes us answer and takes no answers; then it is cut off. */
   readonly stuckBytesMax: number;
+  /** Why the connection is ended: the peer does what it must not. */
+  readonly onFault?: ((fault: Error) => void) | undefined;
   /** All streams are gone, and the socket is. */
   readonly onClose: () => void;
 }
 
-/** A header block of a peer, as it comes: packed, and so it may become larger than this. */
-const blockBytesMax = 64 * 1024;
-
 /** How long a peer may take to hear why its connection ends, in ms. */
 const farewellMs = 250;
-
-interface OpenBlock {
-  readonly streamId: number;
-  readonly isLast: boolean;
-  readonly parts: Buffer[];
-  bytes: number;
-}
 
 /**
  * One HTTP/2 connection, from either end, as far as gRPC needs it (RFC 9113): no push, no priorities. It never stops
@@ -66,11 +69,10 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
   protected isOver = false;
   #isDoomed = false;
   readonly #options: Http2ConnectionOptions;
-  readonly #decoder: HeaderDecoder;
+  readonly #blocks: HeaderBlocks;
   /** Those that have something to send, in turn. */
   #sending: Stream[] = [];
   readonly #pings: ((isAnswered: boolean) => void)[] = [];
-  #openBlock: OpenBlock | undefined;
   #unwidenedBytes = 0;
   #heldBytes = 0;
 
@@ -80,11 +82,11 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
     this.socket = socket;
     this.windowBytes = windowBytes;
     this.parser = new FrameParser(this);
-    this.#decoder = new HeaderDecoder(options.headerBytesMax);
+    this.#blocks = new HeaderBlocks(options.headerBytesMax);
     this.out = new OutgoingBytes(socket, {
       stuckBytesMax: options.stuckBytesMax,
       onFlush: () => this.#sendData(),
-      onStuck: () => this.destroy(errorCode.enhanceYourCalm),
+      onStuck: () => this.giveUp("it makes us answer, and takes no answers"),
     });
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
     socket.on("close", () => this.#finish());
@@ -93,7 +95,7 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
 
   /** Whether a header block of the peer has begun and is not whole. */
   protected get isInsideBlock(): boolean {
-    return this.#openBlock !== undefined;
+    return this.#blocks.isInside;
   }
 
   /** Whether something of a stream waits to be sent. */
@@ -106,12 +108,12 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
   /** Whether there has been a stream of this id. */
   protected abstract wasOpened(streamId: number): boolean;
   /** A header block, for a stream that there is or not. */
-  protected abstract receiveBlock(streamId: number, headers: DecodedHeaders, isLast: boolean): void;
+  protected abstract receiveBlock(block: WholeBlock): void;
   /** The peer's settings are there, for the first time. */
   protected abstract onReady(): void;
   /** What the peer sets, besides its windows and frames. */
   protected abstract applySetting(id: number, value: number): void;
-  protected abstract receiveGoAway(lastId: number, code: number): void;
+  protected abstract receiveGoAway(leave: { readonly lastId: number; readonly code: number }): void;
   /** A frame that does nothing, for a peer that may not send too many of them. @throws {ProtocolError} */
   protected abstract noteVain(): void;
   /** The peer has reset one of its streams. @throws {ProtocolError} if it does that too often */
@@ -153,6 +155,12 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
     this.#finish();
   }
 
+  /** Ends the connection of a peer that asks for too much. */
+  protected giveUp(reason: string): void {
+    this.#options.onFault?.(new ProtocolError(reason, errorCode.enhanceYourCalm));
+    this.destroy(errorCode.enhanceYourCalm);
+  }
+
   wantsToSend(stream: Http2Stream): void {
     if (!stream.canSend) return;
     if (!stream.isListed) {
@@ -183,7 +191,7 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
 
   onData(streamId: number, chunk: Buffer, isLast: boolean): void {
     if (!this.isReady) throw notFirst();
-    if (this.#openBlock !== undefined) throw notWhole();
+    if (this.#blocks.isInside) throw notWhole();
     this.#countReceived(chunk.byteLength);
     const stream = this.#known(streamId);
     const problem = stream?.receiveData(chunk);
@@ -196,7 +204,7 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
     if (!this.isReady && (type !== frameType.settings || (flags & frameFlag.ack) !== 0)) {
       throw notFirst();
     }
-    if (this.#openBlock !== undefined && type !== frameType.continuation) throw notWhole();
+    if (this.#blocks.isInside && type !== frameType.continuation) throw notWhole();
     switch (type) {
       case frameType.data:
         this.#onDataFrame(flags, streamId, payload);
@@ -220,8 +228,7 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
         break;
       case frameType.goAway:
         expectConnection(streamId);
-        if (payload.byteLength < 8) throw wrongSize();
-        this.receiveGoAway(payload.readUInt32BE(0) & windowBytesMax, payload.readUInt32BE(4));
+        this.receiveGoAway(readGoAway(payload));
         break;
       case frameType.windowUpdate:
         this.#onWindowUpdate(streamId, payload);
@@ -260,9 +267,9 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
     try {
       this.receive(chunk);
     } catch (error) {
-      if (error instanceof ProtocolError) this.destroy(error.code);
-      else if (error instanceof HeaderBlockError) this.destroy(errorCode.compression);
-      else throw error;
+      if (!(error instanceof ProtocolError || error instanceof HeaderBlockError)) throw error;
+      this.#options.onFault?.(error);
+      this.destroy(error instanceof ProtocolError ? error.code : errorCode.compression);
     }
   }
 
@@ -278,45 +285,24 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
   }
 
   #onHeaders(flags: number, streamId: number, payload: Buffer): void {
-    let block = withoutPadding(flags, payload);
-    if ((flags & frameFlag.priority) !== 0) {
-      if (block.byteLength < priorityBytes) throw wrongSize();
-      block = block.subarray(priorityBytes);
-    }
     const isLast = (flags & frameFlag.endStream) !== 0;
-    if ((flags & frameFlag.endHeaders) !== 0) {
-      this.#decode(streamId, block, isLast);
-      return;
-    }
-    const parts = [Buffer.from(block)];
-    this.#openBlock = { streamId, isLast, parts, bytes: block.byteLength };
+    const isWhole = (flags & frameFlag.endHeaders) !== 0;
+    this.#onBlock(this.#blocks.begin(streamId, blockIn(flags, payload), { isLast, isWhole }));
   }
 
   #onContinuation(flags: number, streamId: number, payload: Buffer): void {
-    const open = this.#openBlock;
-    if (open === undefined || open.streamId !== streamId) {
-      throw new ProtocolError("a CONTINUATION of nothing");
-    }
-    // Even an empty one counts, or they could go on for ever.
-    open.bytes += payload.byteLength + frameHeadBytes;
-    if (open.bytes > blockBytesMax) {
-      throw new ProtocolError("a header block that is too large", errorCode.enhanceYourCalm);
-    }
-    open.parts.push(Buffer.from(payload));
-    if ((flags & frameFlag.endHeaders) === 0) return;
-    this.#openBlock = undefined;
-    this.#decode(streamId, Buffer.concat(open.parts), open.isLast);
+    const isWhole = (flags & frameFlag.endHeaders) !== 0;
+    this.#onBlock(this.#blocks.continue(streamId, payload, isWhole));
   }
 
-  #decode(streamId: number, block: Buffer, isLast: boolean): void {
-    // Whoever it is for, it has to be read: it may change the table.
-    const headers = this.#decoder.decode(block);
-    if (streamId === 0) throw new ProtocolError("headers of no stream");
-    this.receiveBlock(streamId, headers, isLast);
+  #onBlock(block: WholeBlock | undefined): void {
+    if (block === undefined) return;
+    if (block.streamId === 0) throw new ProtocolError("headers of no stream");
+    this.receiveBlock(block);
   }
 
   #onReset(streamId: number, payload: Buffer): void {
-    if (payload.byteLength !== 4) throw wrongSize();
+    expectBytes(payload, 4);
     const stream = this.#known(streamId);
     if (stream === undefined) {
       this.noteVain();
@@ -328,16 +314,12 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
 
   #onSettings(flags: number, payload: Buffer): void {
     if ((flags & frameFlag.ack) !== 0) {
-      if (payload.byteLength > 0) throw wrongSize();
+      expectBytes(payload, 0);
       return;
     }
-    if (payload.byteLength % 6 !== 0) throw wrongSize();
     if (this.isReady) this.noteVain();
     let window = this.streamWindow;
-    for (let at = 0; at < payload.byteLength; at += 6) {
-      const id = payload.readUInt16BE(at);
-      const value = payload.readUInt32BE(at + 2);
-      checkSetting(id, value);
+    for (const [id, value] of readSettings(payload)) {
       if (id === setting.initialWindowSize) window = value;
       else this.applySetting(id, value);
     }
@@ -360,13 +342,13 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
   }
 
   #onPing(flags: number, payload: Buffer): void {
-    if (payload.byteLength !== 8) throw wrongSize();
+    expectBytes(payload, 8);
     if ((flags & frameFlag.ack) !== 0) this.#pings.shift()?.(true);
     else this.out.push(frameOf(frameType.ping, frameFlag.ack, 0, payload));
   }
 
   #onWindowUpdate(streamId: number, payload: Buffer): void {
-    if (payload.byteLength !== 4) throw wrongSize();
+    expectBytes(payload, 4);
     const bytes = payload.readUInt32BE(0) & windowBytesMax;
     if (streamId === 0) {
       if (bytes === 0) throw new ProtocolError("a window of nothing more");
@@ -453,42 +435,4 @@ export abstract class Http2Connection<Stream extends Http2Stream> implements Str
     for (const done of this.#pings.splice(0)) done(false);
     this.#options.onClose();
   }
-}
-
-const priorityBytes = 5;
-
-function notFirst(): ProtocolError {
-  return new ProtocolError("the first frame is no SETTINGS");
-}
-
-function notWhole(): ProtocolError {
-  return new ProtocolError("a header block is not whole");
-}
-
-function wrongSize(): ProtocolError {
-  return new ProtocolError("a frame's size", errorCode.frameSize);
-}
-
-function tooWide(): ProtocolError {
-  return new ProtocolError("a window", errorCode.flowControl);
-}
-
-function expectConnection(streamId: number): void {
-  if (streamId !== 0) throw new ProtocolError("a frame of the connection on a stream");
-}
-
-function checkSetting(id: number, value: number): void {
-  if (id === setting.initialWindowSize && value > windowBytesMax) throw tooWide();
-  if (id === setting.enablePush && value > 1) throw new ProtocolError("a setting");
-  const isFrameSize = id === setting.maxFrameSize;
-  if (isFrameSize && (value < payloadBytesMax || value > 2 ** 24 - 1)) {
-    throw new ProtocolError("a setting");
-  }
-}
-
-function withoutPadding(flags: number, payload: Buffer): Buffer {
-  if ((flags & frameFlag.padded) === 0) return payload;
-  const padding = payload[0] ?? payload.byteLength;
-  if (padding >= payload.byteLength) throw new ProtocolError("a frame of more than padding");
-  return payload.subarray(1, payload.byteLength - padding);
 }

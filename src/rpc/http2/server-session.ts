@@ -18,7 +18,7 @@ import {
   windowBytesDefault,
   writeHead,
 } from "./frames.ts";
-import type { DecodedHeaders } from "./header-decoder.ts";
+import type { WholeBlock } from "./header-blocks.ts";
 import { Http2Connection } from "./http2-connection.ts";
 import { announcedBytes, readRequestHeaders } from "./request-headers.ts";
 import { type RequestHost, RequestStream } from "./request-stream.ts";
@@ -41,6 +41,8 @@ export interface ServerSessionOptions {
   ) => void;
   /** The connection is one between linked collectors. */
   readonly onExempt: () => void;
+  /** Why the connection is ended: the client does what it must not. */
+  readonly onFault?: (fault: Error) => void;
   /** All streams are gone, and the socket is. */
   readonly onClose: () => void;
 }
@@ -133,7 +135,7 @@ export class ServerSession extends Http2Connection<RequestStream> implements Req
     const isStuck = writableLength > 0 && takenBytes === this.#seen?.takenBytes;
     if (this.isReady && !this.isInsideBlock && !isStuck) this.#seen = undefined;
     this.#seen ??= { takenBytes, atMs: nowMs };
-    if (nowMs - this.#seen.atMs >= idleMs) this.destroy(errorCode.enhanceYourCalm);
+    if (nowMs - this.#seen.atMs >= idleMs) this.giveUp("it has done nothing for too long");
   }
 
   exempt(): void {
@@ -208,11 +210,8 @@ export class ServerSession extends Http2Connection<RequestStream> implements Req
     return streamId % 2 === 1 && streamId <= this.#begunId;
   }
 
-  protected override receiveBlock(
-    streamId: number,
-    { list, problem }: DecodedHeaders,
-    isLast: boolean,
-  ): void {
+  protected override receiveBlock({ streamId, headers, isLast }: WholeBlock): void {
+    const { list, problem } = headers;
     const open = this.streams.get(streamId);
     if (open !== undefined) {
       open.receiveTrailers(problem === undefined && isLast && list.every(isNoPseudoHeader));

@@ -78,7 +78,7 @@ export class StreamTable<Stream extends { readonly id: number }> {
 }
 
 function newSlots<T>(length: number): (T | undefined)[] {
-  return new Array<T | undefined>(length).fill(undefined);
+  return Array.from({ length }, () => undefined);
 }
 
 function shiftFor(length: number): number {
