@@ -4,6 +4,7 @@ import { CollectorError } from "../errors.ts";
 import type { Log } from "../lib/log.ts";
 import { siblingModule } from "../lib/sibling-module.ts";
 import type { ArchiveOptions } from "./archive.ts";
+import { createCancelFlag, raiseFlag } from "./cancel-flag.ts";
 import { unpackFailure } from "./file-failure.ts";
 import { cancelled } from "./job-progress.ts";
 import type { ArchiveAnswers, ArchiveJob, ArchiveReport, ArchiveRequest } from "./messages.ts";
@@ -70,7 +71,7 @@ export class ArchiveLane {
     for (const pending of this.#waiting) pending.reject(shuttingDown());
     this.#waiting.clear();
     for (const thread of this.#threads) {
-      if (thread.job !== undefined) Atomics.store(thread.job.request.cancelled, 0, 1);
+      if (thread.job !== undefined) raiseFlag(thread.job.request.cancelled);
     }
     await Promise.all(this.#running);
     await Promise.all(Array.from(this.#threads, (thread) => this.#end(thread)));
@@ -81,9 +82,9 @@ export class ArchiveLane {
     { signal, onProgress }: ArchiveOptions,
   ): Promise<ArchiveAnswers[keyof ArchiveAnswers]> {
     return new Promise((resolve, reject) => {
-      const cancelFlag = new Int32Array(new SharedArrayBuffer(4));
+      const cancelFlag = createCancelFlag();
       const abort = (): void => {
-        Atomics.store(cancelFlag, 0, 1);
+        raiseFlag(cancelFlag);
         if (this.#waiting.delete(pending)) pending.reject(cancelled());
       };
       const pending: PendingJob = {

@@ -1,5 +1,7 @@
 import { parentPort } from "node:worker_threads";
+import { CpuThrottle } from "../lib/cpu-throttle.ts";
 import { lowerThreadPriority } from "../lib/priority.ts";
+import { sleepUnlessRaised } from "./cancel-flag.ts";
 import { packFailure } from "./file-failure.ts";
 import { JobProgress } from "./job-progress.ts";
 import type { ArchiveAnswers, ArchiveReport, ArchiveRequest } from "./messages.ts";
@@ -26,13 +28,14 @@ function run({ job, cancelled }: ArchiveRequest): Promise<ArchiveAnswers[keyof A
     cancelled,
     report: (done, total) => post({ kind: "progress", done, total }),
   });
+  const throttle = new CpuThrottle({ sleep: (ms) => sleepUnlessRaised(cancelled, ms) });
   switch (job.kind) {
     case "pack":
-      return packArchive(job, progress);
+      return packArchive(job, { progress, throttle });
     case "manifest":
       return readManifestBytes(job);
     case "unpack":
-      return unpackArchive(job, progress);
+      return unpackArchive(job, { progress, throttle });
   }
 }
 

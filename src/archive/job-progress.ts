@@ -1,9 +1,10 @@
 import { CollectorError } from "../errors.ts";
+import { type CancelFlag, isRaised } from "./cancel-flag.ts";
 
 const reportEveryMs = 100;
 
 export interface JobProgressOptions {
-  readonly cancelled: Int32Array;
+  readonly cancelled: CancelFlag;
   readonly report: (done: bigint, total: bigint) => void;
 }
 
@@ -43,7 +44,7 @@ export class JobProgress {
 
   /** @throws {CollectorError} CANCELLED */
   check(): void {
-    if (Atomics.load(this.#options.cancelled, 0) !== 0) throw cancelled();
+    if (isRaised(this.#options.cancelled)) throw cancelled();
   }
 
   #report(): void {

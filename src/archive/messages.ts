@@ -1,4 +1,5 @@
 import type { ArchiveFault, PartSource } from "./archive.ts";
+import type { CancelFlag } from "./cancel-flag.ts";
 import type { PackedFailure } from "./file-failure.ts";
 
 /** What a thread is asked to do. Manifests travel in binary form. */
@@ -39,8 +40,7 @@ export interface ArchiveAnswers {
 /** A thread does one job at a time. */
 export interface ArchiveRequest {
   readonly job: ArchiveJob;
-  /** Its one element becomes 1 when the job is no longer wanted. */
-  readonly cancelled: Int32Array;
+  readonly cancelled: CancelFlag;
 }
 
 export type ArchiveReport =

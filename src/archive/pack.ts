@@ -30,7 +30,7 @@ import {
   trailerMarker,
   windowLog,
 } from "./format.ts";
-import type { JobProgress } from "./job-progress.ts";
+import type { JobContext } from "./job-context.ts";
 import type { ArchiveJob, PackAnswer } from "./messages.ts";
 import { PacedFile } from "./paced-file.ts";
 
@@ -59,25 +59,25 @@ const tryEvery = 8;
  * and has the SHA-256 of each. In return the file needs no patch, so an encrypted one is made alike, and
  * one hash serves the trailer and the file.
  */
-export async function packArchive(job: PackJob, progress: JobProgress): Promise<PackAnswer> {
+export async function packArchive(job: PackJob, context: JobContext): Promise<PackAnswer> {
   const age = job.recipients.length === 0 ? undefined : await beginAge(job.recipients);
   const file = PacedFile.create(job.path);
   try {
     const manifest = fromBinary(ArchiveManifestSchema, job.manifest);
     manifest.formatVersion = formatVersion;
     manifest.compression ||= Compression.ZSTD;
-    manifest.parts = describeParts(job.parts, progress);
+    manifest.parts = describeParts(job.parts, context);
     const manifestBytes = toBinary(ArchiveManifestSchema, manifest);
     const output = new ArchiveOutput(file, age);
     writeHeader(output, manifestBytes);
     for (const [index, source] of job.parts.entries()) {
       const part = manifest.parts[index];
-      if (part !== undefined) writePart(output, source, part, manifest, progress);
+      if (part !== undefined) writePart(output, source, part, manifest, context);
     }
     writeTrailer(output);
     const finished = output.finish();
     syncFolder(dirname(job.path));
-    progress.end();
+    context.progress.end();
     file[Symbol.dispose]();
     return { manifest: manifestBytes, ...finished };
   } catch (error) {
@@ -86,7 +86,7 @@ export async function packArchive(job: PackJob, progress: JobProgress): Promise<
   }
 }
 
-function describeParts(sources: readonly PartSource[], progress: JobProgress): ArchivePart[] {
+function describeParts(sources: readonly PartSource[], context: JobContext): ArchivePart[] {
   const seen = new Set<string>();
   const sizes = sources.map((source) => {
     checkPartName(source.name, seen);
@@ -94,7 +94,7 @@ function describeParts(sources: readonly PartSource[], progress: JobProgress): A
   });
   const total = sizes.reduce((sum, size) => sum + size, 0);
   const twice = sizes.filter((_, index) => digestInName(sources[index]?.name ?? "") === undefined);
-  progress.begin(
+  context.progress.begin(
     total,
     twice.reduce((sum, size) => sum + size, total),
   );
@@ -102,15 +102,16 @@ function describeParts(sources: readonly PartSource[], progress: JobProgress): A
     const size = sizes[index] ?? 0;
     const named = digestInName(name);
     const sha256 =
-      named === undefined ? hashOfFile(path, size, progress) : Buffer.from(named, "hex");
+      named === undefined ? hashOfFile(path, size, context) : Buffer.from(named, "hex");
     return create(ArchivePartSchema, { name, sizeBytes: BigInt(size), sha256 });
   });
 }
 
-function hashOfFile(path: string, size: number, progress: JobProgress): Buffer {
+function hashOfFile(path: string, size: number, { progress, throttle }: JobContext): Buffer {
   const hash = createHash("sha256");
   for (const block of blocksOf(path, size)) {
     hash.update(block);
+    throttle.step();
     progress.advance(block.length);
   }
   return hash.digest();
@@ -137,7 +138,7 @@ function writePart(
   source: PartSource,
   part: ArchivePart,
   manifest: ArchiveManifest,
-  progress: JobProgress,
+  { progress, throttle }: JobContext,
 ): void {
   const isZstd = manifest.compression === Compression.ZSTD;
   // The others were hashed before; should one have changed since, every reader of the archive finds it.
@@ -153,6 +154,7 @@ function writePart(
       writeBlock(output, blockKind.zstd, block.length, packed);
     } else writeBlock(output, blockKind.raw, block.length, block);
     output.flush();
+    throttle.step();
     progress.advance(block.length);
   }
   if (hash !== undefined && !hash.digest().equals(part.sha256)) {

@@ -23,7 +23,7 @@ import {
   trailerMarker,
   windowLog,
 } from "./format.ts";
-import type { JobProgress } from "./job-progress.ts";
+import type { JobContext } from "./job-context.ts";
 import type { ArchiveJob, UnpackAnswer } from "./messages.ts";
 import { PacedFile } from "./paced-file.ts";
 
@@ -47,11 +47,11 @@ export async function readManifestBytes(job: ManifestJob): Promise<Uint8Array> {
 }
 
 /** Reads all of an archive; the parts that are wanted are written, unless something is wrong. */
-export async function unpackArchive(job: UnpackJob, progress: JobProgress): Promise<UnpackAnswer> {
+export async function unpackArchive(job: UnpackJob, context: JobContext): Promise<UnpackAnswer> {
   try {
     using input = await ArchiveInput.open(job.path, job.identities);
     const { bytes, manifest } = readHeader(input);
-    const faults = new Unpacking(input, manifest, job, progress).run();
+    const faults = new Unpacking(input, manifest, job, context).run();
     const sha256 = faults.length > 0 ? undefined : input.fileDigest().toString("hex");
     return { manifest: bytes, faults, sha256 };
   } catch (error) {
@@ -91,26 +91,21 @@ class Unpacking {
   readonly #input: ArchiveInput;
   readonly #manifest: ArchiveManifest;
   readonly #job: UnpackJob;
-  readonly #progress: JobProgress;
+  readonly #context: JobContext;
   readonly #faults: ArchiveFault[] = [];
   readonly #written: PacedFile[] = [];
   #current = "header";
 
-  constructor(
-    input: ArchiveInput,
-    manifest: ArchiveManifest,
-    job: UnpackJob,
-    progress: JobProgress,
-  ) {
+  constructor(input: ArchiveInput, manifest: ArchiveManifest, job: UnpackJob, context: JobContext) {
     this.#input = input;
     this.#manifest = manifest;
     this.#job = job;
-    this.#progress = progress;
+    this.#context = context;
   }
 
   run(): readonly ArchiveFault[] {
     const total = Number(this.#manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0n));
-    this.#progress.begin(total, total);
+    this.#context.progress.begin(total, total);
     try {
       this.#readAll();
     } catch (error) {
@@ -125,7 +120,7 @@ class Unpacking {
       });
     }
     if (this.#faults.length > 0) this.#removeWritten();
-    else this.#progress.end();
+    else this.#context.progress.end();
     return this.#faults.slice(0, faultsMax);
   }
 
@@ -165,7 +160,8 @@ class Unpacking {
       const plain = this.#readBlock(header, storedBytes, plainBytes, at);
       done += plainBytes;
       if (plain !== undefined) this.#keep(plain, hash, file);
-      this.#progress.advance(plainBytes);
+      this.#context.throttle.step();
+      this.#context.progress.advance(plainBytes);
     }
     // A block that is missing is told once.
     if (this.#faults.length === faultsBefore) this.#checkWhole(part, done, hash.digest());

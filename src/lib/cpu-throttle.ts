@@ -1,0 +1,62 @@
+import { type ThreadTimes, threadTimes } from "./thread-times.ts";
+
+/** What is left to a thread of one core while others want the cores. */
+export const throttledShare: number = 1 / 4;
+
+/** Others want them if the thread waited for so much of the time that it ran. */
+const waitedShareMin = 0.1;
+
+/** Longest sleep between two steps, however long the first of them took. */
+export const sleepMsMax = 100;
+
+export interface CpuThrottleOptions {
+  /** Blocks the thread for so long; may return early, when the work is no longer wanted. */
+  readonly sleep: (ms: number) => void;
+  readonly nowMs?: () => number;
+  readonly times?: () => ThreadTimes | undefined;
+}
+
+/**
+ * Keeps long work in a thread off the cores while others want them. Low priority alone does not: it limits how much
+ * the thread gets, but those who wake up to do a little, as an event loop does for every call, still wait until the
+ * slice of the thread is over.
+ *
+ * After a step in which it had to wait for a core the thread sleeps, until what it ran is {@link throttledShare} of
+ * the time that has passed. So of a core it always gets that share, or what the system would give it if that is
+ * less. Without others, and where the system does not say how long a thread waits, it never sleeps.
+ */
+export class CpuThrottle {
+  readonly #sleep: (ms: number) => void;
+  readonly #nowMs: () => number;
+  readonly #times: () => ThreadTimes | undefined;
+  /** Undefined for good once the system did not say. */
+  #last: ThreadTimes | undefined;
+  #sinceMs: number;
+
+  constructor(options: CpuThrottleOptions) {
+    this.#sleep = options.sleep;
+    this.#nowMs = options.nowMs ?? (() => performance.now());
+    this.#times = options.times ?? threadTimes;
+    this.#last = this.#times();
+    this.#sinceMs = this.#nowMs();
+  }
+
+  /** To be called by the thread between steps of some milliseconds. */
+  step(): void {
+    if (this.#last === undefined) return;
+    const times = this.#times();
+    const sleepMs = times === undefined ? 0 : this.#dueMs(this.#last, times);
+    this.#last = times;
+    // What it sleeps longer than that, and waits for a core when it wakes up, counts for the next step.
+    this.#sinceMs = this.#nowMs() + sleepMs;
+    if (sleepMs > 0) this.#sleep(sleepMs);
+  }
+
+  #dueMs(before: ThreadTimes, now: ThreadTimes): number {
+    const ranMs = now.ranMs - before.ranMs;
+    const waitedMs = now.waitedMs - before.waitedMs;
+    if (waitedMs <= waitedShareMin * ranMs) return 0;
+    const passedMs = this.#nowMs() - this.#sinceMs;
+    return Math.min(sleepMsMax, Math.max(0, ranMs / throttledShare - passedMs));
+  }
+}
