@@ -46,13 +46,13 @@ describe("CpuThrottle", () => {
     assert.deepEqual(thread.sleeps, []);
   });
 
-  it("leaves a thread that had to wait a quarter of the time, with what it waited and was blocked", () => {
+  it("leaves a thread that had to wait an eighth of the time, with what it waited and was blocked", () => {
     const thread = new ModelThread();
     thread.step({ ranMs: 4, waitedMs: 1, blockedMs: 0 });
     thread.step({ ranMs: 4, waitedMs: 1, blockedMs: 7 });
     thread.step({ ranMs: 4, waitedMs: 12, blockedMs: 0 });
     thread.step({ ranMs: 4, waitedMs: 40, blockedMs: 0 });
-    assert.deepEqual(thread.sleeps, [11, 4]);
+    assert.deepEqual(thread.sleeps, [27, 20, 16]);
   });
 
   it("looks at each step by itself, so that a thread runs on as soon as nobody else wants to", () => {
@@ -60,14 +60,14 @@ describe("CpuThrottle", () => {
     thread.step({ ranMs: 4, waitedMs: 4, blockedMs: 0 });
     thread.step({ ranMs: 4, waitedMs: 0, blockedMs: 0 });
     thread.step({ ranMs: 4, waitedMs: 0, blockedMs: 0 });
-    assert.deepEqual(thread.sleeps, [8]);
+    assert.deepEqual(thread.sleeps, [24]);
   });
 
   it("takes off the next sleep what the last one took too long", () => {
     const thread = new ModelThread(2);
     thread.step({ ranMs: 4, waitedMs: 4, blockedMs: 0 });
     thread.step({ ranMs: 4, waitedMs: 4, blockedMs: 0 });
-    assert.deepEqual(thread.sleeps, [8, 6]);
+    assert.deepEqual(thread.sleeps, [24, 22]);
   });
 
   it("never starves a thread: it gets its share, or what the system gives it if that is less", () => {

@@ -1,13 +1,13 @@
 import { type ThreadTimes, threadTimes } from "./thread-times.ts";
 
 /** What is left to a thread of one core while others want the cores. */
-export const throttledShare: number = 1 / 4;
+export const throttledShare: number = 1 / 8;
 
 /** Others want them if the thread waited for so much of the time that it ran. */
 const waitedShareMin = 0.1;
 
 /** Longest sleep between two steps, however long the first of them took. */
-export const sleepMsMax = 100;
+export const sleepMsMax = 200;
 
 export interface CpuThrottleOptions {
   /** Blocks the thread for so long; may return early, when the work is no longer wanted. */
