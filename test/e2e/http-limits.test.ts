@@ -453,6 +453,62 @@ function frame(type: number, flags: number, stream: number, payload: Buffer): Bu
   return Buffer.concat([head, payload]);
 }
 
+describe("What a request asks for", () => {
+  it("may be any text: it is answered, and the process lives", async () => {
+    await using fixture = await openFixture();
+    const session = connectHttp2(fixture.url);
+    const part = fc.oneof(
+      fc.constantFrom(
+        "/",
+        "\\",
+        "[",
+        "]",
+        "?",
+        "%",
+        "%2f",
+        "#",
+        "@",
+        ":",
+        "..",
+        "files",
+        "http:",
+        "a.B",
+      ),
+      fc.stringMatching(/^[!-~]{0,4}$/),
+    );
+    const texts = fc.array(part, { maxLength: 8 }).map((parts) => `/${parts.join("")}`);
+    const kinds = fc.constantFrom(
+      ["GET", ""],
+      ["POST", "application/json"],
+      ["POST", "application/grpc-web"],
+      ["PUT", ""],
+    );
+    const ask = async (target: string, [method = "", type = ""]: readonly string[]) => {
+      const socket = dial(fixture);
+      const header = type === "" ? "" : `content-type: ${type}\r\n`;
+      socket.end(
+        `${method} ${target} HTTP/1.1\r\nhost: localhost\r\n${header}content-length: 2\r\nconnection: close\r\n\r\n{}`,
+      );
+      assert.match(await received(socket), /^HTTP\/1\.1 [2-5]\d\d /, target);
+      const headers = { ":method": method, ":path": target };
+      const withType = type === "" ? headers : { ...headers, "content-type": type };
+      const stream = session.request(withType, { endStream: false });
+      const responded = once(stream, "response");
+      stream.resume();
+      stream.end("{}");
+      await responded;
+    };
+    await ask("/\\[/b", ["GET", ""]);
+    await ask("/\\[/b", ["POST", "application/json"]);
+    await fc.assert(fc.asyncProperty(texts, kinds, ask), { numRuns: 200 });
+    session.destroy();
+    assert.deepEqual(
+      fixture.logged.filter(({ level }) => level === "error"),
+      [],
+    );
+  });
+});
+
 describe("The first bytes of a connection", () => {
   it("may be anything: the process lives and serves the next one", async () => {
     await using fixture = await openFixture({ limits: { streamIdleMs: 30 } });

@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import type { Log } from "../../lib/log.ts";
 import type { HttpRouteTable } from "./http-routes.ts";
 import { crossOriginHeaders, type OriginGuard, preflightHeaders } from "./origin-guard.ts";
+import { readTarget } from "./request-target.ts";
 import { type HttpRequest, type HttpResponse, respond } from "./responses.ts";
 import type { RpcEndpoint } from "./rpc-endpoint.ts";
 
@@ -38,7 +39,7 @@ export class HttpServer {
         return;
       }
     }
-    const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
+    const { path } = readTarget(request.url);
     const route = routes.find(request.method ?? "GET", path);
     if (route !== undefined) {
       Promise.try(() => route.handle(request, response)).catch((error: unknown) => {

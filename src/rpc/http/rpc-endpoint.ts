@@ -19,6 +19,7 @@ import {
   refuseUnknownMethods,
 } from "./refusals.ts";
 import { readRequestBody } from "./request-body.ts";
+import { readTarget, urlOf } from "./request-target.ts";
 import { type HttpRequest, type HttpResponse, respond, sendUniversal } from "./responses.ts";
 
 export interface RpcEndpointOptions {
@@ -141,7 +142,7 @@ export class RpcEndpoint {
       httpVersion: request.httpVersion,
       method: request.method ?? "",
       // Only its path and query are looked at; the caller's Host is no part of it.
-      url: new URL(request.url ?? "/", "http://localhost").toString(),
+      url: urlOf(readTarget(request.url)),
       header,
       body: readRequestBody({
         source: request,
@@ -197,7 +198,7 @@ function splitPath(path: string): [service: string, method: string] | undefined 
 
 function formatOf(request: HttpRequest): Format | undefined {
   if (request.method === "GET") {
-    const query = new URL(request.url ?? "/", "http://localhost").searchParams;
+    const { query } = readTarget(request.url);
     const encoding = query.get("encoding");
     if (encoding !== "json" && encoding !== "proto") return undefined;
     return { json: encoding === "json", enveloped: false, text: false };

@@ -45,7 +45,8 @@ export function readRequestHeaders(list: HeaderList): IncomingHeaders | undefine
       if (isPastPseudo || before !== undefined || !pseudoHeaders.has(name)) return undefined;
     } else {
       isPastPseudo = true;
-      if (connectionHeaders.has(name) || (name === "te" && value !== "trailers")) return undefined;
+      if (connectionHeaders.has(name) || (name === "te" && value.toLowerCase() !== "trailers"))
+        return undefined;
     }
     if (before === undefined) headers[name] = value;
     else if (name === "cookie") headers[name] = `${before}; ${value}`;
