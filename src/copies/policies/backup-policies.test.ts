@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import * as fc from "fast-check";
@@ -339,8 +340,19 @@ describe("BackupPolicies", () => {
     assert.equal(fixture.next("nightly"), "2026-11-29T03:00:00.000Z");
   });
 
+  it("makes the backups of a run side by side, as many as there may be copies", async () => {
+    await using fixture = await PoliciesFixture.open(undefined, { copiesMax: 4 });
+    for (let number = 0; number < 10; number += 1) fixture.collections.push(`many/c${number}`);
+    fixture.backups.failures.set("c3", new CollectorError("DISK_FULL", "full"));
+    fixture.backups.gate = sleep(20);
+    await fixture.put({ name: "many", namespace: "many" });
+    const { madeCount, errors } = await fixture.run("many");
+    assert.deepEqual([madeCount, errors], [9, ["many/c3: full"]]);
+    assert.equal(fixture.backups.runningMax, 4);
+  });
+
   it("ends a run that is cancelled, and keeps what it has made", async () => {
-    await using fixture = await PoliciesFixture.open();
+    await using fixture = await PoliciesFixture.open(undefined, { copiesMax: 1 });
     await fixture.put(nightly);
     const abort = new AbortController();
     const run = fixture.policies.run("nightly", false, {

@@ -2,7 +2,9 @@ import type { CollectionCatalog } from "../../collections/catalog.ts";
 import { CollectorError } from "../../errors.ts";
 import type { BackupPolicy } from "../../gen/collector/backups_pb.ts";
 import { Compression } from "../../gen/collector/collection_repo_pb.ts";
+import { forEachBounded } from "../../lib/bounded.ts";
 import type { Clock } from "../../lib/clock.ts";
+import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import { type BackupCatalog, chainMax } from "../backup-parts.ts";
 import type { CopyRun } from "../copy-parts.ts";
@@ -13,6 +15,7 @@ import { hasOwnRetention, type KnownBackup, subjectOf } from "./known-backups.ts
 export interface PolicyBackupsOptions {
   readonly backups: Pick<BackupCatalog, "all" | "chainOf" | "create">;
   readonly catalog: Pick<CollectionCatalog, "definitionsIn">;
+  readonly limits: Pick<Limits, "copiesMax">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -40,8 +43,8 @@ export class PolicyBackups {
   }
 
   /**
-   * Makes a backup of every collection in reach, one after the other. One that fails is noted, and the
-   * others are made nevertheless.
+   * Makes a backup of every collection in reach, up to `copiesMax` at a time. One that fails is noted, and
+   * the others are made nevertheless.
    *
    * @throws the signal's reason if it fires; what was made stays, and is noted
    */
@@ -52,22 +55,26 @@ export class PolicyBackups {
       const missing = collectionName === "" ? "collection" : `collection ${collectionName}`;
       outcome.errors.push(`namespace ${namespace} has no ${missing}`);
     }
-    for (const [index, collection] of reached.entries()) {
-      const { namespace, name } = collection;
+    const { limits, log } = this.#options;
+    const total = BigInt(reached.length);
+    let done = 0n;
+    await forEachBounded(reached, limits.copiesMax, async (collection) => {
+      const of = `${collection.namespace}/${collection.name}`;
       run.signal.throwIfAborted();
       const report: CopyRun["report"] = ({ phase = "" }) => {
-        const text = phase === "" ? `${namespace}/${name}` : `${namespace}/${name}: ${phase}`;
-        run.report({ done: BigInt(index), total: BigInt(reached.length), phase: text });
+        run.report({ done, total, phase: phase === "" ? of : `${of}: ${phase}` });
       };
       report({});
       try {
         await this.#makeOne(policy, collection, outcome, { signal: run.signal, report });
       } catch (error) {
         run.signal.throwIfAborted();
-        if (isGone(error) && policy.collectionName === "") continue;
-        outcome.errors.push(`${namespace}/${name}: ${tellOf(error, this.#options.log)}`);
+        const isExpected = isGone(error) && policy.collectionName === "";
+        if (!isExpected) outcome.errors.push(`${of}: ${tellOf(error, log)}`);
       }
-    }
+      done += 1n;
+      report({});
+    });
   }
 
   /** The backups that a run would make now, if all of them can be made. */
