@@ -19,6 +19,7 @@ import { parseCount, parsePeriod } from "./period.ts";
 interface PutOptions {
   readonly collection?: string;
   readonly cron?: string;
+  readonly timeZone?: string;
   readonly every?: string;
   readonly keepLast?: string;
   readonly keepWithin?: string;
@@ -56,7 +57,8 @@ export const defineBackupPolicy: DefineCommands = (command, context, environment
     .command("put <name>")
     .description("create or replace a policy; of all collections, or those of the namespace of -n")
     .option("--collection <name>", "only this collection, as in products or shop/products")
-    .option("--cron <expression>", 'when to run, in UTC, as in "0 3 * * *"')
+    .option("--cron <expression>", 'when to run, as in "0 3 * * *"')
+    .option("--time-zone <name>", "time zone of --cron, as in Europe/Berlin (default UTC)")
     .option("--every <time>", "how often to run, as in 6h")
     .option("--keep-last <number>", "keep the newest ones")
     .option("--keep-within <time>", "keep what is younger, as in 30d")
@@ -204,6 +206,7 @@ function policyOf(
   return {
     name,
     namespace,
+    timeZone: options.timeZone ?? "",
     collectionName: collection.slice(at + 1),
     includeManual: options.includeManual === true,
     excludeFiles: !options.files,
@@ -234,9 +237,9 @@ function reachOf({ namespace, collectionName }: BackupPolicy): string {
   return namespace === "" ? "everything" : `${namespace}/*`;
 }
 
-function scheduleOf({ schedule, suspended }: BackupPolicy): string {
+function scheduleOf({ schedule, timeZone, suspended }: BackupPolicy): string {
   if (suspended) return "suspended";
-  if (schedule.case === "cron") return schedule.value;
+  if (schedule.case === "cron") return [schedule.value, timeZone].join(" ").trim();
   return schedule.case === "interval" ? `every ${periodText(schedule.value)}` : "on demand";
 }
 

@@ -55,6 +55,16 @@ describe("collector backup policy", () => {
     const shown = JSON.parse(await done("show", "nightly", "-o", "json")) as object;
     assert.ok("metadata" in shown && "nextRunTime" in shown);
     assert.deepEqual(shown.metadata, { team: "ops" });
+    const inIndia = await done(
+      "put",
+      "nightly",
+      "--cron",
+      "0 3 * * *",
+      "--time-zone",
+      "Asia/Kolkata",
+    );
+    assert.match(inIndia, /^put nightly, next run \d{4}-\d\d-\d\dT21:30:00Z\n$/);
+    assert.match(await done("list"), /nightly +everything +0 3 \* \* \* Asia\/Kolkata +all/);
     assert.match(await fail(2, "rm", "shop"), /--yes/);
     assert.equal(await done("rm", "shop", "--yes"), "deleted policy shop\n");
     assert.match(await fail(3, "show", "shop"), /no backup policy/);
@@ -65,6 +75,8 @@ describe("collector backup policy", () => {
     const cron = await fail(1, "put", "p", "--cron", "0 25 * * *", "--full-every", "40");
     assert.match(cron, /policy\.cron: field 2 \(hour\), `25`, has `25`; valid is 0 to 23/);
     assert.match(cron, /policy\.full_every: is 40/);
+    const zone = await fail(1, "put", "p", "--cron", "0 3 * * *", "--time-zone", "Mars");
+    assert.match(zone, /policy\.time_zone: is none that this server knows/);
     assert.match(await fail(1, "put", "p", "--every", "30s"), /policy\.interval: is 30 s/);
     assert.match(await fail(2, "put", "p", "--every", "soon"), /--every takes a time/);
     assert.match(await fail(2, "put", "p", "--cron", "* * * * *", "--every", "1h"), /exclude/);

@@ -86,6 +86,18 @@ describe("BackupPolicies", () => {
     await assert.rejects(fixture.put({ name: "" }), { reason: "ARGUMENT_MISSING" });
     const never = { case: "cron", value: "0 0 30 2 *" } as const;
     await assert.rejects(fixture.put({ name: "a", schedule: never }), { message: /never comes/ });
+    for (const policy of [
+      { ...nightly, timeZone: "Mars/Olympus" },
+      { ...hourly, timeZone: "Europe/Berlin" },
+      { name: "a", timeZone: "Europe/Berlin" },
+    ]) {
+      await assert.rejects(fixture.put(policy), (error: unknown) => {
+        assert.ok(error instanceof CollectorError && error.reason === "ARGUMENT_INVALID");
+        const [violation] = error.violations;
+        assert.equal(violation?.field, "policy.time_zone");
+        return true;
+      });
+    }
     await assert.rejects(fixture.policies.put(undefined, false), { reason: "ARGUMENT_MISSING" });
   });
 
@@ -156,6 +168,8 @@ describe("BackupPolicies", () => {
     );
     await fixture.put({ ...nightly, schedule: { case: "cron", value: "30 3 * * *" } });
     assert.equal(fixture.next("nightly"), "2026-11-28T03:30:00.000Z");
+    await fixture.put({ ...nightly, timeZone: "Asia/Kolkata" });
+    assert.equal(fixture.next("nightly"), "2026-11-28T21:30:00.000Z");
     await fixture.put({ ...nightly, suspended: true });
     assert.equal(fixture.next("nightly"), undefined);
     fixture.clock.set("2026-12-28T03:00:00Z");

@@ -204,7 +204,10 @@ function firstOf(
     return last === undefined ? { nextRunTime: timestampOfUs(nowUs) } : nextOf(policy, usOf(last));
   }
   const before = current?.schedule;
-  const isSame = before?.case === "cron" && before.value === schedule.value;
+  const isSame =
+    before?.case === "cron" &&
+    before.value === schedule.value &&
+    current?.timeZone === policy.timeZone;
   const next = current?.nextRunTime;
   // One that is due at this very moment would be put off otherwise.
   return isSame && next !== undefined ? { nextRunTime: next } : nextOf(policy, nowUs);

@@ -77,7 +77,10 @@ function checkReach({ namespace, collectionName }: BackupPolicy): void {
 }
 
 function checkSchedule(policy: BackupPolicy, nowUs: bigint): void {
-  const { schedule } = policy;
+  const { schedule, timeZone } = policy;
+  if (timeZone !== "" && schedule.case !== "cron") {
+    throw invalid("policy.time_zone", "is of no use without cron");
+  }
   if (schedule.case === "interval") {
     const ms = durationMs(schedule.value);
     if (ms >= intervalMinMs && ms <= durationMaxMs) return;

@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
 import { parseCron } from "./cron.ts";
+import { wallClockOf } from "./wall-clock.ts";
 
-function next(expression: string, moment: string): string | undefined {
-  const us = parseCron(expression).after(BigInt(Date.parse(moment)) * 1000n);
+function next(expression: string, moment: string, zone = ""): string | undefined {
+  const clock = wallClockOf(zone);
+  const us = parseCron(expression).after(BigInt(Date.parse(moment)) * 1000n, clock);
   return us === undefined ? undefined : new Date(Number(us / 1000n)).toISOString();
 }
 

@@ -1,9 +1,15 @@
 import { CollectorError } from "../../errors.ts";
+import type { WallClock } from "./wall-clock.ts";
 
-/** When something is due by a cron expression, in UTC. */
+/** When something is due by a cron expression. */
 export interface CronTimes {
-  /** The first minute after a moment; undefined if there is none in the next {@link yearsMax} years. */
-  after(momentUs: bigint): bigint | undefined;
+  /**
+   * The first minute after a moment; undefined if there is none in the next {@link yearsMax} years.
+   *
+   * @param clock of the time zone. What is due at a time that it leaves out is due when it is put forward, and
+   * at one that it shows twice at the first of the two.
+   */
+  after(momentUs: bigint, clock: WallClock): bigint | undefined;
 }
 
 /** A 29th of February may be eight years away. */
@@ -72,20 +78,33 @@ export function parseCron(expression: string): CronTimes {
     return undefined;
   };
 
+  /** The first time at or after another, both as a clock shows them. */
+  const from = (fromMs: number): number | undefined => {
+    const first = new Date(fromMs);
+    const firstMonth = first.getUTCFullYear() * 12 + first.getUTCMonth();
+    for (let at = firstMonth; at <= firstMonth + yearsMax * 12; at += 1) {
+      const [year, month] = [Math.floor(at / 12), (at % 12) + 1];
+      if (!monthNumbers.has(month)) continue;
+      const dateMax = new Date(Date.UTC(year, month, 0)).getUTCDate();
+      for (let date = at === firstMonth ? first.getUTCDate() : 1; date <= dateMax; date += 1) {
+        if (!isDay(year, month, date)) continue;
+        const ms = onDay(Date.UTC(year, month - 1, date), fromMs);
+        if (ms !== undefined) return ms;
+      }
+    }
+    return undefined;
+  };
+
   return {
-    after(momentUs) {
-      const fromMs = (Math.floor(Number(momentUs / 1000n) / minuteMs) + 1) * minuteMs;
-      const from = new Date(fromMs);
-      const firstMonth = from.getUTCFullYear() * 12 + from.getUTCMonth();
-      for (let at = firstMonth; at <= firstMonth + yearsMax * 12; at += 1) {
-        const [year, month] = [Math.floor(at / 12), (at % 12) + 1];
-        if (!monthNumbers.has(month)) continue;
-        const dateMax = new Date(Date.UTC(year, month, 0)).getUTCDate();
-        for (let date = at === firstMonth ? from.getUTCDate() : 1; date <= dateMax; date += 1) {
-          if (!isDay(year, month, date)) continue;
-          const ms = onDay(Date.UTC(year, month - 1, date), fromMs);
-          if (ms !== undefined) return BigInt(ms) * 1000n;
-        }
+    after(momentUs, clock) {
+      const momentMs = Number(momentUs / 1000n);
+      const nextMinute = (ms: number): number => (Math.floor(ms / minuteMs) + 1) * minuteMs;
+      let wallMs = from(nextMinute(clock.wallMsOf(momentMs)));
+      while (wallMs !== undefined) {
+        const ms = clock.momentMsOf(wallMs);
+        if (ms > momentMs) return BigInt(ms) * 1000n;
+        // It was shown before the clock was put back.
+        wallMs = from(nextMinute(wallMs));
       }
       return undefined;
     },

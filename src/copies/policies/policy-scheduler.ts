@@ -137,13 +137,13 @@ export class PolicyScheduler {
   async #pullBack(nowUs: bigint): Promise<void> {
     const { table, log } = this.#options;
     for (const policy of table.all()) {
-      const next = nextOf(policy, nowUs);
-      if (next.nextRunTime === undefined || dueUs(policy) <= usOf(next.nextRunTime)) continue;
       const { name } = policy;
       try {
+        const next = nextOf(policy, nowUs);
+        if (next.nextRunTime === undefined || dueUs(policy) <= usOf(next.nextRunTime)) continue;
         await table.note(name, (current) => ({ ...current, ...next }));
       } catch (error) {
-        log.warn({ policy: name, err: error }, "the next run of a policy could not be saved");
+        log.warn({ policy: name, err: error }, "the next run of a policy could not be set");
       }
     }
   }
