@@ -210,6 +210,7 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
     await BackupPolicies.open({
       records: await openSystemRecords(engine, BackupPolicySchema, "policies", limits),
       backups: copies.backups,
+      sets: copies.sets.backup,
       catalog,
       operations: operationStore,
       limits,

@@ -18,6 +18,7 @@ import { parseCount, parsePeriod } from "./period.ts";
 
 interface PutOptions {
   readonly collection?: string;
+  readonly wholeServer?: boolean;
   readonly cron?: string;
   readonly timeZone?: string;
   readonly every?: string;
@@ -57,6 +58,7 @@ export const defineBackupPolicy: DefineCommands = (command, context, environment
     .command("put <name>")
     .description("create or replace a policy; of all collections, or those of the namespace of -n")
     .option("--collection <name>", "only this collection, as in products or shop/products")
+    .option("--whole-server", "the registry too, each run a set for `backup server restore`")
     .option("--cron <expression>", 'when to run, as in "0 3 * * *"')
     .option("--time-zone <name>", "time zone of --cron, as in Europe/Berlin (default UTC)")
     .option("--every <time>", "how often to run, as in 6h")
@@ -207,6 +209,7 @@ function policyOf(
     name,
     namespace,
     timeZone: options.timeZone ?? "",
+    wholeServer: options.wholeServer === true,
     collectionName: collection.slice(at + 1),
     includeManual: options.includeManual === true,
     excludeFiles: !options.files,
@@ -232,7 +235,8 @@ function policyOf(
   };
 }
 
-function reachOf({ namespace, collectionName }: BackupPolicy): string {
+function reachOf({ namespace, collectionName, wholeServer }: BackupPolicy): string {
+  if (wholeServer) return "whole server";
   if (collectionName !== "") return `${namespace}/${collectionName}`;
   return namespace === "" ? "everything" : `${namespace}/*`;
 }

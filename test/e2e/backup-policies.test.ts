@@ -6,6 +6,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { ConnectError } from "@connectrpc/connect";
 import { type BackupPolicy, BackupPolicySchema } from "../../src/gen/collector/backups_pb.ts";
+import { Status_Code } from "../../src/gen/collector/common_pb.ts";
 import { type Collector, createCollector } from "../../src/server.ts";
 import { reasonOf } from "../support/found.ts";
 import { noteItem } from "../support/notes.ts";
@@ -121,6 +122,35 @@ describe("backup policies, over sockets", () => {
     assert.deepEqual(
       policies.map(({ name, runs }) => [name, runs.length]),
       [["hourly", 1]],
+    );
+  });
+
+  it("make sets of the whole server that can be restored, and keep so many", async () => {
+    await using site = await Site.open();
+    const { client } = site;
+    await fill(client, ["products", "orders"]);
+    const policy = { name: "whole", wholeServer: true, retention: { keepLast: 1 } };
+    await client.backups.putBackupPolicy({ policy });
+    await client.backups.runBackupPolicy({ name: "whole" });
+    const { run } = await client.backups.runBackupPolicy({ name: "whole" });
+    assert.deepEqual([run?.madeCount, run?.deletedCount, run?.errors], [3, 3, []]);
+    const setId = run?.setId ?? "";
+    const { backups } = await client.repo.listBackups({});
+    assert.deepEqual(
+      backups.map((backup) => [backup.policy, backup.setId]),
+      [0, 1, 2].map(() => ["whole", setId]),
+    );
+    // The folder of the other set went with what was in it.
+    assert.deepEqual(await readdir(join(site.folder.path, "backups")), [setId]);
+    await client.admin.deleteCollection({ collection: { name: "orders" } });
+    const { restored } = await client.backups.restoreServer({ setId });
+    assert.deepEqual(
+      restored.map(({ collection, status }) => [collection?.name, status?.code]),
+      [
+        [undefined, Status_Code.OK],
+        ["orders", Status_Code.OK],
+        ["products", Status_Code.ALREADY_EXISTS],
+      ],
     );
   });
 

@@ -55,6 +55,9 @@ describe("collector backup policy", () => {
     const shown = JSON.parse(await done("show", "nightly", "-o", "json")) as object;
     assert.ok("metadata" in shown && "nextRunTime" in shown);
     assert.deepEqual(shown.metadata, { team: "ops" });
+    await done("put", "whole", "--whole-server", "--keep-last", "3");
+    assert.match(await done("list"), /whole +whole server +on demand +last 3/);
+    await done("rm", "whole", "--yes");
     const inIndia = await done(
       "put",
       "nightly",

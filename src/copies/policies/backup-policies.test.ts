@@ -98,6 +98,9 @@ describe("BackupPolicies", () => {
         return true;
       });
     }
+    await assert.rejects(fixture.put({ name: "a", namespace: "shop", wholeServer: true }), {
+      message: /policy\.whole_server: and namespace/,
+    });
     await assert.rejects(fixture.policies.put(undefined, false), { reason: "ARGUMENT_MISSING" });
   });
 

@@ -17,6 +17,7 @@ import type { OperationTopic } from "../../operations/operation.ts";
 import type { OperationStore } from "../../operations/operation-store.ts";
 import type { BackupCatalog } from "../backup-parts.ts";
 import type { CopyRun } from "../copy-parts.ts";
+import type { ServerBackup } from "../sets/server-backup.ts";
 import { checkPolicy } from "./check-policy.ts";
 import { momentUsOf, usOf } from "./known-backups.ts";
 import { PolicyBackups } from "./policy-backups.ts";
@@ -31,6 +32,7 @@ export interface BackupPoliciesOptions {
   readonly records: SystemRecords<BackupPolicy>;
   readonly backups: Pick<BackupCatalog, "all" | "chainOf" | "create" | "delete" | "isHeld">;
   readonly catalog: Pick<CollectionCatalog, "definitionsIn">;
+  readonly sets: Pick<ServerBackup, "make">;
   readonly operations: OperationStore;
   readonly limits: Limits;
   readonly clock: Clock;
@@ -225,6 +227,7 @@ function madeSince(
     .filter((backup) => backup.policy === name && momentUsOf(backup) >= startUs)
     .toReversed();
   return {
+    setId: made[0]?.setId ?? "",
     backupIds: made.map(({ backupId }) => backupId),
     madeCount: made.length,
     bytesWritten: made.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0n),

@@ -68,7 +68,10 @@ function checkName(name: string): void {
   checkCollectionName(name, "policy.name");
 }
 
-function checkReach({ namespace, collectionName }: BackupPolicy): void {
+function checkReach({ namespace, collectionName, wholeServer }: BackupPolicy): void {
+  if (wholeServer && namespace + collectionName !== "") {
+    throw invalid("policy.whole_server", "and namespace or collection_name exclude each other");
+  }
   if (namespace === systemNamespace) {
     throw invalid("policy.namespace", "is the server's own, which is not backed up by policies");
   }

@@ -11,6 +11,8 @@ import { readRetention, retentionKey } from "./retention-period.ts";
 export interface KnownBackup extends RetainedBackup {
   /** Undefined: it is only planned. */
   readonly backup: BackupMetadata | undefined;
+  /** Empty: it is of none. */
+  readonly setId: string;
   /** True if the rules of the policy that is asked about count it. */
   readonly isCounted: boolean;
 }
@@ -20,7 +22,7 @@ export function knownBackup(
   backup: BackupMetadata,
   flags: { readonly isCounted: boolean; readonly isHeld: boolean; readonly isMissing: boolean },
 ): KnownBackup {
-  const { backupId: id, baseBackupId: baseId, verifyError } = backup;
+  const { backupId: id, baseBackupId: baseId, setId, verifyError } = backup;
   const { isCounted, isHeld, isMissing } = flags;
   return {
     id,
@@ -30,6 +32,7 @@ export function knownBackup(
     isSound: verifyError === "" && !isMissing,
     isHeld,
     isCounted,
+    setId,
     backup,
   };
 }
@@ -42,7 +45,7 @@ export function newestMoments(backups: readonly BackupMetadata[]): ReadonlyMap<s
 }
 
 /** What the backups of a registry are of: there is one on a server, and no collection has an empty id. */
-const registryId = "";
+export const registryId = "";
 
 /** What a backup is of: a collection under whatever name, or the registry. */
 export function subjectOf({ content, collectionId, collection }: BackupMetadata): string {
@@ -62,13 +65,21 @@ export function usOf({ seconds, nanos }: Timestamp): bigint {
 /** True if the rules of a policy count the backup, and may remove it. */
 export function isCountedBy(policy: BackupPolicy, backup: BackupMetadata): boolean {
   const { collection, content } = backup;
+  if (backup.setId !== "") return isSetCountedBy(policy, backup);
   if (content === BackupMetadata_Content.REGISTRY || collection === undefined) return false;
   if (policy.namespace !== "" && policy.namespace !== collection.namespace) return false;
   if (policy.collectionName !== "" && policy.collectionName !== collection.name) return false;
   if (hasOwnRetention(backup.metadata)) return false;
   if (backup.policy === policy.name) return true;
-  // A set is restored as a whole, so it is removed as a whole: by its retention, or by hand.
-  return policy.includeManual && backup.policy === "" && backup.setId === "";
+  return policy.includeManual && backup.policy === "";
+}
+
+/** A set is restored as a whole, so it is counted as a whole, by policies that make some. */
+function isSetCountedBy(policy: BackupPolicy, backup: BackupMetadata): boolean {
+  if (hasOwnRetention(backup.metadata)) return false;
+  // Also those of a time when the policy made sets.
+  if (backup.policy === policy.name) return true;
+  return policy.wholeServer && policy.includeManual && backup.policy === "";
 }
 
 /** True if the metadata says how long to keep it, even in a way that nobody understands. */

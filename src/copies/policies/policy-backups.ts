@@ -1,20 +1,23 @@
 import type { CollectionCatalog } from "../../collections/catalog.ts";
 import { CollectorError } from "../../errors.ts";
 import type { BackupPolicy } from "../../gen/collector/backups_pb.ts";
-import { Compression } from "../../gen/collector/collection_repo_pb.ts";
+import { type BackupMetadata, Compression } from "../../gen/collector/collection_repo_pb.ts";
+import type { NamespacedName } from "../../gen/collector/common_pb.ts";
 import { forEachBounded } from "../../lib/bounded.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import { type BackupCatalog, chainMax } from "../backup-parts.ts";
 import type { CopyRun } from "../copy-parts.ts";
+import type { ServerBackup } from "../sets/server-backup.ts";
 import { fullEveryOf } from "./check-policy.ts";
 import { tellOf } from "./failure-text.ts";
-import { hasOwnRetention, type KnownBackup, subjectOf } from "./known-backups.ts";
+import { hasOwnRetention, type KnownBackup, registryId, subjectOf } from "./known-backups.ts";
 
 export interface PolicyBackupsOptions {
   readonly backups: Pick<BackupCatalog, "all" | "chainOf" | "create">;
   readonly catalog: Pick<CollectionCatalog, "definitionsIn">;
+  readonly sets: Pick<ServerBackup, "make">;
   readonly limits: Pick<Limits, "copiesMax">;
   readonly clock: Clock;
   readonly log: Log;
@@ -22,6 +25,8 @@ export interface PolicyBackupsOptions {
 
 /** What a run has done so far. */
 export interface RunOutcome {
+  /** Empty unless the policy makes sets, and the run has made a backup. */
+  setId: string;
   readonly madeIds: string[];
   readonly deletedIds: string[];
   readonly errors: string[];
@@ -50,6 +55,10 @@ export class PolicyBackups {
    */
   async make(policy: BackupPolicy, outcome: RunOutcome, run: CopyRun): Promise<void> {
     const reached = this.#reachOf(policy);
+    if (policy.wholeServer) {
+      await this.#makeSet(policy, reached, outcome, run);
+      return;
+    }
     if (reached.length === 0 && policy.namespace !== "") {
       const { namespace, collectionName } = policy;
       const missing = collectionName === "" ? "collection" : `collection ${collectionName}`;
@@ -79,18 +88,55 @@ export class PolicyBackups {
 
   /** The backups that a run would make now, if all of them can be made. */
   planned(policy: BackupPolicy): KnownBackup[] {
-    const momentUs = this.#options.clock.nowUs();
-    return this.#reachOf(policy).map((collection, index) => ({
-      // Sorts behind every id, so it is newer than what is of the same moment.
-      id: `~${index}`,
-      of: collection.collectionId,
-      baseId: this.#baseFor(policy, collection) ?? "",
-      momentUs,
+    const plan = (of: string, baseId = ""): Omit<KnownBackup, "id"> => ({
+      of,
+      baseId,
+      momentUs: this.#options.clock.nowUs(),
       isSound: true,
       isHeld: false,
       isCounted: !hasOwnRetention(policy.metadata),
+      setId: policy.wholeServer ? "~" : "",
       backup: undefined,
-    }));
+    });
+    const planned = this.#reachOf(policy).map((collection) =>
+      plan(collection.collectionId, this.#baseFor(policy, collection)),
+    );
+    if (policy.wholeServer) planned.push(plan(registryId));
+    // Sorts behind every id, so it is newer than what is of the same moment.
+    return planned.map((backup, index) => ({ ...backup, id: `~${index}` }));
+  }
+
+  async #makeSet(
+    policy: BackupPolicy,
+    reached: readonly Reached[],
+    outcome: RunOutcome,
+    run: CopyRun,
+  ): Promise<void> {
+    const { name, metadata, excludeFiles, incremental } = policy;
+    const request = {
+      policy: name,
+      metadata,
+      excludeFiles,
+      incremental,
+      destPath: "",
+      namespace: "",
+      compression: Compression.UNSPECIFIED,
+      baseOf: ({ namespace, name }: NamespacedName): string | undefined => {
+        const collection = reached.find((one) => one.namespace === namespace && one.name === name);
+        return collection === undefined ? undefined : this.#baseFor(policy, collection);
+      },
+    };
+    const { failures } = await this.#options.sets.make(request, run, (backup) => {
+      outcome.setId = backup.setId;
+      this.#noteMade(outcome, backup);
+    });
+    const { log } = this.#options;
+    outcome.errors.push(...failures.map(({ of, error }) => `${of}: ${tellOf(error, log)}`));
+  }
+
+  #noteMade(outcome: RunOutcome, { backupId, sizeBytes }: BackupMetadata): void {
+    outcome.madeIds.push(backupId);
+    outcome.bytesWritten += sizeBytes;
   }
 
   async #makeOne(
@@ -120,8 +166,7 @@ export class PolicyBackups {
       if (isChanged && !run.signal.aborted) return backups.create(request, run);
       throw error;
     });
-    outcome.madeIds.push(backup.backupId);
-    outcome.bytesWritten += backup.sizeBytes;
+    this.#noteMade(outcome, backup);
   }
 
   /** What an incremental backup is to be based on; undefined: it is to hold everything. */

@@ -109,7 +109,13 @@ export class PolicyRuns {
       if (current === undefined) return undefined;
       return { ...current, runs: [begun, ...current.runs].slice(0, runsMax) };
     });
-    const outcome: RunOutcome = { madeIds: [], deletedIds: [], errors: [], bytesWritten: 0n };
+    const outcome: RunOutcome = {
+      setId: "",
+      madeIds: [],
+      deletedIds: [],
+      errors: [],
+      bytesWritten: 0n,
+    };
     try {
       if (!pruneOnly) await maker.make(policy, outcome, run);
       // As it is by now: one that was removed or made to keep more has had its reasons.
@@ -195,8 +201,9 @@ export function briefly(run: BackupPolicy_Run): BackupPolicy_Run {
 }
 
 function factsOf(outcome: RunOutcome): Partial<BackupPolicy_Run> {
-  const { madeIds, deletedIds, errors, bytesWritten } = outcome;
+  const { setId, madeIds, deletedIds, errors, bytesWritten } = outcome;
   return {
+    setId,
     backupIds: madeIds,
     deletedBackupIds: deletedIds,
     madeCount: madeIds.length,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { CollectorError } from "../../errors.ts";
 import { PoliciesFixture } from "../testing/policies-fixture.ts";
 
 const collection = { namespace: "shop", name: "products" };
@@ -122,6 +123,105 @@ describe("what runs of policies remove", () => {
     resolve();
     assert.equal((await run).deletedCount, 0);
     assert.equal(fixture.ids.length, 2);
+  });
+});
+
+describe("what runs of a policy for the whole server remove", () => {
+  const whole = { name: "whole", wholeServer: true, retention: { keepLast: 2 } };
+  /** The sets that are there, the newest first, and how many backups of each. */
+  const setsOf = ({ backups }: PoliciesFixture): (readonly [string, number])[] =>
+    Array.from(
+      Map.groupBy(backups.all(), ({ setId }) => setId),
+      ([setId, members]) => [setId, members.length] as const,
+    );
+
+  it("are sets, each as a whole and with its registry", async () => {
+    await using fixture = await PoliciesFixture.open();
+    await fixture.put(whole);
+    for (let round = 1; round <= 4; round += 1) {
+      const foretold = await fixture.policies.rehearse("whole", false);
+      const run = await fixture.run("whole");
+      assert.deepEqual([run.madeCount, run.setId, run.errors], [4, `set ${round}`, []]);
+      assert.deepEqual(foretold.deletedBackupIds, run.deletedBackupIds);
+      fixture.clock.passMs(dayMs);
+    }
+    assert.deepEqual(setsOf(fixture), [
+      ["set 4", 4],
+      ["set 3", 4],
+    ]);
+    assert.equal(fixture.policies.get("whole").runs[0]?.setId, "set 4");
+  });
+
+  it("are not split by the end of a day that comes while a set is made", async () => {
+    await using fixture = await PoliciesFixture.open("2026-11-27T23:59:00Z");
+    const { backups, clock } = fixture;
+    await fixture.put({ ...whole, retention: { keepDaily: 2 } });
+    for (const setId of ["a", "b", "c"]) {
+      await backups.put({ collection, policy: "whole", setId });
+      clock.passMs(2 * 60_000);
+      await backups.putRegistry({ policy: "whole", setId });
+      clock.passMs(dayMs - 2 * 60_000);
+    }
+    await fixture.run("whole", true);
+    assert.deepEqual(setsOf(fixture), [
+      ["c", 2],
+      ["b", 2],
+    ]);
+  });
+
+  it("never are the newest valid backups, whatever was cut or found wrong since", async () => {
+    await using fixture = await PoliciesFixture.open();
+    const { backups, clock } = fixture;
+    await fixture.put({ ...whole, retention: { keepLast: 1 } });
+    await fixture.run("whole");
+    clock.passMs(dayMs);
+    // Cut before its registry was written.
+    await backups.put({ collection, policy: "whole", setId: "cut" });
+    clock.passMs(dayMs);
+    assert.equal((await fixture.run("whole", true)).deletedCount, 0);
+    backups.failures.set("orders", new CollectorError("DISK_FULL", "full"));
+    const { errors } = await fixture.run("whole");
+    assert.deepEqual(errors, ["shop/orders: full"]);
+    // Nothing newer is there of the collection that failed, nor of one that is gone.
+    assert.deepEqual(setsOf(fixture), [
+      ["set 2", 3],
+      ["set 1", 1],
+    ]);
+    fixture.collections.pop();
+    backups.failures.clear();
+    clock.passMs(dayMs);
+    await fixture.run("whole");
+    assert.deepEqual(setsOf(fixture), [
+      ["set 3", 3],
+      ["set 2", 1],
+    ]);
+    const [registry = ""] = fixture.ids;
+    backups.condemn(registry);
+    clock.passMs(dayMs);
+    await fixture.run("whole", true);
+    assert.deepEqual(setsOf(fixture)[0], ["set 3", 3]);
+  });
+
+  it("keep what incremental ones are based on, and count sets of callers if they are told so", async () => {
+    await using fixture = await PoliciesFixture.open();
+    const { backups, clock } = fixture;
+    await fixture.put({ ...whole, incremental: true, retention: { keepLast: 1 } });
+    await fixture.run("whole");
+    clock.passMs(dayMs);
+    await fixture.run("whole");
+    assert.deepEqual(setsOf(fixture), [
+      ["set 2", 4],
+      ["set 1", 3],
+    ]);
+    const manual = await backups.put({ collection, setId: "manual" });
+    await backups.putRegistry({ setId: "manual" });
+    clock.passMs(dayMs);
+    await fixture.put({ ...whole, retention: { keepLast: 1 } });
+    await fixture.run("whole");
+    assert.ok(fixture.ids.includes(manual.backupId));
+    await fixture.put({ ...whole, retention: { keepLast: 1 }, includeManual: true });
+    await fixture.run("whole");
+    assert.deepEqual(setsOf(fixture), [["set 4", 4]]);
   });
 });
 

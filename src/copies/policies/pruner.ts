@@ -8,7 +8,8 @@ import type { Log } from "../../lib/log.ts";
 import type { BackupCatalog } from "../backup-parts.ts";
 import { tellOf } from "./failure-text.ts";
 import { isCountedBy, isOver, type KnownBackup, knownBackup, rulesOf } from "./known-backups.ts";
-import { BackupChains, unwantedBy } from "./retention.ts";
+import { BackupChains } from "./retention.ts";
+import { unwantedBackups } from "./unwanted-backups.ts";
 
 export interface PrunerOptions {
   readonly backups: Pick<BackupCatalog, "all" | "chainOf" | "delete" | "isHeld">;
@@ -53,7 +54,7 @@ export class Pruner {
     return this.#removable(
       planned,
       (backup) => isCountedBy(policy, backup),
-      (chains) => unwantedBy(rules, chains, isCounted, this.#options.clock.nowUs()),
+      (chains) => unwantedBackups(rules, chains, this.#options.clock.nowUs()),
     );
   }
 

@@ -49,6 +49,21 @@ export interface BackUpServer {
   readonly compression: Compression;
 }
 
+/** A set that a policy makes. */
+export interface BackUpByPolicy extends BackUpServer {
+  readonly policy: string;
+  /** What the backup of a collection is to be based on, if it is incremental; undefined: it holds everything. */
+  readonly baseOf: (collection: NamespacedName) => string | undefined;
+}
+
+/** What became of a set. */
+export interface MadeSet {
+  readonly setId: string;
+  /** How many backups it should have. */
+  readonly total: bigint;
+  readonly failures: readonly SetFailure[];
+}
+
 /** Backups of one moment each, under one name. */
 export interface BackupSet {
   readonly setId: string;
@@ -57,7 +72,8 @@ export interface BackupSet {
 }
 
 /** One that could not be made. */
-interface Failure {
+export interface SetFailure {
+  /** A collection, or `registry`. */
   readonly of: string;
   readonly error: CollectorError;
 }
@@ -81,6 +97,24 @@ export class ServerBackup {
    * could not be made, the reason of the first, and a message that names them
    */
   async run(request: BackUpServer, run: CopyRun): Promise<BackupSet> {
+    const backups: BackupMetadata[] = [];
+    const { setId, failures, total } = await this.make(request, run, (backup) => {
+      backups.push(backup);
+    });
+    if (failures.length > 0) throw incomplete(setId, failures, total);
+    return { setId, backups: backups.sort(registryFirst) };
+  }
+
+  /**
+   * The same, telling of each backup once it is there.
+   *
+   * @throws {CollectorError} as {@link run}, but for what could not be made: that is answered
+   */
+  async make(
+    request: BackUpServer | BackUpByPolicy,
+    run: CopyRun,
+    onMade: (backup: BackupMetadata) => void,
+  ): Promise<MadeSet> {
     const { backups, catalog, registry, folders, limits, log } = this.#options;
     const { namespace, destPath } = request;
     refuseSystemWrite(namespace);
@@ -95,8 +129,12 @@ export class ServerBackup {
     const total = BigInt(named.length + 1);
     let done = 0n;
     const advance = (phase: string): void => run.report({ done, total, phase });
-    const made: BackupMetadata[] = [];
-    const failures: Failure[] = [];
+    let madeCount = 0;
+    const note = (backup: BackupMetadata): void => {
+      madeCount += 1;
+      onMade(backup);
+    };
+    const failures: SetFailure[] = [];
     const gone = new Set<NamespacedName>();
     advance("backing up");
     try {
@@ -110,7 +148,7 @@ export class ServerBackup {
           // Deleted since: at the moment of its backup there was none.
           if (outcome.reason === "COLLECTION_NOT_FOUND") gone.add(collection);
           else failures.push({ of, error: outcome });
-        } else made.push(outcome);
+        } else note(outcome);
         done += 1n;
         advance(of);
       });
@@ -122,21 +160,26 @@ export class ServerBackup {
       });
       if (ofRegistry instanceof CollectorError)
         failures.push({ of: "registry", error: ofRegistry });
-      else made.unshift(ofRegistry);
+      else note(ofRegistry);
     } finally {
-      if (made.length === 0) await removeSetFolder(join(folders.own, setId), setId);
+      if (madeCount === 0) await removeSetFolder(join(folders.own, setId), setId);
     }
-    if (failures.length > 0) throw incomplete(setId, failures, total);
-    return { setId, backups: [...made.slice(0, 1), ...made.slice(1).sort(byName)] };
+    return { setId, total, failures };
   }
 
   #backUp(
-    { namespace, name }: NamespacedName,
-    request: BackUpServer,
+    collection: NamespacedName,
+    request: BackUpServer | BackUpByPolicy,
     { setId, destFolder }: { readonly setId: string; readonly destFolder: string },
     { signal }: CopyRun,
   ): Promise<BackupMetadata> {
     const { metadata, incremental, compression, excludeFiles } = request;
+    const { namespace, name } = collection;
+    const base = "policy" in request ? request.baseOf(collection) : undefined;
+    const basis =
+      "policy" in request
+        ? { policy: request.policy, incremental: base !== undefined, preferredBaseId: base }
+        : { incremental };
     return this.#options.backups.create(
       {
         namespace,
@@ -146,9 +189,9 @@ export class ServerBackup {
         includeFiles: !excludeFiles,
         metadata,
         baseBackupId: "",
-        incremental,
         compression,
         setId,
+        ...basis,
       },
       // Several are made at a time: how far one is says nothing of the whole.
       { signal, report: () => undefined },
@@ -156,7 +199,7 @@ export class ServerBackup {
   }
 
   #backUpRegistry(
-    request: BackUpServer,
+    request: BackUpServer | BackUpByPolicy,
     set: {
       readonly setId: string;
       readonly destFolder: string;
@@ -177,6 +220,7 @@ export class ServerBackup {
       compression,
       encrypted: recipients.length > 0,
       setId,
+      policy: "policy" in request ? request.policy : "",
       createTime: moment,
       timestamp: moment.seconds,
     });
@@ -189,14 +233,15 @@ export class ServerBackup {
   }
 }
 
-function byName(one: BackupMetadata, other: BackupMetadata): number {
-  const [a, b] = [one, other].map(
-    ({ collection }) => `${collection?.namespace ?? ""} ${collection?.name ?? ""}`,
+/** Then by name. No collection has an empty one. */
+function registryFirst(one: BackupMetadata, other: BackupMetadata): number {
+  const [a, b] = [one, other].map(({ collection }) =>
+    collection === undefined ? "" : `${collection.namespace} ${collection.name}`,
   );
   return (a ?? "") < (b ?? "") ? -1 : 1;
 }
 
-function incomplete(setId: string, failures: readonly Failure[], total: bigint): CollectorError {
+function incomplete(setId: string, failures: readonly SetFailure[], total: bigint): CollectorError {
   const [first] = failures;
   const told = failures.slice(0, toldMax).map(({ of, error }) => `${of}: ${error.message}`);
   const more = failures.length > toldMax ? `; and ${failures.length - toldMax} more` : "";

@@ -15,8 +15,10 @@ import {
 import { CollectionSchema } from "../../gen/collector/collection_pb.ts";
 import {
   type BackupMetadata,
+  BackupMetadata_Content,
   BackupMetadataSchema,
 } from "../../gen/collector/collection_repo_pb.ts";
+import { NamespacedNameSchema } from "../../gen/collector/common_pb.ts";
 import { OperationSchema } from "../../gen/collector/operations_pb.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -27,6 +29,7 @@ import { SqliteEngine } from "../../storage/sqlite/sqlite-engine.ts";
 import type { BackupCatalog, CreateBackup } from "../backup-parts.ts";
 import type { CopyRun } from "../copy-parts.ts";
 import { BackupPolicies } from "../policies/backup-policies.ts";
+import type { ServerBackup, SetFailure } from "../sets/server-backup.ts";
 
 type PoliciesBackups = Pick<BackupCatalog, "all" | "chainOf" | "create" | "delete" | "isHeld">;
 
@@ -106,6 +109,7 @@ export class LightBackups implements PoliciesBackups {
         policy,
         baseBackupId: request.incremental ? preferredBaseId : "",
         includesFiles: request.includeFiles,
+        setId: request.setId ?? "",
       });
     } finally {
       this.#running -= 1;
@@ -132,6 +136,11 @@ export class LightBackups implements PoliciesBackups {
     this.#backups.set(backupId, backup);
     await writeFile(join(this.#folder, backupId), backupId);
     return backup;
+  }
+
+  /** Adds a backup of the registry, of now. */
+  async putRegistry(more: MessageInitShape<typeof BackupMetadataSchema>): Promise<BackupMetadata> {
+    return await this.put({ ...more, content: BackupMetadata_Content.REGISTRY, collectionId: "" });
   }
 
   /** Says that something was found wrong with a backup. */
@@ -170,6 +179,7 @@ export class PoliciesFixture implements AsyncDisposable {
   readonly collections: string[] = ["shop/products", "shop/orders", "lab/notes"];
   readonly #folder: string;
   readonly #engine: SqliteEngine;
+  #setCount = 0;
 
   private constructor(
     parts: Pick<PoliciesFixture, "clock" | "backups" | "operations" | "records" | "limits">,
@@ -218,7 +228,8 @@ export class PoliciesFixture implements AsyncDisposable {
     const { records, backups, operations, limits, clock } = this;
     const log = silentLog;
     const catalog = { definitionsIn: this.#definitionsIn };
-    const parts = { records, backups, operations, limits, clock, log, catalog };
+    const sets = { make: this.#makeSet };
+    const parts = { records, backups, sets, operations, limits, clock, log, catalog };
     this.policies = await BackupPolicies.open(parts);
   }
 
@@ -253,6 +264,38 @@ export class PoliciesFixture implements AsyncDisposable {
       return create(CollectionSchema, { namespace: of, name, collectionId: `id of ${fullName}` });
     });
     return collections.filter((one) => namespace === "" || one.namespace === namespace);
+  };
+
+  readonly #makeSet: ServerBackup["make"] = async (request, run, onMade) => {
+    const setId = `set ${(this.#setCount += 1)}`;
+    const policy = "policy" in request ? request.policy : "";
+    const failures: SetFailure[] = [];
+    const collections = this.#definitionsIn("");
+    for (const { namespace, name } of collections) {
+      const collection = create(NamespacedNameSchema, { namespace, name });
+      const base = "policy" in request ? request.baseOf(collection) : undefined;
+      const asked = {
+        namespace,
+        name,
+        policy,
+        setId,
+        destPath: "",
+        baseBackupId: "",
+        metadata: request.metadata,
+        compression: request.compression,
+        includeFiles: !request.excludeFiles,
+        incremental: base !== undefined,
+        preferredBaseId: base,
+      };
+      try {
+        onMade(await this.backups.create(asked, run));
+      } catch (error) {
+        if (!(error instanceof CollectorError)) throw error;
+        failures.push({ of: `${namespace}/${name}`, error });
+      }
+    }
+    onMade(await this.backups.putRegistry({ policy, setId }));
+    return { setId, failures, total: BigInt(collections.length + 1) };
   };
 
   async [Symbol.asyncDispose](): Promise<void> {
