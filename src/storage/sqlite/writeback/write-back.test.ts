@@ -76,6 +76,28 @@ describe("a log that has grown long", () => {
     assert.equal(done, log);
   });
 
+  it("is written back beside the writer again, not by it, if much has come meanwhile", async () => {
+    await using opened = await openWriter();
+    await using writeBack = start();
+    const { store, path } = opened;
+    writeUntilAsked(store);
+    for (let n = 0; logOf(store)[0] < 17_000; n += 1) runGroup(store, [[bigStep(`before${n}`)]]);
+    const reader = openForReading(path);
+    reader.exec("BEGIN; SELECT * FROM meta");
+    const [before] = logOf(store);
+    for (let n = 0; logOf(store)[0] < before + 1010; n += 1) {
+      runGroup(store, [[createStep(`meanwhile${n}`)]]);
+    }
+    await writeBack.run(path);
+    reader.close();
+    store.noteWrittenBack(true);
+    const [log, done] = logOf(store);
+    // Little for so long a log, and yet more than writes should wait for.
+    assert.ok(log - done < log / 16, `${done} of ${log} pages`);
+    assert.equal(store.tidy(), "ask");
+    assert.deepEqual(logOf(store), [log, done]);
+  });
+
   it("is not asked for again and again while a reader is in the way", async () => {
     await using opened = await openWriter();
     await using writeBack = start();

@@ -24,10 +24,13 @@ const checkpointPages = 1000n;
 
 /**
  * How many pages may have come since for the writer to write those back itself, which it has to do for the
- * WAL to start over: so many, or this part of a WAL that has grown long.
+ * WAL to start over: so many, or this part of a WAL that has grown long, but no more than would be written back
+ * elsewhere, as all writes wait for it. Only a WAL of a gigabyte is worth more.
  */
 const restPages = 128n;
 const restShare = 16n;
+const restPagesMax: bigint = checkpointPages;
+const hugeWalPages: bigint = 256n * 1024n;
 
 /** The one connection that writes to a store. */
 export class StoreWriter implements StoreTables {
@@ -159,8 +162,7 @@ export class StoreWriter implements StoreTables {
     const left = log - done;
     const before = this.#writeBack;
     this.#writeBack = "none";
-    const isRest = left <= restPages || left <= log / restShare;
-    if (before === "failed" || (before === "done" && isRest)) {
+    if (before === "failed" || (before === "done" && left <= restPagesOf(log))) {
       const after = this.#checkpoint.get()?.["checkpointed"];
       return typeof after === "bigint" && after > done ? "did" : "nothing";
     }
@@ -220,4 +222,11 @@ export class StoreWriter implements StoreTables {
   #rollBack(): void {
     if (this.db.isOpen && this.db.isTransaction) this.db.exec("ROLLBACK");
   }
+}
+
+/** How many pages the writer writes back itself, of a WAL that has so many. */
+function restPagesOf(log: bigint): bigint {
+  const share = log / restShare;
+  if (share <= restPages) return restPages;
+  return share <= restPagesMax || log > hugeWalPages ? share : restPagesMax;
 }
