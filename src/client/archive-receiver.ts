@@ -58,7 +58,11 @@ export class Receiver implements Attempted {
 
   /** Resolves when all of the archive is there. */
   async take(messages: AsyncIterable<PullCollectionChunk>): Promise<void> {
-    for await (const { data, chunkCrc32 } of messages) {
+    for await (const { data, chunkCrc32, progress } of messages) {
+      if (progress !== undefined) {
+        const { phase, done, total } = progress;
+        this.#onProgress?.({ operation: "", phase, done, total });
+      }
       if (data.case === "metadata") this.#begin(data.value);
       else if (data.case === "chunk") await this.#write(data.value, chunkCrc32);
     }

@@ -71,6 +71,7 @@ export async function downloadArchive(
         formatVersion,
         transferId: receiver.transferId,
         offset: BigInt(receiver.received),
+        reportProgress: options.onProgress !== undefined,
         ...requestOf(source, namespace),
       };
       await receiver.take(services.repo.pullCollection(request, untimed(options.signal)));

@@ -10,6 +10,7 @@ import { faultSeed } from "../support/fault-seed.ts";
 import { reasonOf } from "../support/found.ts";
 import { Random } from "../support/random.ts";
 import { refusalOf } from "../support/refusal.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { chunkBytes, messagesOf, TransferServer } from "../support/transfer-server.ts";
 import { waitUntil } from "../support/wait.ts";
 
@@ -18,6 +19,36 @@ const seed = faultSeed();
 const largeFile = randomBytes(5_500_000);
 
 describe("archives on their way", () => {
+  it("tell what is done before they come, to who asks for it", async () => {
+    await using server = await TransferServer.open();
+    await server.fill(50, largeFile);
+    const kindsOf = async (reportProgress: boolean): Promise<string[]> => {
+      const kinds: string[] = [];
+      const request = { sourceCollection: { name: "notes" }, includeFiles: true, reportProgress };
+      for await (const { data, progress } of server.client.repo.pullCollection(request)) {
+        kinds.push(progress === undefined ? (data.case ?? "nothing") : `: ${progress.phase}`);
+      }
+      return kinds;
+    };
+    const told = await kindsOf(true);
+    assert.equal(told[0], ": copying");
+    const begin = told.indexOf("metadata");
+    assert.ok(
+      begin > 0 && told.slice(0, begin).every((kind) => /^: (copying|packing)$/.test(kind)),
+    );
+    assert.ok(told.slice(begin + 1).every((kind) => kind === "chunk"));
+    assert.equal((await kindsOf(false))[0], "metadata");
+
+    await using folder = await tempFolder("transfers-progress");
+    await using client = await connect({ url: server.url });
+    const phases = new Set<string>();
+    await client.backups.download({ collection: "notes" }, join(folder.path, "notes.collector"), {
+      onProgress: ({ phase }) => phases.add(phase),
+    });
+    assert.deepEqual([...phases].slice(0, 2), ["preparing", "copying"]);
+    assert.equal([...phases].at(-1), "receiving");
+  });
+
   it("are pulled from one server and pushed to another that never saw the collection", async () => {
     await using source = await TransferServer.open();
     await using target = await TransferServer.open();

@@ -127,7 +127,7 @@ export class FetchedCopy {
               offset: BigInt(before),
               ...(have === undefined ? {} : { have }),
             },
-            signal,
+            run,
           );
           const { metadata } = pulled;
           arriving ??= await this.#begin(metadata);

@@ -3,6 +3,7 @@ import type {
   PullCollectionChunk_Metadata,
   PushCollectionResponse,
 } from "../../gen/collector/collection_repo_pb.ts";
+import type { CopyRun } from "../copy-parts.ts";
 import type { ArchiveChunk, ChunkRoom } from "../transfers/archive-chunks.ts";
 import type { PullRequest } from "../transfers/outgoing-transfers.ts";
 import type { PushMetadata } from "../transfers/transfer-requests.ts";
@@ -41,7 +42,8 @@ export interface RemoteCollector extends AsyncDisposable {
     chunks: AsyncIterable<ArchiveChunk>,
     signal: AbortSignal,
   ): Promise<PushCollectionResponse>;
-  pull(request: Partial<PullRequest>, signal: AbortSignal): Promise<PulledArchive>;
+  /** Reports what the other one does until the archive begins to come. */
+  pull(request: Partial<PullRequest>, run: CopyRun): Promise<PulledArchive>;
 }
 
 /** The collectors that can be reached from here. */

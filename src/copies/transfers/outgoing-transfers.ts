@@ -5,6 +5,7 @@ import type { CopyState, PullCollectionRequest } from "../../gen/collector/colle
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import type { TransferSlots } from "../../lib/transfer-slots.ts";
+import type { CopyRun } from "../copy-parts.ts";
 import type { ArchiveChunk, ChunkRoom } from "./archive-chunks.ts";
 import type { ArchiveStager } from "./archive-stager.ts";
 import { contentsMax } from "./copy-state.ts";
@@ -66,7 +67,7 @@ export class OutgoingTransfers implements AsyncDisposable {
    * @throws {CollectorError} ARGUMENT_MISSING, ARGUMENT_INVALID, TRANSFER_NOT_FOUND, ARCHIVE_TOO_NEW,
    * OVERLOADED, and what {@link ArchiveStager} throws
    */
-  async open(request: PullRequest, room: ChunkRoom, signal: AbortSignal): Promise<OutgoingStream> {
+  async open(request: PullRequest, room: ChunkRoom, run: CopyRun): Promise<OutgoingStream> {
     const { transferId, offset } = request;
     checkFormat(request.formatVersion, formatVersion);
     const isNew = transferId === "";
@@ -74,14 +75,14 @@ export class OutgoingTransfers implements AsyncDisposable {
       const description = isNew ? "needs the transfer_id that it is of" : "is negative";
       throw invalidField("ARGUMENT_INVALID", "offset", description);
     }
-    const transfer = isNew ? await this.#begin(request, signal) : this.#transfers.get(transferId);
+    const transfer = isNew ? await this.#begin(request, run) : this.#transfers.get(transferId);
     if (transfer === undefined) throw transferNotFound(transferId);
     const { sizeBytes } = transfer.archive.facts;
     if (offset > sizeBytes) {
       const description = `is ${offset}, and the archive has ${sizeBytes} bytes`;
       throw invalidField("ARGUMENT_INVALID", "offset", description);
     }
-    return this.#send(transfer, offset, room, signal);
+    return this.#send(transfer, offset, room, run.signal);
   }
 
   /** @returns false if there is none of this id */
@@ -107,7 +108,8 @@ export class OutgoingTransfers implements AsyncDisposable {
     await Promise.all([...this.#transfers.values()].map((t) => this.#remove(t, reason)));
   }
 
-  async #begin(request: PullRequest, signal: AbortSignal): Promise<OutgoingTransfer> {
+  async #begin(request: PullRequest, run: CopyRun): Promise<OutgoingTransfer> {
+    const { signal } = run;
     const { stager, slots } = this.#options;
     const { backupId, sourceCollection: source, includeFiles, have } = request;
     if (backupId === "" && (source === undefined || source.name === "")) {
@@ -120,10 +122,7 @@ export class OutgoingTransfers implements AsyncDisposable {
       const { namespace = "", name = "" } = source ?? {};
       const archive =
         backupId === ""
-          ? await stager.collection(
-              { namespace, name, includeFiles, have },
-              { signal, report: () => undefined },
-            )
+          ? await stager.collection({ namespace, name, includeFiles, have }, run)
           : await stager.backup(backupId);
       const id = randomUUID();
       const transfer = { id, archive, slot, stream: undefined, isSent: false, idle: undefined };

@@ -6,6 +6,7 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import type { CopyRun } from "../../copies/copy-parts.ts";
 import type {
   PulledArchive,
   RemoteCollector,
@@ -20,11 +21,13 @@ import {
 } from "../../gen/collector/backups_pb.ts";
 import {
   CollectionRepo,
+  type PullCollectionChunk_Metadata,
   PullCollectionChunkSchema,
   PullCollectionRequestSchema,
   PushCollectionRequestSchema,
   type PushCollectionResponse,
 } from "../../gen/collector/collection_repo_pb.ts";
+import { printable } from "../../lib/printable.ts";
 import type { Channel, Dialer } from "../../mesh/channel.ts";
 import { encodeMessage } from "../encoding/message-encoder.ts";
 import { giveBytesBack } from "../lent-bytes.ts";
@@ -33,6 +36,9 @@ import { fromRemote } from "./remote-failures.ts";
 
 /** How long a short call may take, in ms. */
 const shortCallMs = 30_000;
+
+/** Longest phase that another collector may tell. */
+const phaseCharsMax = 64;
 
 /** Other collectors, as gRPC clients reach them. */
 export function grpcCollectors(dialer: Dialer): RemoteCollectors {
@@ -87,17 +93,14 @@ class GrpcCollector implements RemoteCollector {
 
   async pull(
     request: Parameters<RemoteCollector["pull"]>[0],
-    signal: AbortSignal,
+    { signal, report }: CopyRun,
   ): Promise<PulledArchive> {
     const path = pathOf(CollectionRepo.method.pullCollection);
-    const message = encode(PullCollectionRequestSchema, request);
+    const message = encode(PullCollectionRequestSchema, { ...request, reportProgress: true });
     const { messages } = this.#channel.stream(path, [message], { signal });
     try {
-      const first = await messages.next();
-      const { data } = fromBinary(PullCollectionChunkSchema, first.value ?? new Uint8Array());
-      if (data.case !== "metadata") throw this.#nonsense("an archive without metadata");
       return {
-        metadata: data.value,
+        metadata: await this.#metadataOf(messages, report),
         chunks: this.#chunks(messages),
         [Symbol.asyncDispose]: async () => {
           await messages.return?.();
@@ -111,6 +114,22 @@ class GrpcCollector implements RemoteCollector {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#channel[Symbol.asyncDispose]();
+  }
+
+  /** Reads up to the metadata. */
+  async #metadataOf(
+    messages: AsyncIterator<Uint8Array>,
+    report: CopyRun["report"],
+  ): Promise<PullCollectionChunk_Metadata> {
+    for (;;) {
+      const next = await messages.next();
+      const bytes = next.done === true ? new Uint8Array() : next.value;
+      const { data, progress } = fromBinary(PullCollectionChunkSchema, bytes);
+      if (data.case === "metadata") return data.value;
+      if (progress === undefined) throw this.#nonsense("an archive without metadata");
+      // It is shown to people here, whoever wrote it. How far it is counts other bytes than those that come.
+      report({ phase: printable(progress.phase).slice(0, phaseCharsMax) });
+    }
   }
 
   async *#chunks(messages: AsyncIterable<Uint8Array>): AsyncGenerator<ArchiveChunk, undefined> {

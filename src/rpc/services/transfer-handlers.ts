@@ -1,6 +1,8 @@
+import type { CopyRun } from "../../copies/copy-parts.ts";
 import type { ArchiveChunk } from "../../copies/transfers/archive-chunks.ts";
 import type { Transfers as ArchiveTransfers } from "../../copies/transfers/open-transfers.ts";
 import type { ArchiveFacts } from "../../copies/transfers/outgoing-archive.ts";
+import type { OutgoingStream } from "../../copies/transfers/outgoing-transfers.ts";
 import { invalidField } from "../../errors.ts";
 import type { Transfers } from "../../gen/collector/backups_pb.ts";
 import type {
@@ -13,6 +15,7 @@ import type { ServiceHandlers } from "../call.ts";
 import { contractStatus } from "../contract-status.ts";
 import { giveBytesBack } from "../lent-bytes.ts";
 import { chunkRoom, pullChunk } from "./chunk-messages.ts";
+import { reportedWork } from "./reported-work.ts";
 
 /** The methods of `collector.CollectionRepo` by which archives travel. */
 export function transferHandlers(
@@ -25,7 +28,11 @@ export function transferHandlers(
     },
 
     async *pullCollection(request, { signal }) {
-      using stream = await transfers.outgoing.open(request, chunkRoom, signal);
+      const open = (report: CopyRun["report"]): Promise<OutgoingStream> =>
+        transfers.outgoing.open(request, chunkRoom, { signal, report });
+      using stream = request.reportProgress
+        ? yield* reportedWork(open)
+        : await open(() => undefined);
       const { transferId, offset, facts } = stream;
       const metadata = { ...metadataOf(facts), transferId, offset };
       yield { data: { case: "metadata", value: metadata } };
