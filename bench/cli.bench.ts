@@ -1,9 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { join } from "node:path";
 import { benchServer } from "./bench-server.ts";
+import { buildCommand, commandOfSources } from "./built.ts";
 import { type Benchmark, main, median } from "./harness.ts";
-
-const root = join(import.meta.dirname, "..");
 
 interface Command {
   readonly name: string;
@@ -18,7 +16,7 @@ export const cliBenchmark: Benchmark = {
   async run(report, quick) {
     await using server = await benchServer();
     await server.client.createNotes("notes");
-    const collector = quick ? join(root, "src/cli/main.ts") : build();
+    const collector = quick ? commandOfSources : buildCommand();
     const commands: readonly Command[] = [
       { name: "node -e 0", args: ["-e", "0"] },
       { name: "collector --version", args: [collector, "--version"], atMost: 150 },
@@ -48,12 +46,6 @@ export const cliBenchmark: Benchmark = {
     }
   },
 };
-
-/** What the package would hold. @returns its command */
-function build(): string {
-  execFileSync("npm", ["run", "build"], { cwd: root, stdio: "ignore" });
-  return join(root, "dist/cli/main.js");
-}
 
 function run(args: readonly string[], env: NodeJS.ProcessEnv): void {
   execFileSync(process.execPath, [...args], { env, stdio: "ignore" });

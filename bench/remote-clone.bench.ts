@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { connect } from "../src/client/client.ts";
 import { type BenchServer, benchServer } from "./bench-server.ts";
+import { buildCommand, commandOfSources } from "./built.ts";
 import { memoryOf, proportionalMemoryOf } from "./cpu.ts";
 import { type Benchmark, main, median, type Report } from "./harness.ts";
 
@@ -22,11 +23,13 @@ const quick: Size = { records: 500, files: 2, fileBytes: 3 * megabyte, rounds: 1
 
 export const remoteCloneBenchmark: Benchmark = {
   name: "remote-clone",
-  about: "A collection of 1 GB is cloned to another server on loopback, and fetched from it.",
+  about:
+    "A collection of 1 GB is cloned to another server on loopback, as built, and fetched from it.",
   async run(report, isQuick) {
     const size = isQuick ? quick : full;
-    await using source = await benchServer();
-    await using target = await benchServer();
+    const command = isQuick ? commandOfSources : buildCommand();
+    await using source = await benchServer({ command });
+    await using target = await benchServer({ command });
     await source.fill("notes", size.records);
     await attach(source, size);
     for (const way of ["clone", "fetch"] as const) {

@@ -2,13 +2,15 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-const main = join(import.meta.dirname, "../../src/cli/main.ts");
+const commandOfSources = join(import.meta.dirname, "../../src/cli/main.ts");
 
 /** What of the server's log is kept for the message of a failure. */
 const logCharsMax = 256 * 1024;
 
 export interface ServerProcessOptions {
   readonly dataFolder: string;
+  /** The program; that of the sources if absent. */
+  readonly command?: string | undefined;
   /** Further arguments of `collector start`. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -38,7 +40,8 @@ export class ServerProcess implements AsyncDisposable {
   /** Starts the process and does not wait for it. */
   constructor(options: ServerProcessOptions) {
     const args = ["start", "--port", "0", "--data", options.dataFolder, ...(options.args ?? [])];
-    this.#child = spawn(process.execPath, [...(options.nodeArgs ?? []), main, ...args], {
+    const command = options.command ?? commandOfSources;
+    this.#child = spawn(process.execPath, [...(options.nodeArgs ?? []), command, ...args], {
       env: { ...process.env, ...options.env },
       stdio: ["ignore", "pipe", "pipe"],
     });
