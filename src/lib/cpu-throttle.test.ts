@@ -15,6 +15,7 @@ class ModelThread {
   nowMs = 0;
   ranMs = 0;
   waitedMs = 0;
+  readonly main: { ranMs: number; waitedMs: number } = { ranMs: 0, waitedMs: 0 };
   readonly sleeps: number[] = [];
   readonly throttle: CpuThrottle;
 
@@ -22,6 +23,7 @@ class ModelThread {
     this.throttle = new CpuThrottle({
       nowMs: () => this.nowMs,
       times: () => ({ ranMs: this.ranMs, waitedMs: this.waitedMs }),
+      mainTimes: () => ({ ...this.main }),
       sleep: (ms) => {
         this.sleeps.push(ms);
         this.nowMs += ms + oversleptMs;
@@ -29,7 +31,10 @@ class ModelThread {
     });
   }
 
-  step({ ranMs, waitedMs, blockedMs }: Step): void {
+  /** @param main what the main thread has of a step: it waits as well, if not said otherwise */
+  step({ ranMs, waitedMs, blockedMs }: Step, main = { ranMs, waitedMs }): void {
+    this.main.ranMs += main.ranMs;
+    this.main.waitedMs += main.waitedMs;
     this.ranMs += ranMs;
     this.waitedMs += waitedMs;
     this.nowMs += ranMs + waitedMs + blockedMs;
@@ -92,6 +97,18 @@ describe("CpuThrottle", () => {
     const thread = new ModelThread();
     thread.step({ ranMs: 10_000, waitedMs: 5_000, blockedMs: 0 });
     assert.deepEqual(thread.sleeps, [sleepMsMax]);
+  });
+
+  it("lets threads run that wait for each other, while the main thread has what it wants", () => {
+    const thread = new ModelThread();
+    for (let step = 0; step < 10; step += 1) {
+      thread.step({ ranMs: 4, waitedMs: 4, blockedMs: 0 }, { ranMs: 7, waitedMs: 0.5 });
+      // It wakes up now and then, and finds its core taken.
+      thread.step({ ranMs: 4, waitedMs: 4, blockedMs: 0 }, { ranMs: 0.1, waitedMs: 1 });
+    }
+    assert.deepEqual(thread.sleeps, []);
+    thread.step({ ranMs: 4, waitedMs: 4, blockedMs: 0 }, { ranMs: 1, waitedMs: 1 });
+    assert.deepEqual(thread.sleeps, [24]);
   });
 
   it("lets all run where the system does not say how long a thread waits", () => {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import { describe, it } from "node:test";
 import { Worker } from "node:worker_threads";
-import { type ThreadTimes, threadTimes } from "./thread-times.ts";
+import { mainThreadTimes, type ThreadTimes, threadTimes } from "./thread-times.ts";
 
 const module = new URL("./thread-times.ts", import.meta.url).href;
 
@@ -42,6 +42,22 @@ describe("threadTimes", () => {
     // Three of them share a core, so together they wait for longer than they run.
     const waitedMs = all.reduce((sum, times) => sum + times.waitedMs, 0);
     assert.ok(waitedMs > ranMs / 2, `${waitedMs} ms`);
+  });
+
+  it("are those of the main thread wherever they are asked for", {
+    skip: !isLinux && "only Linux has them",
+  }, async () => {
+    const code = `
+      const { parentPort } = await import("node:worker_threads");
+      const { mainThreadTimes } = await import(${JSON.stringify(module)});
+      parentPort.on("message", () => parentPort.postMessage(mainThreadTimes()));`;
+    const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`));
+    const before = mainThreadTimes();
+    while ((threadTimes()?.ranMs ?? 0) - (before?.ranMs ?? 0) < 100);
+    worker.postMessage(undefined, []);
+    const [seen] = (await once(worker, "message")) as [ThreadTimes];
+    await worker.terminate();
+    assert.ok(before !== undefined && seen.ranMs - before.ranMs >= 100);
   });
 
   it("are not there on other systems", { skip: isLinux && "this is Linux" }, () => {

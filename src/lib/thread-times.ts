@@ -9,10 +9,19 @@ export interface ThreadTimes {
 
 /** Of the calling thread; undefined where the system does not count it. Takes some 20 µs. */
 export function threadTimes(): ThreadTimes | undefined {
+  return readTimes("thread-self");
+}
+
+/** The same of the process's main thread. */
+export function mainThreadTimes(): ThreadTimes | undefined {
+  return readTimes("self");
+}
+
+function readTimes(whose: string): ThreadTimes | undefined {
   if (process.platform !== "linux") return undefined;
   let nanoseconds: readonly string[];
   try {
-    nanoseconds = readFileSync("/proc/thread-self/schedstat", "latin1").split(" ");
+    nanoseconds = readFileSync(`/proc/${whose}/schedstat`, "latin1").split(" ");
   } catch {
     // Not every sandbox has it. Where it is there but not counted, all of it is 0.
     return undefined;
