@@ -6,6 +6,7 @@ import { createReadStream } from "node:fs";
 import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { generateIdentity, identityToRecipient } from "age-encryption";
 import { type Collector, createCollector } from "../../src/server.ts";
 import { CuttingProxy } from "../support/cutting-proxy.ts";
 import { noteItem } from "../support/notes.ts";
@@ -253,6 +254,30 @@ describe("collector backup verify of an archive here", () => {
     );
     await copyFile(join(backups, registry.storagePath), join(folder.path, "registry.collector"));
     assert.match(await done("backup verify registry.collector", other.url), /^ok: registry/);
+  });
+
+  it("needs the identity that an encrypted one is for, at the server", async () => {
+    const identity = await generateIdentity();
+    const identityFile = join(folder.path, "identity.txt");
+    await writeFile(identityFile, identity, { mode: 0o600 });
+    await using keyed = await createCollector({
+      port: 0,
+      logLevel: "silent",
+      data: join(folder.path, "keyed"),
+      backupRecipients: [await identityToRecipient(identity)],
+      backupIdentityFile: identityFile,
+    });
+    const restored = await run("backup restore whole.collector", keyed.url);
+    assert.equal(restored.exitCode, 0, restored.stderr);
+    const { backupId } = JSON.parse(await done("backup create notes -o json", keyed.url));
+    const copied = `backup download ${backupId} -f - | cat > encrypted.collector`;
+    assert.equal((await shell(`collector --url ${keyed.url} ${copied}`)).exitCode, 0);
+    const answer = JSON.parse(await done("backup verify encrypted.collector -o json", keyed.url));
+    assert.deepEqual([answer.isValid, answer.backup.encrypted], [true, true]);
+    const blind = await run("backup verify encrypted.collector -o json", other.url);
+    assert.notEqual(blind.exitCode, 0);
+    assert.equal(JSON.parse(blind.stderr).code, "KEY_UNAVAILABLE");
+    assert.deepEqual(await staged(), []);
   });
 
   it("takes either an id or a file", async () => {

@@ -1,4 +1,6 @@
+import { open } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
+import { ageMagic } from "../../archive/age-envelope.ts";
 import type { Archives } from "../../archive/archive.ts";
 import { CollectorError } from "../../errors.ts";
 import type { ArchiveManifest } from "../../gen/collector/archive_pb.ts";
@@ -57,7 +59,8 @@ export async function verifyArchive(
     problems = [{ archive: 0, part: "manifest", offset: -1n, description }];
   }
   const [first] = problems;
-  const backup = manifest === undefined ? undefined : factsOf(manifest, file.sizeBytes);
+  const encrypted = await isEncrypted(file.path);
+  const backup = manifest === undefined ? undefined : factsOf(manifest, file.sizeBytes, encrypted);
   return create(VerifyBackupResponseSchema, {
     isValid: first === undefined,
     errorMessage: first === undefined ? "" : `${first.part}: ${first.description}`,
@@ -105,8 +108,15 @@ async function problemsOf(
   return [{ archive: 0, part: "manifest", offset: -1n, description }];
 }
 
+async function isEncrypted(path: string): Promise<boolean> {
+  await using file = await open(path);
+  const start = Buffer.alloc(ageMagic.length);
+  await file.read(start, 0, start.length, 0);
+  return start.equals(ageMagic);
+}
+
 /** What the archive says of itself. Whoever wrote it chose the texts. */
-function factsOf(manifest: ArchiveManifest, sizeBytes: bigint): BackupMetadata {
+function factsOf(manifest: ArchiveManifest, sizeBytes: bigint, encrypted: boolean): BackupMetadata {
   const { collection, moment, base, parts } = manifest;
   const { content, compression, recordCount, fileCount } = manifest;
   return create(BackupMetadataSchema, {
@@ -118,6 +128,7 @@ function factsOf(manifest: ArchiveManifest, sizeBytes: bigint): BackupMetadata {
     recordCount,
     fileCount,
     sizeBytes,
+    encrypted,
     includesFiles: manifest.includeFiles,
     baseBackupId: printable(base?.backupId ?? ""),
     collectionId: printable(collection?.collectionId ?? ""),
