@@ -51,13 +51,13 @@ describe("CpuThrottle", () => {
     assert.deepEqual(thread.sleeps, []);
   });
 
-  it("leaves a thread that had to wait an eighth of the time, with what it waited and was blocked", () => {
+  it("leaves a thread that had to wait a sixteenth of the time, with what it waited and was blocked", () => {
     const thread = new ModelThread();
     thread.step({ ranMs: 4, waitedMs: 1, blockedMs: 0 });
     thread.step({ ranMs: 4, waitedMs: 1, blockedMs: 7 });
     thread.step({ ranMs: 4, waitedMs: 12, blockedMs: 0 });
-    thread.step({ ranMs: 4, waitedMs: 40, blockedMs: 0 });
-    assert.deepEqual(thread.sleeps, [27, 20, 16]);
+    thread.step({ ranMs: 4, waitedMs: 60, blockedMs: 0 });
+    assert.deepEqual(thread.sleeps, [59, 52, 48]);
   });
 
   it("looks at each step by itself, so that a thread runs on as soon as nobody else wants to", () => {
@@ -65,14 +65,14 @@ describe("CpuThrottle", () => {
     thread.step({ ranMs: 4, waitedMs: 4, blockedMs: 0 });
     thread.step({ ranMs: 4, waitedMs: 0, blockedMs: 0 });
     thread.step({ ranMs: 4, waitedMs: 0, blockedMs: 0 });
-    assert.deepEqual(thread.sleeps, [24]);
+    assert.deepEqual(thread.sleeps, [56]);
   });
 
   it("takes off the next sleep what the last one took too long", () => {
     const thread = new ModelThread(2);
     thread.step({ ranMs: 4, waitedMs: 4, blockedMs: 0 });
     thread.step({ ranMs: 4, waitedMs: 4, blockedMs: 0 });
-    assert.deepEqual(thread.sleeps, [24, 22]);
+    assert.deepEqual(thread.sleeps, [56, 54]);
   });
 
   it("never starves a thread: it gets its share, or what the system gives it if that is less", () => {
@@ -108,7 +108,7 @@ describe("CpuThrottle", () => {
     }
     assert.deepEqual(thread.sleeps, []);
     thread.step({ ranMs: 4, waitedMs: 4, blockedMs: 0 }, { ranMs: 1, waitedMs: 1 });
-    assert.deepEqual(thread.sleeps, [24]);
+    assert.deepEqual(thread.sleeps, [56]);
   });
 
   it("lets all run where the system does not say how long a thread waits", () => {

@@ -1,7 +1,7 @@
 import { mainThreadTimes, type ThreadTimes, threadTimes } from "./thread-times.ts";
 
 /** What is left to a thread of one core while the main thread wants the cores. */
-export const throttledShare: number = 1 / 8;
+export const throttledShare: number = 1 / 16;
 
 /** A core is wanted by more than one if a thread waited for so much of the time that it ran. */
 const waitedShareMin = 0.1;

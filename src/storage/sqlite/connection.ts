@@ -43,7 +43,6 @@ export function openForWriting(path: string, durability: StoreLayout["durability
       PRAGMA temp_store = MEMORY;
       PRAGMA cache_size = -${writerCacheKib};
       PRAGMA wal_autocheckpoint = 0;
-      PRAGMA journal_size_limit = 67108864;
     `);
     setSynchronous(db, durability);
   });

@@ -8,6 +8,7 @@ import { upgradeSchema } from "../schema-upgrade.ts";
 import { isInputOutputError, translateError } from "../translate-error.ts";
 import type { Answer } from "./answer-codec.ts";
 import { FieldIndexes } from "./field-indexes.ts";
+import { LogRoom } from "./log-room.ts";
 import { SearchIndexes } from "./search-indexes.ts";
 import type { IncomingWrite } from "./write-codec.ts";
 import { type StoreCounters, type StoreTables, WriteGroup } from "./write-group.ts";
@@ -41,6 +42,7 @@ export class StoreWriter implements StoreTables {
   readonly #limits: Limits;
   readonly #walSize: StatementSync;
   readonly #checkpoint: StatementSync;
+  readonly #room: LogRoom;
   #counters: StoreCounters;
   /** How far the writing back of the WAL is; see {@link tidy}. */
   #writeBack: "none" | "asked" | "done" | "failed" = "none";
@@ -57,6 +59,7 @@ export class StoreWriter implements StoreTables {
     this.search = new SearchIndexes(db);
     this.#checkpoint = db.prepare("PRAGMA wal_checkpoint(PASSIVE)");
     this.#walSize = db.prepare("PRAGMA wal_checkpoint(NOOP)");
+    this.#room = new LogRoom(db);
     const { revision, recordCount, horizon, fileCount, fileBytes, tombstones } = meta;
     this.#counters = { revision, recordCount, horizon, fileCount, fileBytes, tombstones };
   }
@@ -154,11 +157,12 @@ export class StoreWriter implements StoreTables {
    * @throws what SQLite throws
    */
   tidy(): "nothing" | "did" | "ask" {
-    if (this.#writeBack === "asked") return "nothing";
     const size = this.#walSize.get();
     const log = size?.["log"];
     const done = size?.["checkpointed"];
     if (typeof log !== "bigint" || typeof done !== "bigint") return "nothing";
+    this.#room.note(log);
+    if (this.#writeBack === "asked") return "nothing";
     const left = log - done;
     const before = this.#writeBack;
     this.#writeBack = "none";
