@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { siblingModule } from "../../../lib/sibling-module.ts";
 import { packFailure } from "../failure.ts";
@@ -13,6 +14,8 @@ const watch = new Worker(siblingModule(import.meta.url, "cancel-watch"), {
   workerData: { cancelled } satisfies CancelWatchOptions,
   execArgv: [],
 });
+// From here on: a busy server may send "start" long after the thread came up.
+const watching = once(watch, "online");
 let runner: QueryRunner | undefined;
 
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
@@ -20,7 +23,7 @@ process.on("message", (request: ReaderRequest) => {
   switch (request.kind) {
     case "start":
       runner = new QueryRunner({ ...request.options, cancelled });
-      watch.once("online", () => report({ kind: "ready" }));
+      void watching.then(() => report({ kind: "ready" }));
       return;
     case "query":
       run(request);
