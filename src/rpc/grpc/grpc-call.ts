@@ -30,7 +30,7 @@ export interface GrpcCallOptions {
   readonly host: CallHost;
   readonly stream: ServerStream;
   readonly headers: IncomingHeaders;
-  readonly rawHeaders: HeaderList | undefined;
+  readonly rawHeaders: HeaderList;
   readonly serviceName: string;
   readonly methodName: string;
 }
@@ -56,7 +56,7 @@ export class GrpcCall implements Call, StreamListener, Watched {
   readonly #host: CallHost;
   readonly #stream: ServerStream;
   readonly #headers: IncomingHeaders;
-  readonly #rawHeaders: HeaderList | undefined;
+  readonly #rawHeaders: HeaderList;
   readonly #watch: CallWatch;
   #inbound: Inbound | undefined;
   #requestId: string | undefined;
@@ -123,7 +123,7 @@ export class GrpcCall implements Call, StreamListener, Watched {
   }
 
   exemptConnection(): void {
-    this.#stream.exemptConnection?.();
+    this.#stream.exemptConnection();
   }
 
   get requestMetadata(): RequestMetadata {

@@ -35,10 +35,9 @@ export interface GrpcHandler {
   /**
    * Takes over a stream whose content type begins with `application/grpc`.
    *
-   * @param rawHeaders names and values in turn, as they came; without them, repeated metadata is only
-   * known joined by commas
+   * @param rawHeaders names and values in turn, as they came
    */
-  accept(stream: ServerStream, headers: IncomingHeaders, rawHeaders?: HeaderList): void;
+  accept(stream: ServerStream, headers: IncomingHeaders, rawHeaders: HeaderList): void;
   /** Calls in flight, until their streams are closed. */
   readonly callCount: number;
   /** Refuses new calls from now on; resolves when those in flight are done. */
@@ -85,7 +84,7 @@ class GrpcServerHandler implements GrpcHandler {
     return this.#calls.size;
   }
 
-  accept(stream: ServerStream, headers: IncomingHeaders, rawHeaders?: HeaderList): void {
+  accept(stream: ServerStream, headers: IncomingHeaders, rawHeaders: HeaderList): void {
     const refusal = httpRefusal(headers);
     if (refusal !== undefined) {
       stream.listen(deaf);
@@ -113,7 +112,7 @@ class GrpcServerHandler implements GrpcHandler {
   }
 
   /** @throws {CollectorError} if the call is refused before it begins */
-  #begin(stream: ServerStream, headers: IncomingHeaders, rawHeaders: HeaderList | undefined): void {
+  #begin(stream: ServerStream, headers: IncomingHeaders, rawHeaders: HeaderList): void {
     if (this.#drained !== undefined) throw shuttingDown();
     const path = text(headers, ":path") ?? "";
     const { serviceName, methodName, method } = this.#byPath.get(path) ?? this.#find(path);

@@ -44,14 +44,14 @@ const base64Value = /^[A-Za-z0-9+/]*={0,2}$/;
 /** The metadata of a request, read from its headers when asked. */
 export class GrpcRequestMetadata implements RequestMetadata {
   readonly #headers: IncomingHeaders;
-  readonly #rawHeaders: HeaderList | undefined;
+  readonly #rawHeaders: HeaderList;
   readonly #isTrusted: boolean;
 
   /**
-   * @param rawHeaders the headers as they came; without them, repeated ones are known joined
+   * @param rawHeaders the headers as they came
    * @param isTrusted whether the call came over a link, so that headers in our name are believed
    */
-  constructor(headers: IncomingHeaders, rawHeaders: HeaderList | undefined, isTrusted = false) {
+  constructor(headers: IncomingHeaders, rawHeaders: HeaderList, isTrusted = false) {
     this.#headers = headers;
     this.#rawHeaders = rawHeaders;
     this.#isTrusted = isTrusted;
@@ -75,7 +75,7 @@ export class GrpcRequestMetadata implements RequestMetadata {
   /** @throws {CollectorError} METADATA_INVALID as `get` */
   entries(): readonly (readonly [string, string])[] {
     const result: (readonly [string, string])[] = [];
-    const raw = this.#rawHeaders ?? Object.entries(this.#headers).flatMap(flattenHeader);
+    const raw = this.#rawHeaders;
     for (let i = 0; i + 1 < raw.length; i += 2) {
       const name = raw[i] ?? "";
       if (!isVisible(name, this.#isTrusted)) continue;
@@ -91,15 +91,10 @@ export class GrpcRequestMetadata implements RequestMetadata {
 
   /** Engines join repeated headers by commas, which values may hold too. */
   #first(name: string, joined: string): string {
-    if (this.#rawHeaders === undefined || !joined.includes(",")) return joined;
+    if (!joined.includes(",")) return joined;
     const at = this.#rawHeaders.findIndex((entry, i) => i % 2 === 0 && entry === name);
     return this.#rawHeaders[at + 1] ?? joined;
   }
-}
-
-function flattenHeader([name, value]: [string, string | readonly string[] | undefined]): string[] {
-  if (value === undefined) return [];
-  return typeof value === "string" ? [name, value] : value.flatMap((item) => [name, item]);
 }
 
 function firstOfList(value: string): string {

@@ -55,7 +55,7 @@ export interface ServerStream {
   /** Answers with one header block and nothing else. */
   respondOnly(headers: HeaderList): void;
   /** The connection is between linked collectors: limits of streams and connections do not count it. */
-  readonly exemptConnection?: (() => void) | undefined;
+  exemptConnection(): void;
   /** Gives up at once, dropping what is buffered. The peer sees a cancelled stream. */
   cancel(): void;
 }

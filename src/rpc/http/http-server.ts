@@ -1,4 +1,3 @@
-import type { ServerResponse } from "node:http";
 import type { Log } from "../../lib/log.ts";
 import type { HttpRouteTable } from "./http-routes.ts";
 import { crossOriginHeaders, type OriginGuard, preflightHeaders } from "./origin-guard.ts";
@@ -63,7 +62,7 @@ function authorityOf(request: HttpRequest): string | undefined {
 
 function setHeaders(response: HttpResponse, headers: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(headers)) {
-    (response as ServerResponse).setHeader(name, value);
+    response.setHeader(name, value);
   }
 }
 

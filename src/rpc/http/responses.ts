@@ -1,11 +1,19 @@
 import { once } from "node:events";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
+import type { Writable } from "node:stream";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import type { StreamRequest } from "./stream-request.ts";
-import { StreamResponse } from "./stream-response.ts";
 
 export type HttpRequest = IncomingMessage | StreamRequest;
-export type HttpResponse = ServerResponse | StreamResponse;
+
+/** What Node's answers over HTTP/1.1 and ours over HTTP/2 have in common. */
+export interface HttpResponse extends Writable {
+  readonly headersSent: boolean;
+  setHeader(name: string, value: string): unknown;
+  writeHead(status: number, headers: Readonly<Record<string, string>>): unknown;
+  /** Headers that follow the body. */
+  addTrailers(trailers: Readonly<Record<string, string>>): unknown;
+}
 
 /** How long the rest of a body is read and thrown away, so that its sender sees the answer. */
 const lingerMs = 2000;
@@ -29,8 +37,8 @@ export function respond(
     "x-content-type-options": "nosniff",
   };
   response.writeHead(status, status === 204 ? headers : { ...about, ...headers });
-  endResponse(response, request.method === "HEAD" ? undefined : bytes);
-  discardBody(request, response);
+  response.end(request.method === "HEAD" ? undefined : bytes);
+  discardBody(request);
 }
 
 /**
@@ -50,14 +58,14 @@ export async function sendUniversal(
     let chunk = await chunks?.next();
     response.writeHead(answer.status, toNodeHeaders(answer.header));
     while (chunk !== undefined && chunk.done !== true) {
-      if (!writeChunk(response, chunk.value)) await drained(response, idleMs);
+      if (!response.write(chunk.value)) await drained(response, idleMs);
       chunk = await chunks?.next();
     }
     if (answer.trailer !== undefined) {
       response.addTrailers(toNodeHeaders(answer.trailer));
     }
-    endResponse(response);
-    discardBody(request, response);
+    response.end();
+    discardBody(request);
   } finally {
     await chunks?.return?.();
   }
@@ -83,11 +91,11 @@ export async function respondWith(
     // In parts, so that a slow reader is seen to read.
     for (let from = 0; from < chunk.byteLength; from += writeBytesMax) {
       const part = chunk.subarray(from, from + writeBytesMax);
-      if (!writeChunk(response, part)) await drained(response, idleMs);
+      if (!response.write(part)) await drained(response, idleMs);
     }
   }
-  endResponse(response);
-  discardBody(request, response);
+  response.end();
+  discardBody(request);
 }
 
 /** Answers without a body. */
@@ -98,14 +106,14 @@ export function respondEmpty(
   headers: Readonly<Record<string, string>>,
 ): void {
   response.writeHead(status, headers);
-  endResponse(response);
-  discardBody(request, response);
+  response.end();
+  discardBody(request);
 }
 
 /** Throws away what the caller still sends after its answer, for a while; then cuts it off. */
-function discardBody(request: HttpRequest, response: HttpResponse): void {
+function discardBody(request: HttpRequest): void {
   // Over HTTP/2, a complete answer asks for no more by itself.
-  if (request.complete || response instanceof StreamResponse) return;
+  if (request.complete || request.httpVersionMajor === 2) return;
   const socket = request.socket;
   request.resume();
   const timer = setTimeout(() => {
@@ -140,14 +148,4 @@ async function drained(response: HttpResponse, idleMs: number): Promise<void> {
 
 function toNodeHeaders(headers: Headers | undefined): Record<string, string> {
   return Object.fromEntries(headers ?? []);
-}
-
-function writeChunk(response: HttpResponse, chunk: Uint8Array): boolean {
-  return response instanceof StreamResponse ? response.write(chunk) : response.write(chunk);
-}
-
-function endResponse(response: HttpResponse, bytes?: Uint8Array): void {
-  if (bytes === undefined) response.end();
-  else if (response instanceof StreamResponse) response.end(bytes);
-  else response.end(bytes);
 }

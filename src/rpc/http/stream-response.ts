@@ -1,14 +1,6 @@
 import { Writable } from "node:stream";
 import type { ServerStream } from "../grpc/server-stream.ts";
-
-/** Headers that exist on a connection of HTTP/1.1 only. */
-const connectionHeaders: ReadonlySet<string> = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "transfer-encoding",
-  "upgrade",
-]);
+import { connectionHeaders } from "../http2/request-headers.ts";
 
 /** An answer over HTTP/2, in the form of Node's for HTTP/1.1. Closing it early resets the stream. */
 export class StreamResponse extends Writable {

@@ -1,7 +1,7 @@
 import type { HeaderList, IncomingHeaders } from "../grpc/server-stream.ts";
 
 /** Headers of a connection of HTTP/1.1: HTTP/2 forbids them (RFC 9113, section 8.2.2). */
-const connectionHeaders: ReadonlySet<string> = new Set([
+export const connectionHeaders: ReadonlySet<string> = new Set([
   "connection",
   "keep-alive",
   "proxy-connection",
