@@ -19,7 +19,7 @@ import {
   recorder,
   scriptedServer,
   windowBytes,
-} from "./testing/session-fixture.ts";
+} from "./testing/client-fixture.ts";
 
 const ok = Buffer.from([0x88]);
 const hello = [settingsFrame([])];

@@ -5,7 +5,7 @@ import { openRawServer } from "../../../test/support/outbound.ts";
 import type { HeaderList } from "../grpc/server-stream.ts";
 import { HeaderBlockError, HeaderDecoder } from "./header-decoder.ts";
 import { decodeHuffman } from "./huffman.ts";
-import { call, openSession } from "./testing/session-fixture.ts";
+import { call, openSession } from "./testing/client-fixture.ts";
 
 const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");
 

@@ -1,19 +1,13 @@
-import { connect, createServer, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { waitUntil } from "../../../../test/support/wait.ts";
 import type { HeaderList, IncomingHeaders } from "../../grpc/server-stream.ts";
 import { BlockWriter, blockBytesOf, literal } from "../block-writer.ts";
-import {
-  frameFlag,
-  frameHeadBytes,
-  frameOf,
-  frameType,
-  numberFrame,
-  preface,
-  settingsFrame,
-} from "../frames.ts";
+import { frameFlag, frameOf, frameType, numberFrame, preface, settingsFrame } from "../frames.ts";
 import { HeaderDecoder } from "../header-decoder.ts";
 import type { RequestStream } from "../request-stream.ts";
 import { ServerSession, type ServerSessionOptions } from "../server-session.ts";
+import { frameSplitter, type SeenFrame } from "./seen-frames.ts";
+import { type SocketServer, socketServer } from "./socket-server.ts";
 
 export type Handler = (
   stream: RequestStream,
@@ -21,8 +15,7 @@ export type Handler = (
   rawHeaders: HeaderList,
 ) => void;
 
-export interface SessionServer extends AsyncDisposable {
-  readonly port: number;
+export interface SessionServer extends SocketServer {
   /** Those that are open, in the order in which they came. */
   readonly sessions: readonly ServerSession[];
 }
@@ -32,10 +25,7 @@ export async function sessionServer(
   options: Partial<ServerSessionOptions> = {},
 ): Promise<SessionServer> {
   const sessions: ServerSession[] = [];
-  const sockets = new Set<Socket>();
-  const server = createServer({ noDelay: true }, (socket) => {
-    sockets.add(socket);
-    socket.on("error", () => undefined);
+  const server = await socketServer((socket) => {
     const session = new ServerSession({
       socket,
       headerBytesMax: 16_384,
@@ -48,24 +38,7 @@ export async function sessionServer(
     });
     sessions.push(session);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return {
-    port: address.port,
-    sessions,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
-
-export interface SeenFrame {
-  readonly type: number;
-  readonly flags: number;
-  readonly streamId: number;
-  readonly payload: Buffer;
+  return { ...server, sessions };
 }
 
 /** A client that says what a test has it say, whatever that is. */
@@ -93,26 +66,15 @@ export async function scriptedClient(
   const frames: SeenFrame[] = [];
   const decoder = new HeaderDecoder(1024 * 1024);
   const headers = new Map<number, HeaderList>();
-  let rest = Buffer.alloc(0);
+  const split = frameSplitter(0);
   let pings = 0;
   socket.on("error", () => undefined);
   socket.on("data", (chunk: Buffer) => {
-    rest = Buffer.concat([rest, chunk]);
-    while (rest.byteLength >= frameHeadBytes) {
-      const end = frameHeadBytes + rest.readUIntBE(0, 3);
-      if (rest.byteLength < end) return;
-      const frame = {
-        type: rest.readUInt8(3),
-        flags: rest.readUInt8(4),
-        streamId: rest.readUInt32BE(5),
-        payload: rest.subarray(frameHeadBytes, end),
-      };
+    for (const frame of split(chunk)) {
       frames.push(frame);
-      if (frame.type === frameType.headers) {
-        const { list } = decoder.decode(frame.payload);
-        if (!headers.has(frame.streamId)) headers.set(frame.streamId, list);
-      }
-      rest = rest.subarray(end);
+      if (frame.type !== frameType.headers) continue;
+      const { list } = decoder.decode(frame.payload);
+      if (!headers.has(frame.streamId)) headers.set(frame.streamId, list);
     }
   });
   await new Promise((resolve) => socket.once("connect", resolve));

@@ -1,8 +1,10 @@
-import { createServer, connect as netConnect, type Socket } from "node:net";
+import { connect as netConnect } from "node:net";
 import type { HeaderList } from "../../grpc/server-stream.ts";
 import { ClientSession } from "../client-session.ts";
 import type { ClientStream, ClientStreamListener } from "../client-stream.ts";
-import { frameHeadBytes, preface } from "../frames.ts";
+import { preface } from "../frames.ts";
+import { frameSplitter, type SeenFrame } from "./seen-frames.ts";
+import { type SocketServer, socketServer } from "./socket-server.ts";
 
 export const windowBytes: number = 1024 * 1024;
 
@@ -109,10 +111,9 @@ export async function call(
 }
 
 /** A server that says what a test has it say, whatever that is. */
-export interface ScriptedServer extends AsyncDisposable {
-  readonly port: number;
+export interface ScriptedServer extends SocketServer {
   /** All frames that came so far. */
-  readonly received: readonly { readonly type: number; readonly streamId: number }[];
+  readonly received: readonly SeenFrame[];
 }
 
 /** @param onFrame called for each frame; what it returns is sent */
@@ -120,43 +121,17 @@ export async function scriptedServer(
   onFrame: (type: number, streamId: number, payload: Buffer) => readonly Uint8Array[] | undefined,
   greeting: readonly Uint8Array[],
 ): Promise<ScriptedServer> {
-  const sockets = new Set<Socket>();
-  const received: { type: number; streamId: number }[] = [];
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => undefined);
+  const received: SeenFrame[] = [];
+  const server = await socketServer((socket) => {
+    const split = frameSplitter(preface.byteLength);
     for (const bytes of greeting) socket.write(bytes);
-    let rest = Buffer.alloc(0);
-    let isGreeted = false;
     socket.on("data", (chunk: Buffer) => {
-      rest = Buffer.concat([rest, chunk]);
-      if (!isGreeted) {
-        if (rest.byteLength < preface.byteLength) return;
-        rest = rest.subarray(preface.byteLength);
-        isGreeted = true;
-      }
-      while (rest.byteLength >= frameHeadBytes) {
-        const end = frameHeadBytes + rest.readUIntBE(0, 3);
-        if (rest.byteLength < end) return;
-        const type = rest.readUInt8(3);
-        const streamId = rest.readUInt32BE(5);
-        received.push({ type, streamId });
-        for (const bytes of onFrame(type, streamId, rest.subarray(frameHeadBytes, end)) ?? []) {
-          socket.write(bytes);
-        }
-        rest = rest.subarray(end);
+      for (const frame of split(chunk)) {
+        received.push(frame);
+        const answer = onFrame(frame.type, frame.streamId, frame.payload) ?? [];
+        for (const bytes of answer) socket.write(bytes);
       }
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return {
-    port: address.port,
-    received,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
+  return { ...server, received };
 }
