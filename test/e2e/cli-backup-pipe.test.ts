@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createReadStream } from "node:fs";
 import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
@@ -8,57 +7,28 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { type Collector, createCollector } from "../../src/server.ts";
+import { BackupFixture } from "../support/backup-fixture.ts";
 import { CuttingProxy } from "../support/cutting-proxy.ts";
-import { noteItem } from "../support/notes.ts";
-import { type CliResult, runCli } from "../support/run-cli.ts";
 import { pathWithCollector, runScript } from "../support/shell.ts";
-import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
-import { TestClient } from "../support/test-client.ts";
+import type { TempFolder } from "../support/temp-folder.ts";
 import { waitUntil } from "../support/wait.ts";
 
-const recordCount = 50;
-const attachment = randomBytes(6_000_000);
 const main = join(import.meta.dirname, "../../src/cli/main.ts");
 
+let fixture: BackupFixture;
 let folder: TempFolder;
 let server: Collector;
 let other: Collector;
 let path: string;
 
 before(async () => {
-  folder = await tempFolder("cli-backup-pipe");
+  fixture = await BackupFixture.open("cli-backup-pipe");
+  ({ folder, server, other } = fixture);
   path = await pathWithCollector(folder.path);
-  const start = (data: string) =>
-    createCollector({ port: 0, logLevel: "silent", data: join(folder.path, data) });
-  server = await start("data");
-  other = await start("other");
-  using client = new TestClient(server.url);
-  await client.registerNotes();
-  await client.createNotes("notes", { indexedFields: ["price_cents"] });
-  for (let number = 0; number < recordCount; number += 1) {
-    const item = noteItem(number);
-    await client.records.create({ collectionName: "notes", id: `n${number}`, item });
-  }
-  await writeFile(join(folder.path, "photo.jpg"), attachment);
-  await done("file put notes photo.jpg");
-  await done("backup create notes -f whole.collector");
+  await fixture.done("backup create notes -f whole.collector");
 });
 
-after(async () => {
-  await server[Symbol.asyncDispose]();
-  await other[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
-
-function run(args: string, url = server.url): Promise<CliResult> {
-  return runCli(args.split(" "), { cwd: folder.path, env: { COLLECTOR_URL: url } });
-}
-
-async function done(args: string, url = server.url): Promise<string> {
-  const { exitCode, stdout, stderr } = await run(args, url);
-  assert.equal(exitCode, 0, stderr);
-  return stdout;
-}
+after(() => fixture[Symbol.asyncDispose]());
 
 /** Runs a script whose pipelines fail if any of their commands does; `$NEAR` and `$FAR` are the servers. */
 function shell(script: string, near = server.url, far = other.url) {
@@ -83,7 +53,7 @@ async function staged(): Promise<string[]> {
 
 describe("an archive in a pipe", () => {
   it("is the bytes of the archive alone, and everything else is on stderr", async () => {
-    const { backupId, storagePath } = JSON.parse(await done("backup create notes -o json"));
+    const { backupId, storagePath } = JSON.parse(await fixture.done("backup create notes -o json"));
     const script = `collector --url $NEAR backup download ${backupId} -f - 2>said | cmp - data/backups/${storagePath}
       cat said`;
     const { exitCode, output } = await shell(script);
@@ -104,11 +74,11 @@ describe("an archive in a pipe", () => {
     assert.equal(exitCode, 0, output);
     assert.equal(output, "restored 50 records, 1 file into far/piped\n");
     assert.equal(
-      await done("record list piped -n far --limit 0 --meta -o jsonl", other.url),
-      await done("record list notes --limit 0 --meta -o jsonl"),
+      await fixture.done("record list piped -n far --limit 0 --meta -o jsonl", other.url),
+      await fixture.done("record list notes --limit 0 --meta -o jsonl"),
     );
-    await done("file get piped photo.jpg far.jpg -n far", other.url);
-    assert.deepEqual(await readFile(join(folder.path, "far.jpg")), attachment);
+    await fixture.done("file get piped photo.jpg far.jpg -n far", other.url);
+    assert.deepEqual(await readFile(join(folder.path, "far.jpg")), fixture.photo);
     assert.deepEqual(await staged(), []);
   });
 
@@ -144,7 +114,7 @@ describe("an archive in a pipe", () => {
       assert.equal(result.exitCode, exitCode, `${source}: ${result.output}`);
       assert.match(result.output, message, source);
     }
-    assert.equal((await run("collection show never", other.url)).exitCode, 3);
+    assert.equal((await fixture.run("collection show never", other.url)).exitCode, 3);
     assert.deepEqual(await staged(), []);
   });
 
@@ -185,32 +155,35 @@ describe("an archive in a pipe", () => {
   });
 
   it("is only looked for where a dry run needs it", async () => {
-    const { stdout } = await run("backup restore -f - --as dry --dry-run", other.url);
+    const { stdout } = await fixture.run("backup restore -f - --as dry --dry-run", other.url);
     assert.match(stdout, /the archive on stdin/);
-    assert.match((await run("backup restore -f - --dry-run", other.url)).stderr, /needs --as/);
+    assert.match(
+      (await fixture.run("backup restore -f - --dry-run", other.url)).stderr,
+      /needs --as/,
+    );
   });
 });
 
 describe("collector backup verify of an archive here", () => {
   it("says that it is valid, from a file or a pipe, and makes nothing of it", async () => {
-    const before = await done("collection list -o json", other.url);
+    const before = await fixture.done("collection list -o json", other.url);
     assert.match(
-      await done("backup verify whole.collector", other.url),
+      await fixture.done("backup verify whole.collector", other.url),
       /^ok: whole\.collector of default\/notes: 50 records, 1 file, [\d.]+ MB\n$/,
     );
     assert.equal(
-      await done("backup verify -f whole.collector -o name", other.url),
+      await fixture.done("backup verify -f whole.collector -o name", other.url),
       "whole.collector\n",
     );
     const piped = await shell("collector --url $FAR backup verify -f - <whole.collector");
     assert.match(piped.output, /^ok: the archive on stdin of default\/notes/);
     const { isValid, backup } = JSON.parse(
-      await done("backup verify whole.collector -o json", other.url),
+      await fixture.done("backup verify whole.collector -o json", other.url),
     );
     assert.equal(isValid, true);
     assert.equal(backup.recordCount, "50");
-    assert.equal(await done("collection list -o json", other.url), before);
-    assert.equal(await done("backup list", other.url), "");
+    assert.equal(await fixture.done("collection list -o json", other.url), before);
+    assert.equal(await fixture.done("backup list", other.url), "");
     assert.deepEqual(await staged(), []);
   });
 
@@ -219,11 +192,14 @@ describe("collector backup verify of an archive here", () => {
     const at = bytes.byteLength >> 1;
     bytes[at] = (bytes[at] ?? 0) ^ 1;
     await writeFile(join(folder.path, "damaged.collector"), bytes);
-    const { exitCode, stdout, stderr } = await run("backup verify damaged.collector", other.url);
+    const { exitCode, stdout, stderr } = await fixture.run(
+      "backup verify damaged.collector",
+      other.url,
+    );
     assert.equal(exitCode, 1);
     assert.match(stdout, /^PART +AT +PROBLEM\nfiles\/[0-9a-f]+… +\d+ +a block does not/);
     assert.match(stderr, /damaged\.collector cannot be restored/);
-    const asJson = await run("backup verify damaged.collector -o json", other.url);
+    const asJson = await fixture.run("backup verify damaged.collector -o json", other.url);
     assert.equal(JSON.parse(asJson.stdout).isValid ?? false, false);
     assert.equal(JSON.parse(asJson.stderr).code, "BACKUP_INVALID");
 
@@ -241,19 +217,24 @@ describe("collector backup verify of an archive here", () => {
 
   it("says that a base is needed, and reads the archive of a registry", async () => {
     const backups = join(folder.path, "data/backups");
-    const base = JSON.parse(await done("backup create notes -o json"));
-    const next = JSON.parse(await done(`backup create notes --base ${base.backupId} -o json`));
+    const base = JSON.parse(await fixture.done("backup create notes -o json"));
+    const next = JSON.parse(
+      await fixture.done(`backup create notes --base ${base.backupId} -o json`),
+    );
     await copyFile(join(backups, next.storagePath), join(folder.path, "next.collector"));
-    const { exitCode, stdout } = await run("backup verify next.collector", other.url);
+    const { exitCode, stdout } = await fixture.run("backup verify next.collector", other.url);
     assert.equal(exitCode, 1);
     assert.match(stdout, new RegExp(`it is whole, but .* since backup ${base.backupId}`));
 
-    const set = JSON.parse(await done("backup server create -o json"));
+    const set = JSON.parse(await fixture.done("backup server create -o json"));
     const registry = set.backups.find(
       ({ content }: { readonly content: string }) => content === "REGISTRY",
     );
     await copyFile(join(backups, registry.storagePath), join(folder.path, "registry.collector"));
-    assert.match(await done("backup verify registry.collector", other.url), /^ok: registry/);
+    assert.match(
+      await fixture.done("backup verify registry.collector", other.url),
+      /^ok: registry/,
+    );
   });
 
   it("needs the identity that an encrypted one is for, at the server", async () => {
@@ -267,14 +248,16 @@ describe("collector backup verify of an archive here", () => {
       backupRecipients: [await identityToRecipient(identity)],
       backupIdentityFile: identityFile,
     });
-    const restored = await run("backup restore whole.collector", keyed.url);
+    const restored = await fixture.run("backup restore whole.collector", keyed.url);
     assert.equal(restored.exitCode, 0, restored.stderr);
-    const { backupId } = JSON.parse(await done("backup create notes -o json", keyed.url));
+    const { backupId } = JSON.parse(await fixture.done("backup create notes -o json", keyed.url));
     const copied = `backup download ${backupId} -f - | cat > encrypted.collector`;
     assert.equal((await shell(`collector --url ${keyed.url} ${copied}`)).exitCode, 0);
-    const answer = JSON.parse(await done("backup verify encrypted.collector -o json", keyed.url));
+    const answer = JSON.parse(
+      await fixture.done("backup verify encrypted.collector -o json", keyed.url),
+    );
     assert.deepEqual([answer.isValid, answer.backup.encrypted], [true, true]);
-    const blind = await run("backup verify encrypted.collector -o json", other.url);
+    const blind = await fixture.run("backup verify encrypted.collector -o json", other.url);
     assert.notEqual(blind.exitCode, 0);
     assert.equal(JSON.parse(blind.stderr).code, "KEY_UNAVAILABLE");
     assert.deepEqual(await staged(), []);
@@ -282,10 +265,10 @@ describe("collector backup verify of an archive here", () => {
 
   it("takes either an id or a file", async () => {
     for (const args of ["", " whole.collector -f whole.collector"]) {
-      const { exitCode, stderr } = await run(`backup verify${args}`);
+      const { exitCode, stderr } = await fixture.run(`backup verify${args}`);
       assert.equal(exitCode, 2);
       assert.match(stderr, /id of a backup, or -f/);
     }
-    assert.equal((await run("backup verify -f missing.collector")).exitCode, 3);
+    assert.equal((await fixture.run("backup verify -f missing.collector")).exitCode, 3);
   });
 });
