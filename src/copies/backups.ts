@@ -18,6 +18,7 @@ import {
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { removeFile } from "../lib/remove-file.ts";
+import { BackupBases } from "./backup-bases.ts";
 import {
   type BackupFolders,
   existing,
@@ -37,7 +38,6 @@ import {
   type BackupDestination,
   type BackupObserver,
   type CreateBackup,
-  chainMax,
   type Made,
 } from "./backup-parts.ts";
 import { BackupTable, type ChainLink } from "./backup-table.ts";
@@ -49,10 +49,10 @@ import type {
   CopyBase,
   CopyRun,
   InstalledCollection,
-  NoteDigest,
   VerifyRegistry,
 } from "./copy-parts.ts";
 import { CopyTurns } from "./copy-slots.ts";
+import { verifyChain } from "./verify-chain.ts";
 
 export interface BackupsOptions {
   /** Collection `backups` of namespace `system`. */
@@ -71,14 +71,11 @@ export interface BackupsOptions {
   readonly observer?: BackupObserver | undefined;
 }
 
-interface HeldBase extends Disposable {
-  readonly base: CopyBase;
-}
-
 /** The backups of a server, in memory and as records of `system`; see {@link BackupCatalog}. */
 export class Backups implements BackupCatalog {
   readonly #options: BackupsOptions;
   readonly #table: BackupTable;
+  readonly #bases: BackupBases;
   /** Those that are being written. */
   readonly #making = new Set<string>();
   /** By collection: its backups are made one after the other. */
@@ -87,6 +84,7 @@ export class Backups implements BackupCatalog {
   private constructor(options: BackupsOptions) {
     this.#options = options;
     this.#table = new BackupTable((storagePath) => options.folders.pathOf(storagePath));
+    this.#bases = new BackupBases({ ...options, table: this.#table });
   }
 
   /** Reads all backups, and takes back those that a crash has cut. */
@@ -112,7 +110,7 @@ export class Backups implements BackupCatalog {
         request.compression === Compression.UNSPECIFIED
           ? this.#options.compression
           : request.compression;
-      using held = await this.#baseFor(request);
+      using held = await this.#bases.of(request);
       const base = held?.base;
       const backup = create(BackupMetadataSchema, {
         collection: { namespace, name },
@@ -223,9 +221,8 @@ export class Backups implements BackupCatalog {
     using _held = this.hold(backupId);
     const chain = this.chainOf(backupId);
     const digests = new Map<number, string>();
-    const problems = await this.#problemsOf(chain, run, (archive, sha256) => {
-      digests.set(archive, sha256);
-    });
+    const noteDigest = (archive: number, sha256: string): void => void digests.set(archive, sha256);
+    const problems = await verifyChain(chain, run, noteDigest, this.#options);
     const [first] = problems;
     if (first === undefined) await this.#learnDigests(chain, digests);
     const verified: BackupMetadata = {
@@ -386,56 +383,6 @@ export class Backups implements BackupCatalog {
     return bytes;
   }
 
-  async #baseFor(request: CreateBackup): Promise<HeldBase | undefined> {
-    const { namespace, name, baseBackupId, incremental, includeFiles, preferredBaseId } = request;
-    if (baseBackupId !== "") {
-      const backup = this.get(baseBackupId);
-      const definition = this.#options.catalog.get({ namespace, name });
-      if (backup.collectionId !== definition.collectionId) {
-        throw invalidField("ARGUMENT_INVALID", "base_backup_id", "is of another collection");
-      }
-      return await this.#baseOf(backup);
-    }
-    if (!incremental) return undefined;
-    const { collectionId } = this.#options.catalog.get({ namespace, name });
-    const newest = this.all().find(
-      (backup) =>
-        backup.collectionId === collectionId &&
-        backup.includesFiles === includeFiles &&
-        backup.verifyError === "" &&
-        (preferredBaseId === undefined || backup.backupId === preferredBaseId),
-    );
-    if (newest === undefined) return undefined;
-    try {
-      if (this.chainOf(newest.backupId).length >= chainMax) return undefined;
-      return await this.#baseOf(newest);
-    } catch (error) {
-      // An archive that is gone or damaged is no base; everything is saved anew.
-      const { backupId } = newest;
-      this.#options.log.warn({ backup: backupId, err: error }, "backup cannot be a base");
-      return undefined;
-    }
-  }
-
-  /** Nobody removes it before the result is disposed. */
-  async #baseOf({ backupId }: BackupMetadata): Promise<HeldBase> {
-    const { archives, keys } = this.#options;
-    using held = new DisposableStack();
-    held.use(this.hold(backupId));
-    const contents = new Set<string>();
-    let manifest: Awaited<ReturnType<Archives["manifest"]>> | undefined;
-    for (const { path } of this.chainOf(backupId)) {
-      manifest = await archives.manifest(path, keys.identities);
-      for (const { name } of manifest.parts) {
-        if (name.startsWith("files/")) contents.add(name.slice("files/".length));
-      }
-    }
-    const { incarnation = "", revision = 0n, collection } = manifest ?? {};
-    const base = { backupId, incarnation, revision, definition: collection, contents };
-    const kept = held.move();
-    return { base, [Symbol.dispose]: () => kept.dispose() };
-  }
-
   /** What was imported comes without its SHA-256, and all of it has been read now. */
   async #learnDigests(
     chain: readonly ChainLink[],
@@ -446,38 +393,6 @@ export class Backups implements BackupCatalog {
       const current = this.get(backup.backupId);
       if (sha256 === undefined || current.sha256 !== "") continue;
       await this.#save({ ...current, sha256 });
-    }
-  }
-
-  async #problemsOf(
-    chain: readonly ChainLink[],
-    run: CopyRun,
-    noteDigest: NoteDigest,
-  ): Promise<readonly ArchiveProblem[]> {
-    const { installer, verifyRegistry, archives, keys } = this.#options;
-    const missing: ArchiveProblem[] = [];
-    for (const [archive, { path }] of chain.entries()) {
-      if (await isThere(path)) continue;
-      const description = "the archive is missing";
-      missing.push({ archive, part: "header", offset: -1n, description });
-    }
-    if (missing.length > 0) return missing;
-    try {
-      const [{ backup, path } = {}] = chain.slice(-1);
-      if (backup?.content === BackupMetadata_Content.REGISTRY && path !== undefined) {
-        return await verifyRegistry(path, backup.backupId, run, noteDigest);
-      }
-      const paths = chain.map((link) => link.path);
-      const problems = await installer.verify(paths, run, noteDigest);
-      if (problems.length > 0) return problems;
-      await checkIdentity(chain, archives, keys.identities);
-      return [];
-    } catch (error) {
-      const reasons = ["ARCHIVE_INVALID", "ARCHIVE_DAMAGED", "BASE_UNUSABLE"];
-      if (!(error instanceof CollectorError) || !reasons.includes(error.reason)) throw error;
-      return [
-        { archive: chain.length - 1, part: "manifest", offset: -1n, description: error.message },
-      ];
     }
   }
 
