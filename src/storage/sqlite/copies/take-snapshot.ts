@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import type { TextIndexDefinition, VectorIndexDefinition } from "../../store-layout.ts";
 import { integerOf, textOf } from "../connection.ts";
 import { syncPathSync } from "../file-sync.ts";
+import { retiredTables } from "../retired-text.ts";
 import { countExpired, indexTableName, readMeta, readSchemaVersion } from "../schema.ts";
 import { textTableName } from "../search-tables.ts";
 import { vectorTableNames } from "../vectors/vector-table.ts";
@@ -96,12 +97,16 @@ function dropUnfinished(db: DatabaseSync): void {
   const searches = db.prepare("SELECT number, kind FROM search_index WHERE state <> 'ready'").all();
   for (const row of searches) {
     const number = integerOf(row, "number");
-    const tables =
-      textOf(row, "kind") === "text" ? [textTableName(number)] : vectorTableNames(number);
+    const tables = textOf(row, "kind") === "text" ? textTables(number) : vectorTableNames(number);
     for (const table of tables) db.exec(`DROP TABLE IF EXISTS ${table}`);
   }
   if (searches.length === 0) return;
   db.exec("DELETE FROM search_index WHERE state <> 'ready'; UPDATE meta SET shape = shape + 1");
+}
+
+/** Of an index that is being built, or of one that is being dropped. */
+function textTables(number: bigint): readonly string[] {
+  return [textTableName(number), ...retiredTables(number).map(({ name }) => name)];
 }
 
 function open(path: string, mode: "ro" | "rw"): DatabaseSync {

@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { StoreShape, TextIndexDefinition, VectorIndexDefinition } from "../../store-layout.ts";
 import { integerOf, textOf } from "../connection.ts";
+import { type RetiredTable, retiredTables, retireText } from "../retired-text.ts";
 import {
   addTextIndex,
   addVectorIndex,
@@ -9,7 +10,6 @@ import {
   type SearchIndexState,
   setWeights,
   shapeOf,
-  textTableName,
   type WantedSearch,
 } from "../search-tables.ts";
 import { vectorTableNames } from "../vectors/vector-table.ts";
@@ -178,38 +178,18 @@ function changeShape(store: StoreWriter, change: (db: DatabaseSync) => boolean):
   return shapeOf(search.rows);
 }
 
-/**
- * Takes an index out of use. A text table goes at once; the tables behind it, which hold its
- * entries, stay under other names and go in steps: to remove them with it would hold writes for as
- * long as it takes to walk through all of them.
- */
+/** Takes an index out of use. What it leaves goes in steps. */
 function retire(db: DatabaseSync, number: bigint): void {
   const row = db
     .prepare("UPDATE search_index SET state = 'dropping' WHERE number = ? RETURNING kind")
     .get(number);
-  if (textOf(row, "kind") !== "text") return;
-  const table = textTableName(number);
-  for (const part of Object.keys(textParts)) {
-    db.exec(`ALTER TABLE ${table}_${part} RENAME TO ${droppedName(number, part)}`);
-  }
-  db.exec(`DROP TABLE ${table}`);
+  if (textOf(row, "kind") === "text") retireText(db, number);
 }
 
-/** The large tables that FTS5 keeps behind a contentless table, and their keys. */
-const textParts = { data: "id", idx: "segid, term", docsize: "id" } as const;
-
-function droppedName(number: bigint, part: string): string {
-  return `dropped_${number}_${part}`;
-}
-
-function leftTables(
-  db: DatabaseSync,
-  number: bigint,
-  kind: string,
-): { readonly name: string; readonly key: string }[] {
+function leftTables(db: DatabaseSync, number: bigint, kind: string): readonly RetiredTable[] {
   const tables =
     kind === "text"
-      ? Object.entries(textParts).map(([part, key]) => ({ name: droppedName(number, part), key }))
+      ? retiredTables(number)
       : vectorTableNames(number).map((name) => ({ name, key: "rowid" }));
   const find = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = ?");
   return tables.filter(({ name }) => find.get(name) !== undefined);
