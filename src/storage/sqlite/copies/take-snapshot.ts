@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
+import { CollectorError } from "../../../errors.ts";
 import type { TextIndexDefinition, VectorIndexDefinition } from "../../store-layout.ts";
 import { integerOf, textOf } from "../connection.ts";
 import { syncPathSync } from "../file-sync.ts";
@@ -9,11 +10,16 @@ import { countExpired, indexTableName, readMeta, readSchemaVersion } from "../sc
 import { textTableName } from "../search-tables.ts";
 import { vectorTableNames } from "../vectors/vector-table.ts";
 import type { CopyJob, SnapshotFacts } from "./copy-jobs.ts";
+import { schemaProblems } from "./expected-schema.ts";
 
 /** How long to wait for a lock of a writer, in ms. */
 const busyMs = 10_000;
 
-/** Copies a store into a new file, as it is at one moment; blocks. The file is not waited for. */
+/**
+ * Copies a store into a new file, as it is at one moment; blocks. The file is not waited for.
+ *
+ * @throws {CollectorError} INTERNAL for a copy that would be refused when it is installed
+ */
 export function takeSnapshot(job: CopyJob & { readonly kind: "snapshot" }): SnapshotFacts {
   const source = open(job.source, "ro");
   try {
@@ -25,13 +31,15 @@ export function takeSnapshot(job: CopyJob & { readonly kind: "snapshot" }): Snap
   const copy = open(job.target, "rw");
   try {
     copy.exec("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; BEGIN");
-    dropUnfinished(copy);
+    const wasWhole = !dropUnfinished(copy);
     copy.exec("DELETE FROM request");
     if (!job.files) {
       copy.exec("DELETE FROM file; UPDATE meta SET file_count = 0, file_bytes = 0");
     }
     copy.exec("DELETE FROM file_garbage; COMMIT");
-    return factsOf(copy, job.nowUs);
+    const facts = factsOf(copy, job.nowUs);
+    if (!wasWhole) expectWhole(copy, facts);
+    return facts;
   } finally {
     copy.close();
   }
@@ -87,8 +95,12 @@ function layoutOf(db: DatabaseSync): SnapshotFacts["layout"] {
   return { indexes: fields.map((row) => ({ path: textOf(row, "path") })), text, vectors };
 }
 
-/** A copy has only what is in use: what is being built or dropped at its moment is not. */
-function dropUnfinished(db: DatabaseSync): void {
+/**
+ * A copy has only what is in use: what is being built or dropped at its moment is not.
+ *
+ * @returns whether there was something
+ */
+function dropUnfinished(db: DatabaseSync): boolean {
   const fields = db.prepare("SELECT number FROM field_index WHERE state <> 'ready'").all();
   for (const row of fields) {
     db.exec(`DROP TABLE IF EXISTS ${indexTableName(integerOf(row, "number"))}`);
@@ -100,8 +112,19 @@ function dropUnfinished(db: DatabaseSync): void {
     const tables = textOf(row, "kind") === "text" ? textTables(number) : vectorTableNames(number);
     for (const table of tables) db.exec(`DROP TABLE IF EXISTS ${table}`);
   }
-  if (searches.length === 0) return;
+  if (searches.length === 0) return fields.length > 0;
   db.exec("DELETE FROM search_index WHERE state <> 'ready'; UPDATE meta SET shape = shape + 1");
+  return true;
+}
+
+/** That nothing of an unfinished index is left is to be known now, and not when the copy is needed. */
+function expectWhole(db: DatabaseSync, { layout }: SnapshotFacts): void {
+  const [problem] = schemaProblems(db, { ...layout, durability: readMeta(db).durability });
+  if (problem === undefined) return;
+  throw new CollectorError(
+    "INTERNAL",
+    `a copy of a store that is altered is not whole: ${problem}`,
+  );
 }
 
 /** Of an index that is being built, or of one that is being dropped. */
