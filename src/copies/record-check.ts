@@ -1,5 +1,6 @@
 import { createFileRegistry, fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { checkWire } from "../lib/wire-check.ts";
 
 const lengthBytes = 4;
 
@@ -11,7 +12,7 @@ export function recordCheckInput(typeName: string, descriptors: Uint8Array): Uin
   return Buffer.concat([length, name, descriptors]);
 }
 
-/** Parses each record as the type that it should have. Loaded by name, in a process of its own. */
+/** Checks that each record is of the type that it should have. Loaded by name, in a process of its own. */
 export function createRecordCheck(input: Uint8Array): (data: Uint8Array) => string | undefined {
   const bytes = Buffer.from(input.buffer, input.byteOffset, input.byteLength);
   const end = lengthBytes + bytes.readUInt32BE(0);
@@ -21,7 +22,7 @@ export function createRecordCheck(input: Uint8Array): (data: Uint8Array) => stri
   if (desc === undefined) throw new Error("the type to check is not in its descriptors");
   return (data) => {
     try {
-      fromBinary(desc, data);
+      checkWire(desc, data);
       return undefined;
     } catch {
       return `is not a ${typeName}`;
