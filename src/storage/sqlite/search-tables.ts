@@ -129,7 +129,7 @@ export function setWeights(
  * anew, in percent. FTS5 would take 4 and 10: each entry would be written again more often, for searches that
  * look into fewer segments.
  */
-const mergeWidth = 8;
+const mergeWidth = 16;
 const deadPercent = 20;
 
 /**
