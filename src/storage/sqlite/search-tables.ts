@@ -130,7 +130,7 @@ export function setWeights(
  * look into fewer segments.
  */
 const mergeWidth = 16;
-const deadPercent = 20;
+const deadPercent = 40;
 
 /**
  * Holds no text of its own. It merges nothing by itself: merges come in small steps between writes, so that no
