@@ -126,8 +126,7 @@ export function setWeights(
 
 /**
  * Segments of a size that are merged into one, and how much of large ones may be dead before they are written
- * anew, in percent. FTS5 would take 4 and 10: each entry would be written again more often, for searches that
- * look into fewer segments.
+ * anew, in percent: docs/decisions/0027-text-merges.md.
  */
 const mergeWidth = 16;
 const deadPercent = 40;
