@@ -40,3 +40,9 @@ export class ProblemsFound extends Error {
     return invalidArchive(`${first.part}: ${first.description}`);
   }
 }
+
+/** Whether it says what is wrong with an archive, rather than with this server. */
+export function isArchiveFault(error: unknown): error is CollectorError {
+  const reasons = ["ARCHIVE_INVALID", "ARCHIVE_DAMAGED", "BASE_UNUSABLE"];
+  return error instanceof CollectorError && reasons.includes(error.reason);
+}

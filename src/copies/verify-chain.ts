@@ -1,6 +1,6 @@
 import type { Archives } from "../archive/archive.ts";
-import { CollectorError } from "../errors.ts";
 import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
+import { isArchiveFault } from "./archive-failures.ts";
 import { isThere } from "./backup-folders.ts";
 import { checkIdentity } from "./backup-identity.ts";
 import type { ChainLink } from "./backup-table.ts";
@@ -48,8 +48,7 @@ export async function verifyChain(
     await checkIdentity(chain, archives, keys.identities);
     return [];
   } catch (error) {
-    const reasons = ["ARCHIVE_INVALID", "ARCHIVE_DAMAGED", "BASE_UNUSABLE"];
-    if (!(error instanceof CollectorError) || !reasons.includes(error.reason)) throw error;
+    if (!isArchiveFault(error)) throw error;
     const description = error.message;
     return [{ archive: chain.length - 1, part: "manifest", offset: -1n, description }];
   }

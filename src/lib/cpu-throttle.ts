@@ -21,14 +21,14 @@ export interface CpuThrottleOptions {
 }
 
 /**
- * Keeps long work in a thread off the cores while the main thread, where calls are served, wants them. Low priority alone does not: it limits how much
- * the thread gets, but those who wake up to do a little, as an event loop does for every call, still wait until the
- * slice of the thread is over.
+ * Keeps long work in a thread off the cores while the main thread, where calls are served, wants them. Low priority
+ * alone does not: it limits how much the thread gets, but those who wake up to do a little, as an event loop does for
+ * every call, still wait until the slice of the thread is over.
  *
- * After a step in which both had to wait for a core, and the main thread had work, the thread sleeps, until what it ran is {@link throttledShare} of
- * the time that has passed. So of a core it always gets that share, or what the system would give it if that is
- * less. Copies that only have each other for company, and all where the system does not say how long a thread waits, never
- * sleep.
+ * After a step in which both had to wait for a core, and the main thread had work, the thread sleeps, until what it
+ * ran is {@link throttledShare} of the time that has passed. So of a core it always gets that share, or what the
+ * system would give it if that is less. Copies that only have each other for company, and all where the system does
+ * not say how long a thread waits, never sleep.
  */
 export class CpuThrottle {
   readonly #sleep: (ms: number) => void;

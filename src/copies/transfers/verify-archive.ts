@@ -12,6 +12,7 @@ import {
   VerifyBackupResponseSchema,
 } from "../../gen/collector/collection_repo_pb.ts";
 import { printable } from "../../lib/printable.ts";
+import { isArchiveFault } from "../archive-failures.ts";
 import type {
   ArchiveInstaller,
   ArchiveKeys,
@@ -26,13 +27,6 @@ export interface VerifyArchiveParts {
   readonly keys: Pick<ArchiveKeys, "identities">;
   readonly verifyRegistry: VerifyRegistry;
 }
-
-/** What is wrong with an archive, rather than with this server. */
-const faultReasons: ReadonlySet<string> = new Set([
-  "ARCHIVE_INVALID",
-  "ARCHIVE_DAMAGED",
-  "BASE_UNUSABLE",
-]);
 
 /**
  * Makes every check of a restore on an archive that came from elsewhere, and keeps nothing.
@@ -54,7 +48,7 @@ export async function verifyArchive(
         ? await parts.installer.verify([file.path], run)
         : await problemsOf(parts, file.path, manifest, run);
   } catch (error) {
-    if (!(error instanceof CollectorError) || !faultReasons.has(error.reason)) throw error;
+    if (!isArchiveFault(error)) throw error;
     const { message: description } = error;
     problems = [{ archive: 0, part: "manifest", offset: -1n, description }];
   }
