@@ -31,14 +31,14 @@ export function takeSnapshot(job: CopyJob & { readonly kind: "snapshot" }): Snap
   const copy = open(job.target, "rw");
   try {
     copy.exec("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; BEGIN");
-    const wasWhole = !dropUnfinished(copy);
+    const hadUnfinished = dropUnfinished(copy);
     copy.exec("DELETE FROM request");
     if (!job.files) {
       copy.exec("DELETE FROM file; UPDATE meta SET file_count = 0, file_bytes = 0");
     }
     copy.exec("DELETE FROM file_garbage; COMMIT");
     const facts = factsOf(copy, job.nowUs);
-    if (!wasWhole) expectWhole(copy, facts);
+    if (hadUnfinished) expectWhole(copy, facts);
     return facts;
   } finally {
     copy.close();
