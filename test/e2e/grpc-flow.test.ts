@@ -146,6 +146,22 @@ describe("flow control of gRPC streams", () => {
     assert.ok(body.length > 2 * hello.length);
   });
 
+  it("does not hold it against a reader that the server stood still", async () => {
+    await using server = await openGrpcFixture({
+      limits: { streamIdleMs: 50 },
+      handlers: {
+        async *serverStream(_request, { signal }) {
+          await sleep(100, undefined, { signal });
+          const until = performance.now() + 100;
+          while (performance.now() < until);
+          yield { request: { text: "late" } };
+        },
+      },
+    });
+    using connection = connectRaw(server.url);
+    assert.equal((await callRaw(connection.session, serverStream, hello)).status, 0);
+  });
+
   it("sheds requests that would fill the memory for requests", async () => {
     await using server = await openGrpcFixture({ limits: { receiveBufferBytesMax: 3 * mib } });
     using connection = connectRaw(server.url);

@@ -104,8 +104,7 @@ export class Http2Sessions {
   }
 
   #check(): void {
-    const nowMs = performance.now();
-    for (const session of this.#sessions) session.check(nowMs, this.#options.limits.streamIdleMs);
+    for (const session of this.#sessions) session.check(checksPerIdle);
   }
 
   #stopChecks(): void {

@@ -80,7 +80,7 @@ export class ServerSession extends Http2Connection<RequestStream> implements Req
   #hasToDropTable = false;
   #isAskedToLeave = false;
   /** What {@link check} saw the last time. */
-  #seen: { readonly takenBytes: number; readonly atMs: number } | undefined;
+  #seen: { readonly takenBytes: number; readonly looks: number } | undefined;
 
   constructor(options: ServerSessionOptions) {
     const { socket, windowBytes, streamsMax } = options;
@@ -127,15 +127,17 @@ export class ServerSession extends Http2Connection<RequestStream> implements Req
    * Looked at now and then: a client that has not said what it speaks, that stops in the middle of its headers, or that
    * takes none of what waits for it, is cut off.
    *
-   * @param idleMs how long it may do so
+   * @param looksMax how often it may be found so again. Not a time, which may have passed because this process stood
+   * still, and could not see what the client did
    */
-  check(nowMs: number, idleMs: number): void {
+  check(looksMax: number): void {
     const { bytesWritten, writableLength } = this.socket;
     const takenBytes = bytesWritten - writableLength;
     const isStuck = writableLength > 0 && takenBytes === this.#seen?.takenBytes;
     if (this.isReady && !this.isInsideBlock && !isStuck) this.#seen = undefined;
-    this.#seen ??= { takenBytes, atMs: nowMs };
-    if (nowMs - this.#seen.atMs >= idleMs) this.giveUp("it has done nothing for too long");
+    const looks = this.#seen === undefined ? 0 : this.#seen.looks + 1;
+    this.#seen = { takenBytes, looks };
+    if (looks >= looksMax) this.giveUp("it has done nothing for too long");
   }
 
   exempt(): void {
