@@ -51,7 +51,8 @@ export class CallWatch extends WheelEntry {
   #inputSinceMark = 0;
   #writtenBytes = 0;
   #takenBytesSeen = 0;
-  #outputMarkMs = 0;
+  /** Since when nothing is taken of what waits; undefined if nothing waited at the last look. */
+  #outputMarkMs: number | undefined;
 
   constructor(options: CallWatchOptions) {
     super();
@@ -71,7 +72,6 @@ export class CallWatch extends WheelEntry {
   start(timeoutMs: number | undefined): void {
     const nowMs = performance.now();
     this.#inputMarkMs = nowMs;
-    this.#outputMarkMs = nowMs;
     if (timeoutMs !== undefined) this.#deadlineMs = nowMs + timeoutMs;
     this.#checkAt(nowMs + this.#options.streamIdleMs);
   }
@@ -163,8 +163,12 @@ export class CallWatch extends WheelEntry {
 
   #isOutputStuck(nowMs: number): boolean {
     const { bufferedBytes } = this.#options.stream;
+    if (bufferedBytes === 0) {
+      this.#outputMarkMs = undefined;
+      return false;
+    }
     const takenBytes = this.#writtenBytes - bufferedBytes;
-    if (bufferedBytes === 0 || takenBytes !== this.#takenBytesSeen) {
+    if (this.#outputMarkMs === undefined || takenBytes !== this.#takenBytesSeen) {
       this.#takenBytesSeen = takenBytes;
       this.#outputMarkMs = nowMs;
       return false;
