@@ -7,7 +7,11 @@ import { TimerWheel } from "./timer-wheel.ts";
 const streamIdleMs = 1000;
 
 /** A watch over an answer of which so many bytes wait for the reader. */
-function watched(): { readonly watch: CallWatch; wait(bytes: number): void; told(): string[] } {
+function watched(): {
+  readonly watch: CallWatch;
+  readonly wait: (bytes: number) => void;
+  readonly told: () => string[];
+} {
   const told: string[] = [];
   let bufferedBytes = 0;
   const stream = {
@@ -26,7 +30,7 @@ function watched(): { readonly watch: CallWatch; wait(bytes: number): void; told
   });
   return {
     watch,
-    wait(bytes) {
+    wait: (bytes) => {
       bufferedBytes = bytes;
     },
     told: () => told,
