@@ -1,14 +1,21 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { type RequestOp, RequestOpSchema } from "../src/gen/collector/collection_server_pb.ts";
 import { noteItem } from "../test/support/notes.ts";
 import { ServerProcess, type ServerProcessOptions } from "../test/support/server-process.ts";
 import { type TempFolder, tempFolder } from "../test/support/temp-folder.ts";
 import { type CollectionOptions, TestClient } from "../test/support/test-client.ts";
+import { cpuOf } from "./cpu.ts";
 import { recordId } from "./load/sources.ts";
 
 /** Records written by one call while a collection is filled, and such calls at a time. */
 const fillBatch = 500;
 const fillInFlight = 8;
+
+/** A server is quiet that uses less than this part of a core for so many looks, in ms, on end. */
+const quietShare = 0.05;
+const quietLookMs = 500;
+const quietLooks = 4;
 
 /** As `npm start` has it: fewer collections of short-lived garbage. */
 const startArgs = ["--max-semi-space-size=8"];
@@ -51,6 +58,16 @@ export class BenchServer implements AsyncDisposable {
       }
     };
     await Promise.all(Array.from({ length: fillInFlight }, fill));
+  }
+
+  /** Waits until the server has put in order by itself what a fill has left, as its text index. */
+  async settle(): Promise<void> {
+    for (let quiet = 0; quiet < quietLooks; ) {
+      const beforeUs = await cpuOf(this.pid);
+      await sleep(quietLookMs);
+      const usedUs = (await cpuOf(this.pid)) - beforeUs;
+      quiet = usedUs < quietShare * quietLookMs * 1000 ? quiet + 1 : 0;
+    }
   }
 
   /** Ends the server as a caller's SIGTERM would; the data stays until this goes out of scope. */

@@ -42,6 +42,7 @@ export const copiesBenchmark: Benchmark = {
     for (const size of quick ? [quickSize] : sizes) {
       await using server = await benchServer();
       await server.fill(collectionName, size.records);
+      await server.settle();
       others.push(...(await reportAvailability(report, server, size, quick)));
       await reportDuration(report, server, size.records, quick);
     }

@@ -238,6 +238,7 @@ async function fill(server: BenchServer, records: number): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: fillInFlight }, run));
+  await server.settle();
 }
 
 /** The file of the largest store: all others hold a few records of the server's own. */

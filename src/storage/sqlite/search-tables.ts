@@ -125,16 +125,16 @@ export function setWeights(
 }
 
 /**
- * Segments of a size that are merged into one, and how much of large ones may be dead before they are written
- * anew, in percent: docs/decisions/0027-text-merges.md.
+ * Segments of a size that are merged into one, how much of large ones may be dead before they are written anew, in
+ * percent, and how many segments of a size no group of writes may leave: docs/decisions/0027-text-merges.md.
  */
 const mergeWidth = 16;
 const deadPercent = 40;
+const crisisWidth = 256;
 
 /**
- * Holds no text of its own. It merges nothing by itself: merges come in small steps between writes, so that no
- * write waits for a large one. But FTS5 stops a step only behind a word, so one that stands in a million records
- * of the segments that are merged takes some 40 ms. Text in threes of characters needs no index of beginnings.
+ * Holds no text of its own. It merges nothing by itself: merges come in small steps, between writes or in quiet
+ * moments, so that no write waits for a large one. Text in threes of characters needs no index of beginnings.
  */
 function textTable(number: bigint, definition: TextIndexDefinition): string {
   const table = textTableName(number);
@@ -148,7 +148,7 @@ function textTable(number: bigint, definition: TextIndexDefinition): string {
     INSERT INTO ${table} (${table}, rank) VALUES ('automerge', 0);
     INSERT INTO ${table} (${table}, rank) VALUES ('usermerge', ${mergeWidth});
     INSERT INTO ${table} (${table}, rank) VALUES ('deletemerge', ${deadPercent});
-    INSERT INTO ${table} (${table}, rank) VALUES ('crisismerge', 64);
+    INSERT INTO ${table} (${table}, rank) VALUES ('crisismerge', ${crisisWidth});
   `;
 }
 

@@ -2,19 +2,11 @@ import type { DatabaseSync } from "node:sqlite";
 import type { DerivedData } from "../../record-store.ts";
 import { readSearchIndexes, type SearchIndexRows } from "../search-tables.ts";
 import { VectorTables } from "../vectors/vector-table.ts";
+import { largeEntries, TextMerges } from "./text-merges.ts";
 import { prepareTextStatements, type TextStatements } from "./write-statements.ts";
 
-/**
- * How much of a text index is merged with each group: about as much as a group adds, times the
- * levels of the index, so that merging keeps up and no group has to do a lot of it at once. Text in
- * threes of characters makes an entry of each.
- */
-const mergePagesMin = 8;
-const charsPerMergedPage = 512;
-const trigramCharsPerMergedPage = 128;
-
 interface TextIndex extends TextStatements {
-  readonly charsPerMergedPage: number;
+  readonly merges: TextMerges;
 }
 
 interface PendingText {
@@ -27,6 +19,7 @@ interface PendingText {
 /** The text and vector indexes of one store, kept in step with its records by explicit statements. */
 export class SearchIndexes {
   readonly #db: DatabaseSync;
+  readonly #largeEntries: number;
   #rows: SearchIndexRows = { version: 0n, texts: [], vectors: [] };
   #texts: readonly TextIndex[] = [];
   #vectors: VectorTables;
@@ -34,8 +27,10 @@ export class SearchIndexes {
   /** Text rows are written at the end of a group, in order of `seq`: FTS5 writes a segment out of order. */
   readonly #pending = new Map<bigint, PendingText>();
 
-  constructor(db: DatabaseSync) {
+  /** @param largeTextEntries entries from which on a text index is large: see {@link TextMerges} */
+  constructor(db: DatabaseSync, largeTextEntries: number = largeEntries) {
     this.#db = db;
+    this.#largeEntries = largeTextEntries;
     this.#vectors = new VectorTables(db, []);
     this.reload();
   }
@@ -50,14 +45,21 @@ export class SearchIndexes {
     return this.#retired;
   }
 
+  /** True if there is something to merge in a quiet moment. */
+  get untidy(): boolean {
+    return this.#texts.some(({ merges }) => merges.isUntidy);
+  }
+
   /** Reads again which indexes there are, after that changed. */
   reload(): void {
     const rows = readSearchIndexes(this.#db);
     this.#rows = rows;
     this.#texts = rows.texts.map(({ number, definition }) => ({
       ...prepareTextStatements(this.#db, number, definition),
-      charsPerMergedPage:
-        definition.tokenizer === "trigram" ? trigramCharsPerMergedPage : charsPerMergedPage,
+      merges: new TextMerges(this.#db, number, {
+        isTrigram: definition.tokenizer === "trigram",
+        largeEntries: this.#largeEntries,
+      }),
     }));
     this.#vectors = new VectorTables(this.#db, rows.vectors);
     const dropping = this.#db.prepare(
@@ -101,7 +103,12 @@ export class SearchIndexes {
         if (fields.some((text) => text !== "")) index.insert.run(seq, ...fields);
         for (const text of fields) chars += text.length;
       }
-      index.merge.run(BigInt(mergePagesMin + Math.ceil(chars / index.charsPerMergedPage)));
+      index.merges.afterGroup(rows.length, chars);
     }
+  }
+
+  /** Merges a little, if that is left to do, in the caller's transaction. @throws what SQLite throws */
+  mergeQuietly(): void {
+    this.#texts.find(({ merges }) => merges.isUntidy)?.merges.quietStep();
   }
 }

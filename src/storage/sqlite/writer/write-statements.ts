@@ -31,7 +31,6 @@ export interface WriteStatements {
 export interface TextStatements {
   readonly insert: StatementSync;
   readonly remove: StatementSync;
-  readonly merge: StatementSync;
 }
 
 /** Of one index. */
@@ -108,6 +107,5 @@ export function prepareTextStatements(
   return {
     insert: db.prepare(`INSERT INTO ${table} (rowid, ${columns.join(", ")}) VALUES (?, ${places})`),
     remove: db.prepare(`DELETE FROM ${table} WHERE rowid = ?`),
-    merge: db.prepare(`INSERT INTO ${table} (${table}, rank) VALUES ('merge', ?)`),
   };
 }

@@ -6,6 +6,7 @@ import { type Answer, packAnswers } from "./answer-codec.ts";
 import { DiskReserve } from "./disk-reserve.ts";
 import type { WriterOptions, WriterReport, WriterRequest, WriterTask } from "./messages.ts";
 import { OpenStores } from "./open-stores.ts";
+import { QuietMerges } from "./quiet-merges.ts";
 import type { StoreWriter } from "./store-writer.ts";
 import { type IncomingWrite, unpackWrites } from "./write-codec.ts";
 import { WriterTasks } from "./writer-tasks.ts";
@@ -25,6 +26,7 @@ export class WriterLoop {
   /** Writes in order of arrival, by store; the stores take turns. */
   readonly #waiting = new Map<string, WriteQueue>();
   readonly #tasks: WriterTasks;
+  readonly #quietMerges: QuietMerges;
   /** Stores whose log was written back, and is to be looked at once no transaction is open. */
   readonly #writtenBack = new Set<string>();
   #stepScheduled = false;
@@ -41,6 +43,16 @@ export class WriterLoop {
       stores: this.#stores,
       report: (report) => this.#report(report),
       tidy: (storeKey, store) => this.#tidy(storeKey, store),
+    });
+    this.#quietMerges = new QuietMerges({
+      find: (storeKey) => (this.#reserve.low ? undefined : this.#stores.find(storeKey)),
+      tidy: (storeKey, store) => this.#tidy(storeKey, store),
+      onFailure: (store, error) => {
+        const { reason } = translateError(error);
+        const message =
+          "a text index could not be put in order; it is tried again after the next writes";
+        this.#report({ kind: "log", level: "warn", fields: { store, reason }, message });
+      },
     });
   }
 
@@ -138,8 +150,12 @@ export class WriterLoop {
     // To the end of the turns, or out if nothing is left.
     this.#waiting.delete(key);
     if (!queue.empty) this.#waiting.set(key, queue);
-    if (failure === undefined) this.#tidy(key, store);
-    else this.#stores.fail(key, failure);
+    if (failure === undefined) {
+      this.#tidy(key, store);
+      this.#quietMerges.noteGroup(key, store);
+    } else {
+      this.#stores.fail(key, failure);
+    }
   }
 
   /** With no writes that would make it so, a log is looked at when it was written back. */
