@@ -22,12 +22,20 @@ export interface MixedResult {
   readonly worstSyncMs: number;
 }
 
-/** Mixed reads and writes, as many as go if no rates are given. */
+/** What makes a fresh process of calls as fast as it gets, in ms: until then it takes a core, and sends in bursts. */
+const warmUpMs = 3_000;
+
+/**
+ * Mixed reads and writes, as many as go if no rates are given.
+ *
+ * @param onBegin called when what is measured begins
+ */
 export async function mixed(
   server: BenchServer,
   records: number,
   rates: Rates | undefined,
   runMs: number,
+  onBegin: () => void = () => undefined,
 ): Promise<MixedResult> {
   const flow = (kind: "get" | "update", inFlight: number) => ({
     source: { kind, collectionName, records },
@@ -36,7 +44,7 @@ export async function mixed(
   const job = {
     url: server.url,
     connections: 4,
-    warmUpMs: Math.min(1_000, runMs / 4),
+    warmUpMs: Math.min(warmUpMs, runMs),
     runMs,
     flows: [flow("get", 32), flow("update", 16)],
   };
@@ -47,6 +55,7 @@ export async function mixed(
   const { flows, tookMs } = await load(job, server.pid, {
     onBegin: () => {
       begin = cpu();
+      onBegin();
     },
     onEnd: () => {
       end = cpu();
