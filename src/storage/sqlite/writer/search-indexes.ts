@@ -19,7 +19,6 @@ interface PendingText {
 /** The text and vector indexes of one store, kept in step with its records by explicit statements. */
 export class SearchIndexes {
   readonly #db: DatabaseSync;
-  readonly #largeEntries: number;
   #rows: SearchIndexRows = { version: 0n, texts: [], vectors: [] };
   #texts: readonly TextIndex[] = [];
   #vectors: VectorTables;
@@ -27,10 +26,8 @@ export class SearchIndexes {
   /** Text rows are written at the end of a group, in order of `seq`: FTS5 writes a segment out of order. */
   readonly #pending = new Map<bigint, PendingText>();
 
-  /** @param largeTextEntries entries from which on a text index is large: see {@link TextMerges} */
-  constructor(db: DatabaseSync, largeTextEntries: number = largeEntries) {
+  constructor(db: DatabaseSync) {
     this.#db = db;
-    this.#largeEntries = largeTextEntries;
     this.#vectors = new VectorTables(db, []);
     this.reload();
   }
@@ -58,7 +55,7 @@ export class SearchIndexes {
       ...prepareTextStatements(this.#db, number, definition),
       merges: new TextMerges(this.#db, number, {
         isTrigram: definition.tokenizer === "trigram",
-        largeEntries: this.#largeEntries,
+        largeEntries,
       }),
     }));
     this.#vectors = new VectorTables(this.#db, rows.vectors);
