@@ -25,17 +25,12 @@ export interface MixedResult {
 /** What makes a fresh process of calls as fast as it gets, in ms: until then it takes a core, and sends in bursts. */
 const warmUpMs = 3_000;
 
-/**
- * Mixed reads and writes, as many as go if no rates are given.
- *
- * @param onBegin called when what is measured begins
- */
+/** Mixed reads and writes, as many as go if no rates are given. */
 export async function mixed(
   server: BenchServer,
   records: number,
   rates: Rates | undefined,
   runMs: number,
-  onBegin: () => void = () => undefined,
 ): Promise<MixedResult> {
   const flow = (kind: "get" | "update", inFlight: number) => ({
     source: { kind, collectionName, records },
@@ -55,7 +50,6 @@ export async function mixed(
   const { flows, tookMs } = await load(job, server.pid, {
     onBegin: () => {
       begin = cpu();
-      onBegin();
     },
     onEnd: () => {
       end = cpu();
