@@ -53,6 +53,7 @@ export interface TextMergesOptions {
 export class TextMerges {
   readonly #options: TextMergesOptions;
   readonly #merge: StatementSync;
+  readonly #totalChanges: StatementSync;
   readonly #readLevels: () => readonly TextLevel[];
   readonly #settings: MergeSettings;
   #isUntidy = false;
@@ -61,6 +62,7 @@ export class TextMerges {
     const table = textTableName(number);
     this.#options = options;
     this.#merge = db.prepare(`INSERT INTO ${table} (${table}, rank) VALUES ('merge', ?)`);
+    this.#totalChanges = db.prepare("SELECT total_changes() AS changes");
     this.#readLevels = textLevelsReader(db, number);
     this.#settings = readSettings(db, table);
   }
@@ -88,10 +90,17 @@ export class TextMerges {
       this.#isUntidy = false;
       return;
     }
+    const changes = this.#changesSoFar();
     // A negative number makes all segments one level first.
     this.#merge.run(level === undefined ? -quietPages : quietPages);
     const after = this.#readLevels();
-    this.#isUntidy = this.#wouldTidy(after, nextMerge(after, this.#settings));
+    // Fewer than two are what FTS5 documents for a command that did nothing: to repeat it would not end.
+    const hasMerged = this.#changesSoFar() - changes >= 2n;
+    this.#isUntidy = hasMerged && this.#wouldTidy(after, nextMerge(after, this.#settings));
+  }
+
+  #changesSoFar(): bigint {
+    return integerOf(this.#totalChanges.get(), "changes");
   }
 
   #mayMergeNow(level: TextLevel, rows: number): boolean {
