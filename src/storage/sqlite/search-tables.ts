@@ -126,7 +126,8 @@ export function setWeights(
 
 /**
  * Segments of a size that are merged into one, how much of large ones may be dead before they are written anew, in
- * percent, and how many segments of a size no group of writes may leave: docs/decisions/0027-text-merges.md.
+ * percent, and how many segments of a size no group of writes may leave: docs/decisions/0027-text-merges.md and
+ * 0028-quiet-merges.md.
  */
 const mergeWidth = 16;
 const deadPercent = 40;
