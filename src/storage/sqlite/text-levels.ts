@@ -47,23 +47,28 @@ export function textLevelsReader(db: DatabaseSync, number: bigint): () => readon
 export function parseTextLevels(block: Uint8Array): readonly TextLevel[] {
   if (secondForm.some((byte, at) => block[cookieBytes + at] !== byte)) throw malformedRow();
   const numbers = new Varints(block, cookieBytes + secondForm.length);
-  const levels = numbers.next();
+  const count = numbers.next();
   numbers.skip(2); // segments, writes
-  return Array.from({ length: levels }, () => {
-    const merging = numbers.next();
-    const segments = numbers.next();
-    let entries = 0;
-    let dead = 0;
-    let largest = 0;
-    for (let segment = 0; segment < segments; segment += 1) {
-      numbers.skip(6); // its number, first and last page, first and last origin, pages of dead entries
-      dead += numbers.next();
-      const held = numbers.next();
-      entries += held;
-      largest = Math.max(largest, held);
-    }
-    return { segments, merging, entries, dead, largest };
-  });
+  const levels: TextLevel[] = [];
+  // Not an array of a length that a damaged record gives: its end stops this.
+  while (levels.length < count) levels.push(readLevel(numbers));
+  return levels;
+}
+
+function readLevel(numbers: Varints): TextLevel {
+  const merging = numbers.next();
+  const segments = numbers.next();
+  let entries = 0;
+  let dead = 0;
+  let largest = 0;
+  for (let segment = 0; segment < segments; segment += 1) {
+    numbers.skip(6); // its number, first and last page, first and last origin, pages of dead entries
+    dead += numbers.next();
+    const held = numbers.next();
+    entries += held;
+    largest = Math.max(largest, held);
+  }
+  return { segments, merging, entries, dead, largest };
 }
 
 /** Numbers as SQLite writes them: seven bits in each byte, the most significant first. */

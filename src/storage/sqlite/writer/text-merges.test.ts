@@ -147,7 +147,10 @@ describe("parseTextLevels", () => {
   });
 
   it("refuses what is no structure record", () => {
-    for (const bytes of [[], [0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 0xff, 0, 0, 1, 2, 1]]) {
+    const marked = [0, 0, 0, 0, 0xff, 0, 0, 1];
+    // The last says that it has 2^56 levels.
+    const tooMany = [...marked, ...Array.from({ length: 7 }, () => 0x81), 0, 1, 1];
+    for (const bytes of [[], [0, 0, 0, 0, 1, 1, 1, 1], [...marked, 2, 1], tooMany]) {
       assert.throws(() => parseTextLevels(Uint8Array.from(bytes)), CollectorError);
     }
   });
