@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import type { DerivedData } from "../../record-store.ts";
 import { readSearchIndexes, type SearchIndexRows } from "../search-tables.ts";
 import { VectorTables } from "../vectors/vector-table.ts";
-import { largeEntries, TextMerges } from "./text-merges.ts";
+import { TextMerges } from "./text-merges.ts";
 import { prepareTextStatements, type TextStatements } from "./write-statements.ts";
 
 interface TextIndex extends TextStatements {
@@ -53,10 +53,7 @@ export class SearchIndexes {
     this.#rows = rows;
     this.#texts = rows.texts.map(({ number, definition }) => ({
       ...prepareTextStatements(this.#db, number, definition),
-      merges: new TextMerges(this.#db, number, {
-        isTrigram: definition.tokenizer === "trigram",
-        largeEntries,
-      }),
+      merges: new TextMerges(this.#db, number, definition.tokenizer),
     }));
     this.#vectors = new VectorTables(this.#db, rows.vectors);
     const dropping = this.#db.prepare(

@@ -87,7 +87,7 @@ class TextTable {
 }
 
 function mergesOf(db: DatabaseSync): TextMerges {
-  return new TextMerges(db, 1n, { isTrigram: false, largeEntries });
+  return new TextMerges(db, 1n, "words", largeEntries);
 }
 
 function entriesOf(levels: readonly TextLevel[]): number {
@@ -177,7 +177,7 @@ describe("TextMerges", () => {
   it("merges a large level with a group that takes as long itself", async () => {
     await using opened = await openWriter();
     const text = new TextTable(opened.store.db);
-    const merges = new TextMerges(opened.store.db, 1n, { isTrigram: false, largeEntries: 1000 });
+    const merges = new TextMerges(opened.store.db, 1n, "words", 1000);
     for (const rows of [400, 400, 400, 1, 1]) {
       text.insert(rows, () => merges.afterGroup(rows, 10 * rows));
     }

@@ -1,4 +1,5 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Tokenizer } from "../../store-layout.ts";
 import { integerOf } from "../connection.ts";
 import { textTableName } from "../search-tables.ts";
 import { type TextLevel, textLevelsReader } from "../text-levels.ts";
@@ -9,7 +10,8 @@ import { type TextLevel, textLevelsReader } from "../text-levels.ts";
  * threes of characters makes an entry of each.
  */
 const mergePagesMin = 8;
-const charsPerMergedPage = { words: 512, trigram: 128 };
+const charsPerMergedPage = 512;
+const trigramCharsPerMergedPage = 128;
 
 /** How much of it is merged in one step of a quiet moment, in pages of 4 KiB. */
 const quietPages = 64n;
@@ -39,28 +41,30 @@ export interface MergeSettings {
   readonly crisis: number;
 }
 
-export interface TextMergesOptions {
-  readonly isTrigram: boolean;
-  /** Entries from which on an index is large. */
-  readonly largeEntries: number;
-}
-
 /**
  * Merges the segments of a text index, in steps between writes. FTS5 stops a step only behind a word, so one
  * that stands in a million records takes some 40 to 80 ms: such merges wait for a quiet moment, or for a group
  * that takes as long itself, unless there are so many segments that searches would suffer.
  */
 export class TextMerges {
-  readonly #options: TextMergesOptions;
+  readonly #charsPerPage: number;
+  readonly #largeEntries: number;
   readonly #merge: StatementSync;
   readonly #totalChanges: StatementSync;
   readonly #readLevels: () => readonly TextLevel[];
   readonly #settings: MergeSettings;
   #isUntidy = false;
 
-  constructor(db: DatabaseSync, number: bigint, options: TextMergesOptions) {
+  /** @param large entries from which on an index is large */
+  constructor(
+    db: DatabaseSync,
+    number: bigint,
+    tokenizer: Tokenizer,
+    large: number = largeEntries,
+  ) {
     const table = textTableName(number);
-    this.#options = options;
+    this.#charsPerPage = tokenizer === "trigram" ? trigramCharsPerMergedPage : charsPerMergedPage;
+    this.#largeEntries = large;
     this.#merge = db.prepare(`INSERT INTO ${table} (${table}, rank) VALUES ('merge', ?)`);
     this.#totalChanges = db.prepare("SELECT total_changes() AS changes");
     this.#readLevels = textLevelsReader(db, number);
@@ -78,8 +82,7 @@ export class TextMerges {
     const level = nextMerge(levels, this.#settings);
     this.#isUntidy = this.#wouldTidy(levels, level);
     if (level === undefined || !this.#mayMergeNow(level, rows)) return;
-    const perPage = charsPerMergedPage[this.#options.isTrigram ? "trigram" : "words"];
-    this.#merge.run(BigInt(mergePagesMin + Math.ceil(chars / perPage)));
+    this.#merge.run(BigInt(mergePagesMin + Math.ceil(chars / this.#charsPerPage)));
   }
 
   /** Merges a little in a quiet moment, in the caller's transaction. @throws what SQLite throws */
@@ -106,7 +109,7 @@ export class TextMerges {
   #mayMergeNow(level: TextLevel, rows: number): boolean {
     const { entries, dead, segments } = level;
     return (
-      entries <= this.#options.largeEntries * Math.max(1, rows / largeRows) ||
+      entries <= this.#largeEntries * Math.max(1, rows / largeRows) ||
       segments >= this.#settings.crisis * forcedShare ||
       dead * 100 >= entries * forcedDeadPercent
     );
@@ -114,8 +117,8 @@ export class TextMerges {
 
   #wouldTidy(levels: readonly TextLevel[], next: TextLevel | undefined): boolean {
     const entries = sumOf(levels, (level) => level.entries);
-    if (entries <= this.#options.largeEntries) return false;
-    if (next !== undefined && next.entries > this.#options.largeEntries) return true;
+    if (entries <= this.#largeEntries) return false;
+    if (next !== undefined && next.entries > this.#largeEntries) return true;
     const dead = sumOf(levels, (level) => level.dead);
     const others = entries - Math.max(...levels.map(({ largest }) => largest));
     return Math.max(dead, others) > entries * untidyShare;
