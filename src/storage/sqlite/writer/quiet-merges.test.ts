@@ -110,6 +110,17 @@ describe("QuietMerges", () => {
     assert.equal(left(), 0);
   });
 
+  it("leaves a store alone that was opened anew", (t) => {
+    const { store } = untidyStore(3);
+    const again = untidyStore(0);
+    const { merges, pass } = quietMerges(t, again.store, {
+      tidy: () => assert.fail("there is nothing to do"),
+    });
+    merges.noteGroup(storeKey, store);
+    pass(2000);
+    assert.equal(again.left(), 0);
+  });
+
   it("leaves a store alone that was closed or may not grow", (t) => {
     const { store, left } = untidyStore(3);
     const { merges, pass } = quietMerges(t, undefined);

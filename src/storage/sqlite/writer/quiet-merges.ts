@@ -63,7 +63,8 @@ export class QuietMerges {
     this.#due.delete(storeKey);
     try {
       const store = this.#options.find(storeKey);
-      if (store === undefined) return;
+      // It may have been closed, and opened again by work that is no write.
+      if (store?.search.untidy !== true) return;
       const hasTidied = this.#options.tidy(storeKey, store);
       if (!hasTidied) store.transact(() => store.search.mergeQuietly());
       if (!store.search.untidy) return;

@@ -47,11 +47,8 @@ export class WriterLoop {
     this.#quietMerges = new QuietMerges({
       find: (storeKey) => (this.#reserve.low ? undefined : this.#stores.find(storeKey)),
       tidy: (storeKey, store) => this.#tidy(storeKey, store),
-      onFailure: (store, error) => {
-        const { reason } = translateError(error);
-        const message =
-          "a text index could not be put in order; it is tried again after the next writes";
-        this.#report({ kind: "log", level: "warn", fields: { store, reason }, message });
+      onFailure: (storeKey, error) => {
+        this.#warn(storeKey, error, "a text index could not be put in order");
       },
     });
   }
@@ -174,13 +171,7 @@ export class WriterLoop {
       if (done === "ask") this.#report({ kind: "writeBack", storeKey: key });
       return done === "did";
     } catch (error) {
-      const { reason } = translateError(error);
-      this.#report({
-        kind: "log",
-        level: "warn",
-        fields: { store: key, reason },
-        message: "a store's log could not be written back; it is tried again after the next writes",
-      });
+      this.#warn(key, error, "a store's log could not be written back");
       return false;
     }
   }
@@ -206,6 +197,12 @@ export class WriterLoop {
 
   #answer(answers: readonly Answer[]): void {
     this.#report({ kind: "answers", ...packAnswers(answers) });
+  }
+
+  #warn(store: string, error: unknown, what: string): void {
+    const { reason } = translateError(error);
+    const message = `${what}; it is tried again after the next writes`;
+    this.#report({ kind: "log", level: "warn", fields: { store, reason }, message });
   }
 
   #report(report: WriterReport): void {
