@@ -1,5 +1,4 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
-import { Decrypter, Encrypter } from "age-encryption";
 import { CollectorError, invalidField } from "../errors.ts";
 import { damaged } from "./format.ts";
 
@@ -31,6 +30,7 @@ export interface AgeStart {
  * @throws {CollectorError} ARGUMENT_INVALID for a recipient that is none.
  */
 export async function beginAge(recipients: readonly string[]): Promise<AgeStart> {
+  const { Encrypter } = await loadAge();
   const encrypter = new Encrypter();
   let fileKey: Uint8Array | undefined;
   for (const [index, recipient] of recipients.entries()) {
@@ -73,6 +73,7 @@ export async function openAge(
   nonce: Uint8Array,
   identities: readonly string[],
 ): Promise<Buffer> {
+  const { Decrypter } = await loadAge();
   const decrypter = new Decrypter();
   for (const [index, identity] of identities.entries()) {
     try {
@@ -148,4 +149,9 @@ function notRecipient(description: string): CollectorError {
 
 function keyUnavailable(why: string): CollectorError {
   return new CollectorError("KEY_UNAVAILABLE", `the archive is encrypted, and ${why}`);
+}
+
+/** Takes some 40 ms of a core in each thread, which most archives do not need. */
+function loadAge(): Promise<typeof import("age-encryption")> {
+  return import("age-encryption");
 }

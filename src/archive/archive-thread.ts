@@ -1,44 +1,6 @@
-import { parentPort } from "node:worker_threads";
-import { CpuThrottle } from "../lib/cpu-throttle.ts";
 import { lowerThreadPriority } from "../lib/priority.ts";
-import { sleepUnlessRaised } from "./cancel-flag.ts";
-import { packFailure } from "./file-failure.ts";
-import { JobProgress } from "./job-progress.ts";
-import type { ArchiveAnswers, ArchiveReport, ArchiveRequest } from "./messages.ts";
-import { packArchive } from "./pack.ts";
-import { readManifestBytes, unpackArchive } from "./unpack.ts";
 
-if (parentPort === null) throw new Error("this module runs in a worker thread");
-const port = parentPort;
-// Manifests too, which come to little: there is no way back up.
+// The main module of a thread for archives. What it works with is loaded at the low priority too: that takes a
+// tenth of a second. Manifests are read at it as well, which come to little: there is no way back up.
 lowerThreadPriority("whenever");
-
-port.on("message", (request: ArchiveRequest) => void answer(request));
-
-async function answer(request: ArchiveRequest): Promise<void> {
-  try {
-    post({ kind: "done", answer: await run(request) });
-  } catch (error) {
-    post({ kind: "failed", failure: packFailure(error) });
-  }
-}
-
-function run({ job, cancelled }: ArchiveRequest): Promise<ArchiveAnswers[keyof ArchiveAnswers]> {
-  const progress = new JobProgress({
-    cancelled,
-    report: (done, total) => post({ kind: "progress", done, total }),
-  });
-  const throttle = new CpuThrottle({ sleep: (ms) => sleepUnlessRaised(cancelled, ms) });
-  switch (job.kind) {
-    case "pack":
-      return packArchive(job, { progress, throttle });
-    case "manifest":
-      return readManifestBytes(job);
-    case "unpack":
-      return unpackArchive(job, { progress, throttle });
-  }
-}
-
-function post(report: ArchiveReport): void {
-  port.postMessage(report);
-}
+await import("./archive-work.ts");

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
@@ -29,27 +28,5 @@ describe("priority", { skip: process.platform !== "linux" && "only Linux has it"
     await worker.terminate();
     assert.equal(niceOf(stat), Math.max(before, whenever));
     assert.equal(niceOf(readFileSync("/proc/self/stat", "utf8")), before);
-  });
-
-  it("of a process is lowered, among sessions too", async () => {
-    const code = `
-      const { readFileSync, existsSync } = await import("node:fs");
-      const { lowerProcessPriority } = await import(${JSON.stringify(module)});
-      lowerProcessPriority("whenever");
-      const group = "/proc/self/autogroup";
-      process.send([
-        readFileSync("/proc/self/stat", "utf8"),
-        existsSync(group) ? readFileSync(group, "utf8") : undefined,
-      ]);`;
-    const child = spawn(process.execPath, ["--input-type=module", "--eval", code], {
-      stdio: ["ignore", "ignore", "inherit", "ipc"],
-      detached: true,
-    });
-    const [[stat, group]] = (await once(child, "message")) as [[string, string | null]];
-    await once(child, "exit");
-    const nice = niceOf(stat);
-    // One that is low already stays there.
-    assert.equal(nice, Math.max(niceOf(readFileSync("/proc/self/stat", "utf8")), whenever));
-    if (typeof group === "string") assert.match(group, new RegExp(`nice ${nice}\\b`));
   });
 });

@@ -1,4 +1,3 @@
-import { writeFileSync } from "node:fs";
 import { getPriority, setPriority } from "node:os";
 
 /**
@@ -10,27 +9,22 @@ export type Patience = "soon" | "whenever";
 
 const niceOf: Readonly<Record<Patience, number>> = { soon: 5, whenever: 10 };
 
-/** Lets the calling process give way to others. It is in a session of its own. */
-export function lowerProcessPriority(patience: Patience): void {
-  const nice = lower(patience);
-  if (process.platform !== "linux") return;
-  try {
-    // Where Linux weighs sessions against each other, a priority counts only within its session.
-    writeFileSync("/proc/self/autogroup", String(nice));
-  } catch {
-    // Kernels that do not weigh sessions have no such file, and need none.
-  }
-}
-
 /** Lets the calling thread give way to others, its own process's too, where the system has such a thing. */
 export function lowerThreadPriority(patience: Patience): void {
   // Linux takes 0 for the calling thread; others take it for all of the process.
-  if (process.platform === "linux") lower(patience);
+  if (process.platform === "linux") lower(patience, 0);
 }
 
-function lower(patience: Patience): number {
+/** Lets a process give way to others that was just started: on Linux what it starts itself from then on too. */
+export function lowerPriority(patience: Patience, pid: number): void {
+  try {
+    lower(patience, pid);
+  } catch {
+    // It has ended already, which its exit event says as well.
+  }
+}
+
+function lower(patience: Patience, pid: number): void {
   // What was started at a lower one stays there: nobody may raise it again.
-  const nice = Math.max(niceOf[patience], getPriority());
-  setPriority(nice);
-  return nice;
+  setPriority(pid, Math.max(niceOf[patience], getPriority(pid)));
 }

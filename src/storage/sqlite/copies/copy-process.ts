@@ -1,4 +1,4 @@
-import { lowerProcessPriority } from "../../../lib/priority.ts";
+import { becomeBackground } from "../../../lib/background-process.ts";
 import { packFailure } from "../failure.ts";
 import { translateError } from "../translate-error.ts";
 import { checkCopy } from "./check-copy.ts";
@@ -8,9 +8,7 @@ import { completeCopy, takeSnapshot } from "./take-snapshot.ts";
 // The main module of a process that copies or checks stores, one at a time. It is ended from outside if it is
 // not wanted any more: SQLite cannot be stopped from inside while it copies.
 
-lowerProcessPriority("whenever");
-
-process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+becomeBackground();
 process.on("message", (job: CopyJob) => {
   run(job).then(
     (result) => report({ kind: "done", result }),

@@ -1,6 +1,6 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import type { ChildProcess } from "node:child_process";
 import { CollectorError } from "../../../errors.ts";
+import { startBackground } from "../../../lib/background-process.ts";
 import { siblingModule } from "../../../lib/sibling-module.ts";
 import type { CopyOptions } from "../../store-copies.ts";
 import { unpackFailure } from "../failure.ts";
@@ -128,15 +128,10 @@ async function end({ child, ended }: CopyProcess): Promise<void> {
 }
 
 function start(): ChildProcess {
-  const { NODE_OPTIONS: _, ...env } = process.env;
-  return fork(fileURLToPath(siblingModule(import.meta.url, "copy-process")), {
+  return startBackground(siblingModule(import.meta.url, "copy-process"), {
+    patience: "whenever",
     // Its work is in SQLite, or goes record by record: room for young objects would only make it larger.
     execArgv: ["--max-semi-space-size=1"],
-    env,
-    serialization: "advanced",
-    stdio: ["ignore", "ignore", "ignore", "ipc"],
-    // In a session of its own, so that a terminal's Ctrl-C does not reach it before the server.
-    detached: true,
   });
 }
 

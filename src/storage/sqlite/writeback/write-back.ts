@@ -1,6 +1,6 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import type { ChildProcess } from "node:child_process";
 import { CollectorError } from "../../../errors.ts";
+import { startBackground } from "../../../lib/background-process.ts";
 import { siblingModule } from "../../../lib/sibling-module.ts";
 import { unpackFailure } from "../failure.ts";
 import type { WriteBackReport, WriteBackRequest } from "./messages.ts";
@@ -63,15 +63,8 @@ export class WriteBack {
   }
 
   #start(): ChildProcess {
-    const { NODE_OPTIONS: _, ...env } = process.env;
-    const child = fork(fileURLToPath(siblingModule(import.meta.url, "writeback-process")), {
-      execArgv: [],
-      env,
-      serialization: "advanced",
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
-      // In a session of its own, so that a terminal's Ctrl-C does not reach it before the server.
-      detached: true,
-    });
+    const module = siblingModule(import.meta.url, "writeback-process");
+    const child = startBackground(module, { patience: "soon" });
     const exited = Promise.withResolvers<void>();
     this.#exited = exited.promise;
     const end = (error: unknown): void => {

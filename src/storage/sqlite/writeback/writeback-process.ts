@@ -1,5 +1,5 @@
 import { closeSync, fdatasyncSync, openSync } from "node:fs";
-import { lowerProcessPriority } from "../../../lib/priority.ts";
+import { becomeBackground } from "../../../lib/background-process.ts";
 import { openForWriting } from "../connection.ts";
 import { packFailure } from "../failure.ts";
 import { translateError } from "../translate-error.ts";
@@ -7,8 +7,7 @@ import type { WriteBackReport, WriteBackRequest } from "./messages.ts";
 
 // The main module of the process that writes logs back to their databases.
 
-lowerProcessPriority("soon");
-process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+becomeBackground();
 process.on("message", ({ call, path }: WriteBackRequest) => {
   const report: WriteBackReport = { call, failure: failureOf(path) };
   process.send?.(report);
