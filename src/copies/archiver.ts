@@ -64,14 +64,19 @@ export class Archiver implements CollectionArchiver {
     run: CopyRun,
   ): Promise<WrittenArchive> {
     const { namespace, name, includeFiles: files } = request;
-    await using copy = await copyCollection(
-      this.#options,
-      { namespace, name, files, path: scratch, isTransient: true },
-      run,
-    );
-    const { snapshot, nowUs } = copy;
-    const parts = [{ name: "database", path: scratch }, ...snapshot.contents.map(filePart)];
-    return await this.#pack(request, copy, snapshot, nowUs, parts, run);
+    const what = { namespace, name, files, path: scratch, isTransient: true };
+    let written: WrittenArchive | undefined;
+    try {
+      await using copy = await copyCollection(this.#options, what, run);
+      const { snapshot, nowUs } = copy;
+      const parts = [{ name: "database", path: scratch }, ...snapshot.contents.map(filePart)];
+      written = await this.#pack(request, copy, snapshot, nowUs, parts, run);
+    } catch (error) {
+      // The disk may have failed to take the copy that was read.
+      if (written !== undefined) await removeFile(request.path);
+      throw error;
+    }
+    return written;
   }
 
   async #writeChanges(

@@ -41,7 +41,7 @@ export interface SnapshotOptions extends CopyOptions {
   readonly files: boolean;
   /**
    * True if the file is removed again soon: then it is not brought to the disk as it grows, unless it takes
-   * much of the memory.
+   * much of the memory, and only later if it is still there.
    */
   readonly isTransient?: boolean | undefined;
 }
@@ -49,7 +49,7 @@ export interface SnapshotOptions extends CopyOptions {
 /**
  * A copy of one store at one moment, in a file: all of it but the content of attached files. Not made
  * durable. The file is the caller's; disposing lets go of the contents, which stay in the store until
- * then.
+ * then. It rejects if the disk could not take the file: what was read of it may be wrong then.
  */
 export interface StoreSnapshot extends CopyFacts, AsyncDisposable {
   readonly dataBytes: bigint;

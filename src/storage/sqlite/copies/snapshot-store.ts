@@ -1,16 +1,11 @@
 import { rm, stat } from "node:fs/promises";
-import { totalmem } from "node:os";
 import type { HeldContent, SnapshotOptions, StoreSnapshot } from "../../store-copies.ts";
 import type { SqliteStoreFiles } from "../files/sqlite-store-files.ts";
 import { translateError } from "../translate-error.ts";
+import type { SnapshotFacts } from "./copy-jobs.ts";
 import type { CopyProcesses } from "./copy-processes.ts";
 import { followGrowth } from "./paced-sync.ts";
-
-/**
- * What part of the memory a copy may take that never comes to the disk. Systems begin to write by themselves
- * at about twice as much, and then without measure.
- */
-const memoryShare = 20n;
+import { mayWaitForDisk, writeOutLater } from "./write-out.ts";
 
 /** Copies a store. What it has of files stays in the store until the copy is disposed. */
 export async function snapshotStore(
@@ -29,10 +24,14 @@ export async function snapshotStore(
     const onSize = (done: bigint): void => onProgress?.({ done, total: source.sizeBytes });
     const { nowUs } = source;
     const job = { kind: "snapshot", source: source.path, target: path, files, nowUs } as const;
-    const isSynced = !isTransient || source.sizeBytes > BigInt(totalmem()) / memoryShare;
-    await using _pace = followGrowth(path, { isSynced, onSize });
-    const { contents, ...facts } = await source.processes.run(job, { signal });
+    const isSynced = !isTransient || !mayWaitForDisk(source.sizeBytes);
+    const copying = async (): Promise<SnapshotFacts> => {
+      await using _growth = followGrowth(path, { isSynced, onSize });
+      return await source.processes.run(job, { signal });
+    };
+    const { contents, ...facts } = await copying();
     const { size } = await stat(path);
+    const writingOut = isSynced ? undefined : writeOutLater(path);
     const found: HeldContent[] = contents.map(({ sha256, sizeBytes }) => ({
       sha256,
       sizeBytes,
@@ -43,7 +42,13 @@ export async function snapshotStore(
       dataBytes: BigInt(size),
       contents: found,
       async [Symbol.asyncDispose]() {
-        held?.[Symbol.dispose]();
+        try {
+          await writingOut?.[Symbol.asyncDispose]();
+        } catch (error) {
+          throw translateError(error);
+        } finally {
+          held?.[Symbol.dispose]();
+        }
       },
     };
   } catch (error) {
