@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { availableParallelism } from "node:os";
 import { setFlagsFromString } from "node:v8";
 import type { Config } from "../../config.ts";
 import type { Collector } from "../../server.ts";
@@ -59,6 +60,9 @@ environment, that over the file, and -n names the namespace of calls that name n
       const { output, namespace } = context(command);
       // Else what calls allocate is soon allocated among the old objects, see decision 0024.
       setFlagsFromString("--no-allocation-site-pretenuring");
+      // Else marking of the heap takes all cores for a while, see decision 0029.
+      const markers = Math.max(1, Math.floor(availableParallelism() / 4));
+      setFlagsFromString(`--concurrent-marking-max-worker-num=${markers}`);
       const { loadConfig } = await import("../../config.ts");
       const { config: file, ...flags } = options;
       const { env } = environment;
