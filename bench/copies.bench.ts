@@ -162,6 +162,8 @@ async function reportSmall(report: Report, quick: boolean): Promise<void> {
       atMost: quoted.lockMs,
     });
     report.add(`${label}: worst write without`, times.worstWriteAloneMs, "ms");
+    const one = `${label}: longest write during one, middle of ${times.snapshots}`;
+    report.add(one, times.longestWriteMs, "ms", { atMost: quoted.lockMs });
   }
   await using server = await benchServer();
   for (const records of quick ? [100] : [100, 10_000]) {

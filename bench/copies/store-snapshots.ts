@@ -26,6 +26,15 @@ export interface SnapshotTimes {
   /** The same while snapshots are taken back to back, and how many writes there were. */
   readonly worstWriteMs: number;
   readonly writes: number;
+  /** The longest wait of a write during each snapshot: the middle of those, and how many snapshots there were. */
+  readonly longestWriteMs: number;
+  readonly snapshots: number;
+}
+
+/** When something was done, by this process's clock. */
+interface Span {
+  readonly beginMs: number;
+  readonly endMs: number;
 }
 
 /** Takes snapshots at the storage interface, with no server. Records have about 1 kB. */
@@ -41,36 +50,57 @@ export async function storeSnapshots(records: number, quick: boolean): Promise<S
   await fill(store, records);
   const path = join(folder.path, "snapshot");
   let sizeBytes = 0n;
-  const take = async (): Promise<number> => {
-    const begin = performance.now();
+  const take = async (): Promise<Span> => {
+    const beginMs = performance.now();
     await using snapshot = await store.snapshot({ path, files: true, isTransient: true });
-    const tookMs = performance.now() - begin;
+    const endMs = performance.now();
     sizeBytes = snapshot.dataBytes;
     await rm(path);
-    return tookMs;
+    return { beginMs, endMs };
   };
-  const firstMs = await take();
+  const firstMs = lengthOf(await take());
   const times: number[] = [];
-  for (let round = 0; round < (quick ? 2 : 15); round += 1) times.push(await take());
+  for (let round = 0; round < (quick ? 2 : 15); round += 1) times.push(lengthOf(await take()));
 
   const writeMs = quick ? 50 : 3_000;
   await writeFor(store, records, writeMs);
   const alone = await writeFor(store, records, writeMs);
   const over = new AbortController();
-  const snapshots = (async () => {
-    while (!over.signal.aborted) await take();
+  const snapshots: Span[] = [];
+  const taking = (async () => {
+    while (!over.signal.aborted) snapshots.push(await take());
   })();
   const during = await writeFor(store, records, writeMs);
   over.abort();
-  await snapshots;
+  await taking;
   return {
     firstMs,
     ms: median(times),
     sizeBytes,
-    worstWriteAloneMs: Math.max(...alone),
-    worstWriteMs: Math.max(...during),
+    worstWriteAloneMs: Math.max(...alone.map(lengthOf)),
+    worstWriteMs: Math.max(...during.map(lengthOf)),
     writes: during.length,
+    longestWriteMs: median(longestDuring(snapshots, during)),
+    snapshots: snapshots.length,
   };
+}
+
+/** Of the writes during each of the snapshots the longest, in ms; both are in the order of time. */
+function longestDuring(snapshots: readonly Span[], writes: readonly Span[]): number[] {
+  let first = 0;
+  return snapshots.flatMap(({ beginMs, endMs }) => {
+    while (first < writes.length && (writes[first]?.endMs ?? 0) < beginMs) first += 1;
+    let longest = 0;
+    for (let at = first; at < writes.length && (writes[at]?.beginMs ?? 0) < endMs; at += 1) {
+      const write = writes[at];
+      if (write !== undefined) longest = Math.max(longest, lengthOf(write));
+    }
+    return longest > 0 ? [longest] : [];
+  });
+}
+
+function lengthOf({ beginMs, endMs }: Span): number {
+  return endMs - beginMs;
 }
 
 async function fill(store: RecordStore, records: number): Promise<void> {
@@ -86,16 +116,16 @@ async function fill(store: RecordStore, records: number): Promise<void> {
   }
 }
 
-/** One write after the other. @returns how long each took, in ms */
-async function writeFor(store: RecordStore, records: number, ms: number): Promise<number[]> {
+/** One write after the other. */
+async function writeFor(store: RecordStore, records: number, ms: number): Promise<Span[]> {
   const random = new Random(3);
-  const times: number[] = [];
+  const spans: Span[] = [];
   const end = performance.now() + ms;
-  for (let begin = performance.now(); begin < end; begin = performance.now()) {
+  for (let beginMs = performance.now(); beginMs < end; beginMs = performance.now()) {
     const id = recordId(random.below(records));
-    const labels = { written: String(times.length) };
+    const labels = { written: String(spans.length) };
     await store.write({ steps: [{ kind: "update", id, content: undefined, labels }] });
-    times.push(performance.now() - begin);
+    spans.push({ beginMs, endMs: performance.now() });
   }
-  return times;
+  return spans;
 }
