@@ -1,5 +1,6 @@
 import type {
   ArchiveSource,
+  KeptArchive,
   UploadedArchive,
   VerifiedArchive,
 } from "../client/archive-transfer.ts";
@@ -31,13 +32,9 @@ export async function toArchiveFile(options: ArchiveFileOptions): Promise<void> 
   const { client, source, label, path, output, environment } = options;
   const isPiped = path === pipeName;
   const to = isPiped ? archiveOut(environment) : path;
-  const archive = await longWork(`fetching ${label}`, environment, async (long) => {
-    try {
-      return await client.backups.download(source, to, long);
-    } catch (error) {
-      throw isFileError(error) ? unwritable(path, error) : error;
-    }
-  });
+  const archive = await longWork(`fetching ${label}`, environment, (long) =>
+    writable(path, client.backups.download(source, to, long)),
+  );
   const { metadata, sha256, resumed } = archive;
   const { recordCount, fileCount, totalSize: sizeBytes, collection } = metadata;
   if (resumed > 0) output.note(`the connection broke ${count(resumed, "time")}`);
@@ -68,7 +65,7 @@ type ArchiveWork<T> = (input: string | AsyncIterable<Uint8Array>) => Promise<T>;
  * @param path `-` for stdin
  * @throws {CliError} FILE_UNREADABLE, USAGE
  */
-export async function fromArchiveFile<T extends UploadedArchive | VerifiedArchive>(
+export async function fromArchiveFile<T extends UploadedArchive | VerifiedArchive | KeptArchive>(
   { path, output, environment }: Pick<ArchiveFileOptions, "path" | "output" | "environment">,
   work: ArchiveWork<T>,
 ): Promise<T["response"]> {
@@ -76,6 +73,15 @@ export async function fromArchiveFile<T extends UploadedArchive | VerifiedArchiv
   const { response, resumed } = await readable(path, work(piped?.chunks ?? path));
   if (resumed > 0) output.note(`the connection broke ${count(resumed, "time")}`);
   return response;
+}
+
+/** Waits for work that writes a file here. @throws {CliError} FILE_UNWRITABLE */
+export async function writable<T>(path: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw isFileError(error) ? unwritable(path, error) : error;
+  }
 }
 
 async function readable<T>(path: string, work: Promise<T>): Promise<T> {

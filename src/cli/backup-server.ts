@@ -1,4 +1,5 @@
 import { collect, compressionOf } from "./backup-options.ts";
+import { defineSetDownload } from "./backup-set-download.ts";
 import { contents, printBackups } from "./backup-table.ts";
 import type { DefineCommands } from "./define-commands.ts";
 import { CliError } from "./failure.ts";
@@ -54,6 +55,8 @@ export const defineBackupServer: DefineCommands = (command, context, environment
       else output.json(await client.toJson(answer));
       output.note(`set ${answer.setId}: ${count(answer.backups.length, "backup")}`);
     });
+
+  defineSetDownload(command, context, environment);
 
   command
     .command("restore <set>")

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type {
+  BackupMetadata,
   PushCollectionRequest_Metadata,
   PushCollectionResponse,
   VerifyBackupResponse,
@@ -24,7 +25,11 @@ export type ArchiveSource =
       /** Attached files too, which is the default. */
       readonly includeFiles?: boolean;
     }
-  | { readonly backupId: string };
+  | {
+      readonly backupId: string;
+      /** Also one that holds only what changed since another, which `Backups.keepArchive` takes. */
+      readonly incremental?: boolean;
+    };
 
 export interface UploadOptions extends LongCallOptions {
   /** `name` or `namespace/name` to restore under; what it was called if it is left out. */
@@ -43,6 +48,13 @@ export interface UploadedArchive {
 /** What was found in an archive that was sent. */
 export interface VerifiedArchive {
   readonly response: VerifyBackupResponse;
+  /** How often a broken connection was taken up again. */
+  readonly resumed: number;
+}
+
+/** What is known of a backup whose archive was sent. */
+export interface KeptArchive {
+  readonly response: BackupMetadata;
   /** How often a broken connection was taken up again. */
   readonly resumed: number;
 }
@@ -115,17 +127,31 @@ export async function verifyArchive(
   throw unexpected("this server is too old to verify an archive from elsewhere");
 }
 
+/** See `Backups.keepArchive`. */
+export async function keepArchive(
+  services: Services,
+  input: ArchiveInput,
+  options: LongCallOptions,
+): Promise<KeptArchive> {
+  const content = await openContent(input, false, options);
+  const { response, resumed } = await send(services, content, { keepAsBackup: true }, options);
+  const { backup } = response;
+  if (backup !== undefined) return { response: backup, resumed };
+  throw unexpected("this server is too old to keep a backup from elsewhere");
+}
+
 async function send(
   services: Services,
   content: ArchiveContent,
-  purpose: Partial<Pick<Metadata, "destNamespace" | "destName" | "overwrite" | "verifyOnly">>,
+  purpose: Purpose,
   options: LongCallOptions,
 ): Promise<UploadedArchive> {
   const { signal } = options;
   const { sizeBytes, sha256 } = content;
   const transferId = randomUUID();
-  // A server that does not know `verify_only` would make a collection. It refuses an archive without a size.
-  const sizeUnknown = sizeBytes === undefined || purpose.verifyOnly === true;
+  // A server that does not know these would make a collection. It refuses an archive without a size.
+  const isNew = purpose.verifyOnly === true || purpose.keepAsBackup === true;
+  const sizeUnknown = sizeBytes === undefined || isNew;
   const metadata = {
     ...purpose,
     totalSize: sizeUnknown ? 0n : BigInt(sizeBytes),
@@ -155,7 +181,13 @@ async function send(
   }
 }
 
-type Metadata = PushCollectionRequest_Metadata;
+/** What is to become of an archive. */
+type Purpose = Partial<
+  Pick<
+    PushCollectionRequest_Metadata,
+    "destNamespace" | "destName" | "overwrite" | "verifyOnly" | "keepAsBackup"
+  >
+>;
 
 interface Arrived {
   readonly receivedBytes: bigint;
@@ -190,12 +222,19 @@ function requestOf(
   source: ArchiveSource,
   namespace: string,
 ):
-  | { readonly backupId: string; readonly includeFiles: boolean }
+  | {
+      readonly backupId: string;
+      readonly includeFiles: boolean;
+      readonly incrementalBackup: boolean;
+    }
   | {
       readonly sourceCollection: { readonly namespace: string; readonly name: string };
       readonly includeFiles: boolean;
     } {
-  if ("backupId" in source) return { backupId: source.backupId, includeFiles: true };
+  if ("backupId" in source) {
+    const { backupId, incremental: incrementalBackup = false } = source;
+    return { backupId, incrementalBackup, includeFiles: true };
+  }
   const { collection, includeFiles = true } = source;
   return { sourceCollection: collectionNameOf(collection, namespace), includeFiles };
 }

@@ -22,6 +22,8 @@ import type { ArchiveOutput } from "./archive-sink.ts";
 import {
   type ArchiveSource,
   downloadArchive,
+  type KeptArchive,
+  keepArchive,
   type UploadedArchive,
   type UploadOptions,
   uploadArchive,
@@ -214,7 +216,7 @@ export class Backups {
    * @param output path of the file, or what takes the bytes in its place: one piece after the other, and if
    * this throws, they are not all there
    * @throws {ClientError} COLLECTION_NOT_FOUND, BACKUP_NOT_FOUND, BASE_UNUSABLE for an incremental
-   * backup, ARCHIVE_DAMAGED, CANCELLED; errors of the file system
+   * backup that was not asked for, ARCHIVE_DAMAGED, CANCELLED; errors of the file system
    */
   async download(
     source: ArchiveSource,
@@ -249,6 +251,18 @@ export class Backups {
     options: LongCallOptions = {},
   ): Promise<VerifiedArchive> {
     return await verifyArchive(this.#services, input, options);
+  }
+
+  /**
+   * Has the server keep the archive of a backup that is here, as one of its own: in its backup folder, listed,
+   * with all checksums checked. One that it knows already is answered as it is.
+   *
+   * @param input as {@link upload}
+   * @throws {ClientError} ARCHIVE_INVALID for what is no backup, ARCHIVE_DAMAGED, ARCHIVE_TOO_NEW; BASE_UNUSABLE if
+   * what it is based on is not there; KEY_UNAVAILABLE, DISK_FULL, CANCELLED; errors of the file system
+   */
+  async keepArchive(input: ArchiveInput, options: LongCallOptions = {}): Promise<KeptArchive> {
+    return await keepArchive(this.#services, input, options);
   }
 
   /**

@@ -35,6 +35,23 @@ export interface WriteArchiveRequest {
   readonly backup?: Pick<BackupMetadata, "backupId" | "metadata" | "setId" | "policy"> | undefined;
 }
 
+/** An archive that came from elsewhere, as a whole, in a file that is removed soon. */
+export interface ArrivedArchive {
+  /** Absolute. */
+  readonly path: string;
+  /** As its sender gave it, lower-case hex; empty if it gave none. */
+  readonly sha256: string;
+}
+
+/**
+ * Keeps the archive of a backup that came from elsewhere, as one of this server. One that is known is answered as
+ * it is.
+ *
+ * @throws {CollectorError} ARCHIVE_INVALID, ARCHIVE_DAMAGED, ARCHIVE_TOO_NEW, KEY_UNAVAILABLE, CONTENT_MISMATCH;
+ * BASE_UNUSABLE if what it is based on is not there; DISK_FULL, CANCELLED. Then nothing is left of it.
+ */
+export type KeepBackup = (file: ArrivedArchive, run: CopyRun) => Promise<BackupMetadata>;
+
 /** An archive that is whole and on disk, at the path that was asked for. */
 export interface WrittenArchive {
   readonly manifest: ArchiveManifest;

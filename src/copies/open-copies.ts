@@ -21,6 +21,7 @@ import { openInstaller } from "./installer.ts";
 import type { RemoteCollectors } from "./remote/remote-collector.ts";
 import { RemoteCopies } from "./remote/remote-copies.ts";
 import { BackupImport } from "./sets/backup-import.ts";
+import { BackupUploads } from "./sets/backup-uploads.ts";
 import { RegistryCopies } from "./sets/registry-copies.ts";
 import { ServerBackup } from "./sets/server-backup.ts";
 import { ServerRestore } from "./sets/server-restore.ts";
@@ -144,6 +145,7 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     restore: new ServerRestore({ backups, registryCopies, limits, log }),
     imports: new BackupImport({ backups, folders, archives, keys }),
   };
+  const uploads = new BackupUploads({ backups, folders, archives, keys });
   const transfers = await Transfers.open({
     folder: join(dataFolder, "transfers"),
     catalog,
@@ -153,6 +155,7 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     backups,
     keys,
     verifyRegistry,
+    keepBackup: (file, run) => uploads.keep(file, run),
     operations,
     compression,
     limits,

@@ -6,6 +6,7 @@ import { collect, compressionOf } from "../backup-options.ts";
 import { defineBackupPolicy } from "../backup-policy.ts";
 import { defineBackupServer } from "../backup-server.ts";
 import { backupFacts, backupSummary, contents, printBackups } from "../backup-table.ts";
+import { defineBackupUpload } from "../backup-upload.ts";
 import { defineBackupVerify } from "../backup-verify.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { type DryRun, dryRunOption, tellDryRun } from "../dry-run.ts";
@@ -204,6 +205,8 @@ Examples:
       const { file: path } = options;
       await toArchiveFile({ client, source, label: id, path, output, environment });
     });
+
+  defineBackupUpload(command, context, environment);
 
   command
     .command("import [path]")

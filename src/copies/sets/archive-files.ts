@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { lstat, open, opendir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { ageMagic } from "../../archive/age-envelope.ts";
 import { errnoCode } from "../../archive/file-failure.ts";
 import { archiveMagic, trailerBytes, trailerMarker } from "../../archive/format.ts";
@@ -76,6 +76,17 @@ export async function* findArchives(
       pending.push({ path: join(path, name), depth: depth + 1 });
     }
   }
+}
+
+/**
+ * A file that is no part of a backup folder yet.
+ *
+ * @throws {CollectorError} ARCHIVE_INVALID if it is no archive
+ */
+export async function readArchiveFile(path: string): Promise<ArchiveFile> {
+  const file = await look({ root: dirname(path), path, storagePath: "" }, true);
+  if (file?.kind === "archive") return file;
+  throw invalidArchive(`it ${file?.reason ?? "is not there"}`);
 }
 
 /** Undefined if there are more than that. */

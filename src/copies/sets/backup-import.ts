@@ -134,7 +134,7 @@ export class BackupImport {
         const reason = `it is of backup ${backupId}, which is known, and whose archive cannot be read at ${twin.storagePath}: put this one there`;
         throw new CollectorError("ARCHIVE_INVALID", reason, { cause });
       });
-    if (digestOf(theirs) === digest) return undefined;
+    if (isSameArchive(theirs, manifest)) return undefined;
     throw new CollectorError(
       "ARCHIVE_INVALID",
       `it has the id of backup ${backupId}, which is known, and is another archive`,
@@ -182,7 +182,8 @@ export class BackupImport {
   }
 }
 
-function follows(
+/** Whether a backup holds what changed since another. */
+export function follows(
   { collectionId }: BackupMetadata,
   base: ArchiveManifest["base"],
   before: BackupMetadata,
@@ -192,6 +193,11 @@ function follows(
     base.revision === before.revision &&
     collectionId === before.collectionId
   );
+}
+
+/** Whether two archives of one id are copies of each other. */
+export function isSameArchive(one: ArchiveManifest, other: ArchiveManifest): boolean {
+  return digestOf(one) === digestOf(other);
 }
 
 /** The data in an archive names all files by their SHA-256, so its own stands for everything. */

@@ -75,16 +75,17 @@ export class ArchiveStager {
   /**
    * Opens the archive of a backup as it is, encrypted if it is.
    *
+   * @param incremental whether it may hold changes alone
    * @throws {CollectorError} BACKUP_NOT_FOUND, ARCHIVE_DAMAGED; BASE_UNUSABLE for an incremental one
    */
-  async backup(backupId: string): Promise<OutgoingArchive> {
+  async backup(backupId: string, incremental: boolean): Promise<OutgoingArchive> {
     const { backups } = this.#options;
     const backup = backups.get(backupId);
-    if (backup.baseBackupId !== "") {
+    if (backup.baseBackupId !== "" && !incremental) {
       throw unusableBase("this backup is incremental, and its archive alone makes no collection");
     }
     using _held = backups.hold(backupId);
-    const path = backups.chainOf(backupId)[0]?.path ?? "";
+    const path = backups.chainOf(backupId).at(-1)?.path ?? "";
     const manifest = await this.#manifestOf(backup, path);
     const { sizeBytes, sha256, recordCount, fileCount, includesFiles } = backup;
     const facts = {
@@ -95,7 +96,7 @@ export class ArchiveStager {
       fileCount,
       includesFiles,
       formatVersion: manifest?.formatVersion ?? formatVersion,
-      base: undefined,
+      base: manifest?.base,
     };
     return await OutgoingArchive.open(path, facts, false);
   }

@@ -45,6 +45,7 @@ class PushBench implements AsyncDisposable {
       operations,
       keys: { identities: [] },
       verifyRegistry: () => assert.fail("it is of no registry"),
+      keepBackup: () => assert.fail("it is not to be kept"),
       slots: new TransferSlots({
         slotsMax: limits.transfersMax,
         what: "archives are on their way",

@@ -13,7 +13,7 @@ import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import type { TransferSlots } from "../../lib/transfer-slots.ts";
 import type { OperationStore } from "../../operations/operation-store.ts";
-import type { CopyRun } from "../copy-parts.ts";
+import type { ArrivedArchive, CopyRun, KeepBackup } from "../copy-parts.ts";
 import type { ArchiveChunk } from "./archive-chunks.ts";
 import { checkCopy } from "./copy-state.ts";
 import { IncomingArchive } from "./incoming-archive.ts";
@@ -28,11 +28,11 @@ import {
 } from "./transfer-requests.ts";
 import { type VerifyArchiveParts, verifyArchive } from "./verify-archive.ts";
 
-/** What kind of operation a push is. */
+/** What kind of operation it is to make a collection of what is pushed. */
 export const pushKind = "push";
 
-/** What kind of operation it is if the archive is only verified, as that of a backup. */
-const verifyKind = "verify";
+/** What kind of operation a push is, by what is to become of the archive. */
+const kindOf = { install: pushKind, verify: "verify", keep: "upload" } as const;
 
 /** Answers of pushes that are remembered, for senders that have lost them. */
 const answersMax = 1000;
@@ -40,6 +40,7 @@ const answersMax = 1000;
 export interface IncomingTransfersOptions extends InstallArchiveParts, VerifyArchiveParts {
   readonly catalog: Pick<CollectionCatalog, "find" | "store">;
   readonly operations: OperationStore;
+  readonly keepBackup: KeepBackup;
   readonly slots: TransferSlots;
   readonly limits: Pick<
     Limits,
@@ -51,9 +52,7 @@ export interface IncomingTransfersOptions extends InstallArchiveParts, VerifyArc
 }
 
 /** An archive that is there as a whole. */
-interface ArrivedFile {
-  readonly path: string;
-  readonly sha256: string;
+interface ArrivedFile extends ArrivedArchive {
   readonly sizeBytes: bigint;
 }
 
@@ -165,9 +164,9 @@ export class IncomingTransfers implements AsyncDisposable {
 
   async #open(id: string, request: PushRequest): Promise<IncomingTransfer> {
     const { folder, limits, operations, log, catalog } = this.#options;
-    const { sizeBytes, sha256, arrival, verifyOnly } = request;
+    const { sizeBytes, sha256, arrival, purpose } = request;
     const { base, namespace, name } = arrival;
-    if (base !== undefined && namespace !== "" && name !== "" && !verifyOnly) {
+    if (base !== undefined && namespace !== "" && name !== "" && purpose === "install") {
       await checkCopy(catalog, { namespace, name }, base);
     }
     const archive = await IncomingArchive.create({
@@ -184,13 +183,12 @@ export class IncomingTransfers implements AsyncDisposable {
       streamIdleMs: limits.streamIdleMs,
       install: async (run) => {
         const file = { path: archive.path, sha256, sizeBytes: BigInt(archive.receivedBytes) };
-        return verifyOnly ? await this.#verify(file, run) : await this.#install(file, request, run);
+        return await this.#make(file, request, run);
       },
     });
     const subject = [namespace, name].filter((part) => part !== "").join("/");
     try {
-      const kind = verifyOnly ? verifyKind : pushKind;
-      await operations.start({ kind, namespace, subject }, async (run) =>
+      await operations.start({ kind: kindOf[purpose], namespace, subject }, async (run) =>
         anyPack(PushCollectionResponseSchema, await transfer.work(run)),
       );
     } catch (error) {
@@ -208,6 +206,21 @@ export class IncomingTransfers implements AsyncDisposable {
     slot[Symbol.dispose]();
     this.#entries.delete(entry.id);
     if (transfer?.response !== undefined) this.#remember(entry);
+  }
+
+  async #make(
+    file: ArrivedFile,
+    request: PushRequest,
+    run: CopyRun,
+  ): Promise<PushCollectionResponse> {
+    switch (request.purpose) {
+      case "install":
+        return await this.#install(file, request, run);
+      case "verify":
+        return await this.#verify(file, run);
+      case "keep":
+        return await this.#keep(file, run);
+    }
   }
 
   async #install(
@@ -229,9 +242,14 @@ export class IncomingTransfers implements AsyncDisposable {
     return create(PushCollectionResponseSchema, { bytesReceived: file.sizeBytes, verification });
   }
 
+  async #keep(file: ArrivedFile, run: CopyRun): Promise<PushCollectionResponse> {
+    const backup = await this.#options.keepBackup(file, run);
+    return create(PushCollectionResponseSchema, { bytesReceived: file.sizeBytes, backup });
+  }
+
   /** Before anything is sent in vain. */
-  #refuseTaken({ verifyOnly, arrival: { mode, namespace, name } }: PushRequest): void {
-    if (verifyOnly || mode !== "create" || name === "" || namespace === "") return;
+  #refuseTaken({ purpose, arrival: { mode, namespace, name } }: PushRequest): void {
+    if (purpose !== "install" || mode !== "create" || name === "" || namespace === "") return;
     if (this.#options.catalog.find(namespace, name) === undefined) return;
     throw new CollectorError(
       "COLLECTION_EXISTS",

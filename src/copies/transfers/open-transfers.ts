@@ -9,7 +9,7 @@ import type { Log } from "../../lib/log.ts";
 import { TransferSlots } from "../../lib/transfer-slots.ts";
 import type { OperationStore } from "../../operations/operation-store.ts";
 import type { BackupCatalog } from "../backup-parts.ts";
-import type { CollectionArchiver } from "../copy-parts.ts";
+import type { CollectionArchiver, KeepBackup } from "../copy-parts.ts";
 import { ArchiveStager } from "./archive-stager.ts";
 import { describeCopy } from "./copy-state.ts";
 import { IncomingTransfers } from "./incoming-transfers.ts";
@@ -23,6 +23,7 @@ export interface TransfersOptions extends InstallArchiveParts, VerifyArchivePart
   readonly catalog: CollectionCatalog;
   readonly archiver: CollectionArchiver;
   readonly backups: Pick<BackupCatalog, "get" | "chainOf" | "hold">;
+  readonly keepBackup: KeepBackup;
   readonly operations: OperationStore;
   /** Of archives that are sent. */
   readonly compression: Compression;

@@ -28,6 +28,7 @@ export type PullRequest = Pick<
   | "formatVersion"
   | "have"
   | "backupId"
+  | "incrementalBackup"
 >;
 
 /** An archive that is being sent. Disposing it leaves the transfer to be gone on with. */
@@ -111,7 +112,7 @@ export class OutgoingTransfers implements AsyncDisposable {
   async #begin(request: PullRequest, run: CopyRun): Promise<OutgoingTransfer> {
     const { signal } = run;
     const { stager, slots } = this.#options;
-    const { backupId, sourceCollection: source, includeFiles, have } = request;
+    const { backupId, incrementalBackup, sourceCollection: source, includeFiles, have } = request;
     if (backupId === "" && (source === undefined || source.name === "")) {
       throw invalidField("ARGUMENT_MISSING", "source_collection", "names no collection");
     }
@@ -123,7 +124,7 @@ export class OutgoingTransfers implements AsyncDisposable {
       const archive =
         backupId === ""
           ? await stager.collection({ namespace, name, includeFiles, have }, run)
-          : await stager.backup(backupId);
+          : await stager.backup(backupId, incrementalBackup);
       const id = randomUUID();
       const transfer = { id, archive, slot, stream: undefined, isSent: false, idle: undefined };
       if (this.#isClosed || signal.aborted) {

@@ -9,6 +9,9 @@ import type { ArchiveArrival } from "./install-archive.ts";
 /** What a sender says before it sends an archive. */
 export type PushMetadata = Omit<PushCollectionRequest_Metadata, "$typeName" | "$unknown">;
 
+/** What is to become of an archive: a collection, nothing, or a backup. */
+export type PushPurpose = "install" | "verify" | "keep";
+
 /** A push whose metadata make sense. */
 export interface PushRequest {
   /** Empty: a cut begins anew. */
@@ -16,8 +19,7 @@ export interface PushRequest {
   readonly offset: bigint;
   /** Undefined: told at the end. */
   readonly sizeBytes: number | undefined;
-  /** Nothing is to be made of it. */
-  readonly verifyOnly: boolean;
+  readonly purpose: PushPurpose;
   /** Lower-case hex; empty: not checked. */
   readonly sha256: string;
   readonly arrival: ArchiveArrival;
@@ -36,7 +38,7 @@ export function checkPush(
   namespace: string,
   limits: Pick<Limits, "archiveBytesMax">,
 ): PushRequest {
-  const { transferId, offset, totalSize, sizeUnknown, sha256, verifyOnly } = metadata;
+  const { transferId, offset, totalSize, sizeUnknown, sha256, verifyOnly, keepAsBackup } = metadata;
   if (transferId !== "" && !transferIdPattern.test(transferId)) {
     throw invalid("transfer_id", "is none: 16 to 64 of A-Z a-z 0-9 -");
   }
@@ -68,11 +70,14 @@ export function checkPush(
       "and verify_only exclude each other: the archive has its own checksums",
     );
   }
+  if (verifyOnly && keepAsBackup) {
+    throw invalid("keep_as_backup", "and verify_only exclude each other");
+  }
   return {
     transferId,
     offset,
     sizeBytes: sizeUnknown ? undefined : Number(totalSize),
-    verifyOnly,
+    purpose: verifyOnly ? "verify" : keepAsBackup ? "keep" : "install",
     sha256: Buffer.from(sha256).toString("hex"),
     arrival: arrivalOf(metadata, namespace),
   };

@@ -1,0 +1,172 @@
+import { randomUUID } from "node:crypto";
+import { open, rm } from "node:fs/promises";
+import type { Archives } from "../../archive/archive.ts";
+import { translateFileError } from "../../archive/file-failure.ts";
+import { KeyedLock } from "../../collections/keyed-lock.ts";
+import { CollectorError } from "../../errors.ts";
+import type { ArchiveManifest } from "../../gen/collector/archive_pb.ts";
+import type { BackupMetadata } from "../../gen/collector/collection_repo_pb.ts";
+import { damagedArchive, unusableBase } from "../archive-failures.ts";
+import {
+  type BackupFolders,
+  type BackupPlace,
+  inFolder,
+  makeFolderOf,
+  putInPlace,
+  unfinishedName,
+} from "../backup-folders.ts";
+import type { BackupCatalog } from "../backup-parts.ts";
+import type { ArchiveKeys, ArrivedArchive, CopyRun, KeepBackup } from "../copy-parts.ts";
+import { readArchiveFile } from "./archive-files.ts";
+import { archivedBackup } from "./archived-backup.ts";
+import { follows, isSameArchive } from "./backup-import.ts";
+
+export interface BackupUploadsOptions {
+  readonly backups: Pick<BackupCatalog, "all" | "adopt" | "get" | "hold">;
+  readonly folders: BackupFolders;
+  readonly archives: Pick<Archives, "manifest" | "unpack">;
+  readonly keys: Pick<ArchiveKeys, "identities">;
+}
+
+/** What is copied before it is synced: no other writer's sync waits for more of it. */
+const stepBytes = 4 * 1024 * 1024;
+
+/** Keeps archives that came from elsewhere as backups of this server. */
+export class BackupUploads {
+  readonly #options: BackupUploadsOptions;
+  readonly #turns = new KeyedLock();
+
+  constructor(options: BackupUploadsOptions) {
+    this.#options = options;
+  }
+
+  /** See {@link KeepBackup}. */
+  async keep(...[file, run]: Parameters<KeepBackup>): Promise<BackupMetadata> {
+    const { archives, keys, backups } = this.#options;
+    run.report({ phase: "verifying" });
+    const manifest = await archives.manifest(file.path, keys.identities);
+    const found = archivedBackup(manifest, await readArchiveFile(file.path));
+    return await this.#turns.run([found.backupId], async () => {
+      const known = await this.#known(manifest);
+      if (known !== undefined) return known;
+      using _base = this.#holdBase(found, manifest);
+      const sha256 = await this.#check(file, run);
+      const { path, storagePath, isNew } = await this.#put(file, manifest, run);
+      try {
+        return await backups.adopt({ ...found, storagePath, sha256 });
+      } catch (error) {
+        // An import has come upon it in the meantime.
+        if (isReason(error, "BACKUP_EXISTS")) return backups.get(found.backupId);
+        if (isNew) await rm(path, { force: true });
+        throw error;
+      }
+    });
+  }
+
+  /** @throws {CollectorError} ARCHIVE_INVALID if its id is that of another archive */
+  async #known(manifest: ArchiveManifest): Promise<BackupMetadata | undefined> {
+    const { archives, keys, backups, folders } = this.#options;
+    const { backupId } = manifest;
+    const known = backups.all().find((backup) => backup.backupId === backupId);
+    if (known === undefined) return undefined;
+    const path = folders.pathOf(known.storagePath);
+    if (isSameArchive(await archives.manifest(path, keys.identities), manifest)) return known;
+    const reason = `it has the id of backup ${backupId}, which is known, and is another archive`;
+    throw new CollectorError("ARCHIVE_INVALID", reason);
+  }
+
+  /** @throws {CollectorError} BASE_UNUSABLE */
+  #holdBase(found: BackupMetadata, { base }: ArchiveManifest): Disposable | undefined {
+    const { backups } = this.#options;
+    const { baseBackupId } = found;
+    if (baseBackupId === "") return undefined;
+    const before = backups.all().find(({ backupId }) => backupId === baseBackupId);
+    if (before === undefined) {
+      throw unusableBase(`it is based on backup ${baseBackupId}, which is not there`);
+    }
+    if (!follows(found, base, before)) {
+      throw unusableBase(`it does not follow backup ${baseBackupId}, which it is based on`);
+    }
+    return backups.hold(baseBackupId);
+  }
+
+  /** @returns the SHA-256 of the file. @throws {CollectorError} ARCHIVE_DAMAGED, CONTENT_MISMATCH */
+  async #check({ path, sha256 }: ArrivedArchive, run: CopyRun): Promise<string> {
+    const { archives, keys } = this.#options;
+    const checked = await archives.unpack({
+      path,
+      identities: keys.identities,
+      targets: new Map(),
+      signal: run.signal,
+      onProgress: (progress) => run.report({ ...progress, phase: "verifying" }),
+    });
+    const [fault] = checked.faults;
+    if (fault !== undefined) throw damagedArchive({ archive: 0, ...fault });
+    const digest = checked.sha256 ?? "";
+    if (sha256 === "" || sha256 === digest) return digest;
+    const description = "is not that of the archive that came";
+    throw new CollectorError("CONTENT_MISMATCH", `sha256: ${description}`, {
+      violations: [{ field: "sha256", description }],
+    });
+  }
+
+  /** Puts it where this server would have, durably. @throws {CollectorError} BACKUP_EXISTS, DISK_FULL */
+  async #put(
+    { path }: ArrivedArchive,
+    manifest: ArchiveManifest,
+    run: CopyRun,
+  ): Promise<BackupPlace & { readonly isNew: boolean }> {
+    const name = inFolder(manifest.setId, `${manifest.backupId}.collector`);
+    const place = await this.#options.folders.locate(name, "keep_as_backup");
+    const unfinished = unfinishedName(place.path, randomUUID());
+    try {
+      await makeFolderOf(place);
+      await copyDurably(path, unfinished, run);
+      await putInPlace(unfinished, place.path);
+      return { ...place, isNew: true };
+    } catch (error) {
+      await rm(unfinished, { force: true });
+      if (!isReason(error, "BACKUP_EXISTS")) throw translateFileError(error);
+      // As a crash leaves it that comes before it is listed.
+      if (await this.#isSameAt(place.path, manifest, run)) return { ...place, isNew: false };
+      const problem = `there is a file ${name} in the backup folder already: import or remove it`;
+      throw new CollectorError("BACKUP_EXISTS", problem, { cause: error });
+    }
+  }
+
+  /** Whether all of an archive is at a place already. */
+  async #isSameAt(path: string, manifest: ArchiveManifest, run: CopyRun): Promise<boolean> {
+    const { archives, keys } = this.#options;
+    try {
+      const there = await archives.manifest(path, keys.identities);
+      if (!isSameArchive(there, manifest)) return false;
+      await this.#check({ path, sha256: "" }, run);
+      return true;
+    } catch (error) {
+      if (run.signal.aborted || !(error instanceof CollectorError)) throw error;
+      return false;
+    }
+  }
+}
+
+async function copyDurably(from: string, to: string, run: CopyRun): Promise<void> {
+  await using source = await open(from, "r");
+  await using target = await open(to, "wx", 0o600);
+  const { size } = await source.stat();
+  const total = BigInt(size);
+  const step = Buffer.allocUnsafe(Math.min(stepBytes, size));
+  for (let at = 0; at < size; ) {
+    run.signal.throwIfAborted();
+    const { bytesRead } = await source.read(step, 0, step.length, at);
+    if (bytesRead === 0) throw new Error("the archive that came has become shorter");
+    await target.writeFile(step.subarray(0, bytesRead));
+    await target.datasync();
+    at += bytesRead;
+    run.report({ done: BigInt(at), total, phase: "copying" });
+  }
+  await target.sync();
+}
+
+function isReason(error: unknown, reason: CollectorError["reason"]): boolean {
+  return error instanceof CollectorError && error.reason === reason;
+}
