@@ -31,11 +31,14 @@ export const defineSetDownload: DefineCommands = (command, context, environment)
         const { backupId, sizeBytes } = backup;
         const path = join(folder, `${backupId}.collector`);
         const label = `fetching ${index + 1} of ${count(backups.length, "archive")}`;
-        const sha256 =
-          (await digestIfThere(path, backup)) ??
-          (await longWork(label, environment, (long) =>
-            writable(path, client.backups.download({ backupId, incremental: true }, path, long)),
-          ).then((archive) => archive.sha256));
+        const source = { backupId, incremental: true };
+        let sha256 = await digestIfThere(path, backup);
+        if (sha256 === undefined) {
+          const archive = await longWork(label, environment, (long) =>
+            writable(path, client.backups.download(source, path, long)),
+          );
+          sha256 = archive.sha256;
+        }
         files.push({ backupId, path, sizeBytes: String(sizeBytes), sha256 });
         bytes += sizeBytes;
       }

@@ -83,7 +83,9 @@ describe("collector backup server download, and backup upload", () => {
   });
 
   it("says what is wrong with what it is given", async () => {
-    const missing = await run("backup server download 0198c0de-7a2b-7f00-8000-000000000001 --folder f");
+    const missing = await run(
+      "backup server download 0198c0de-7a2b-7f00-8000-000000000001 --folder f",
+    );
     assert.equal(missing.exitCode, 3);
     assert.match(missing.stderr, /no backup of set/);
     assert.equal((await run("backup upload nothing-here")).exitCode, 3);

@@ -231,6 +231,7 @@ function metadataOf(
     totalSize: sizeBytes,
     sizeUnknown: false,
     verifyOnly: false,
+    keepAsBackup: false,
     messageType: collection?.messageType,
     recordCount,
     fileCount,

@@ -5,7 +5,8 @@ import { copyFile, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promi
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { BackupMetadata_Content } from "../../gen/collector/collection_repo_pb.ts";
-import type { ImportedBackups } from "./backup-import.ts";
+import { BackupFolders } from "../backup-folders.ts";
+import { BackupImport, type ImportedBackups } from "./backup-import.ts";
 import { ArchiveBench, type Manifest } from "./testing/archive-bench.ts";
 
 const { signal } = new AbortController();

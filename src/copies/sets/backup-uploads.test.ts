@@ -50,8 +50,10 @@ describe("an archive that is uploaded", () => {
     const path = join(bench.outside, "came");
     await bench.pack(path);
     const both = await Promise.all([keep(bench, path), keep(bench, path)]);
-    assert.deepEqual([...both, await keep(bench, path)], new Array(3).fill(bench.known[0]));
     assert.equal(bench.known.length, 1);
+    for (const backup of [...both, await keep(bench, path)]) {
+      assert.deepEqual(backup, bench.known[0]);
+    }
   });
 
   it("is refused under the id of another one", async () => {
@@ -124,7 +126,10 @@ describe("an archive that is uploaded", () => {
     const backupId = await bench.pack(path);
     const taken = join(bench.own, `${backupId}.collector`);
     await writeFile(taken, "something else");
-    await assert.rejects(keep(bench, path), { reason: "BACKUP_EXISTS", message: /import or remove/ });
+    await assert.rejects(keep(bench, path), {
+      reason: "BACKUP_EXISTS",
+      message: /import or remove/,
+    });
     assert.equal(await readFile(taken, "utf8"), "something else");
     assert.deepEqual(await readdir(bench.own), [`${backupId}.collector`]);
     // The same archive is what a crash leaves that comes before it is listed.
