@@ -1,18 +1,105 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { randomUUIDv7 } from "node:crypto";
-import { copyFile, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readFile,
+  realpath,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { BackupMetadata_Content } from "../../gen/collector/collection_repo_pb.ts";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
+import type { Archives } from "../../archive/archive.ts";
+import { createArchives } from "../../archive/archive-pool.ts";
+import { CollectorError } from "../../errors.ts";
+import type { ArchiveManifest, ArchiveManifestSchema } from "../../gen/collector/archive_pb.ts";
+import {
+  type BackupMetadata,
+  BackupMetadata_Content,
+} from "../../gen/collector/collection_repo_pb.ts";
 import { BackupFolders } from "../backup-folders.ts";
 import { BackupImport, type ImportedBackups } from "./backup-import.ts";
-import { ArchiveBench, type Manifest } from "./testing/archive-bench.ts";
+
+type Manifest = Exclude<MessageInitShape<typeof ArchiveManifestSchema>, ArchiveManifest>;
 
 const { signal } = new AbortController();
 
-function run(bench: ArchiveBench, path = ""): Promise<ImportedBackups> {
-  return bench.imports.run(path, signal);
+/** A backup folder, and a list of backups in memory. */
+class Bench implements AsyncDisposable {
+  readonly own: string;
+  readonly other: string;
+  readonly known: BackupMetadata[] = [];
+  readonly #archives: Archives;
+  readonly #import: BackupImport;
+  readonly #data: string;
+
+  private constructor(folder: string, folders: BackupFolders) {
+    this.own = folders.own;
+    this.other = join(folder, "other");
+    this.#data = join(folder, "data");
+    this.#archives = createArchives({ threads: 1 });
+    const backups = {
+      all: () => this.known,
+      adopt: async (backup: BackupMetadata): Promise<BackupMetadata> => {
+        if (this.known.some(({ backupId }) => backupId === backup.backupId)) {
+          throw new CollectorError("BACKUP_EXISTS", "it is known");
+        }
+        this.known.push(backup);
+        return backup;
+      },
+    };
+    const keys = { identities: [] };
+    this.#import = new BackupImport({ backups, folders, archives: this.#archives, keys });
+  }
+
+  static async open(): Promise<Bench> {
+    const folder = await realpath(await mkdtemp(join(tmpdir(), "collector-import-")));
+    await mkdir(join(folder, "other"));
+    await writeFile(join(folder, "data"), "the data");
+    return new Bench(
+      folder,
+      await BackupFolders.open(join(folder, "own"), [join(folder, "other")]),
+    );
+  }
+
+  /** Puts an archive into the folder, with a manifest of its own. @returns its id */
+  async put(name: string, manifest: Manifest = {}): Promise<string> {
+    const backupId = manifest.backupId ?? randomUUIDv7();
+    const path = join(this.own, name);
+    await mkdir(join(path, ".."), { recursive: true });
+    await this.#archives.pack({
+      path,
+      manifest: {
+        content: BackupMetadata_Content.COLLECTION,
+        collection: { namespace: "shop", name: "prices", collectionId: "c1" },
+        moment: timestampNow(),
+        incarnation: "i1",
+        revision: 5n,
+        recordCount: 3n,
+        backupId,
+        ...manifest,
+      },
+      parts: [{ name: manifest.base === undefined ? "database" : "changes", path: this.#data }],
+      recipients: [],
+    });
+    return backupId;
+  }
+
+  run(path = ""): Promise<ImportedBackups> {
+    return this.#import.run(path, signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#archives[Symbol.asyncDispose]();
+    await rm(join(this.own, ".."), { recursive: true });
+  }
 }
 
 function placesOf({ backups }: ImportedBackups): string[] {
@@ -21,7 +108,7 @@ function placesOf({ backups }: ImportedBackups): string[] {
 
 describe("an import of backups", () => {
   it("takes what is there, says what cannot be taken and why, and goes on", async () => {
-    await using bench = await ArchiveBench.open();
+    await using bench = await Bench.open();
     await bench.put("good.collector", { metadata: { why: "test" } });
     await bench.put("deep/er/any-name");
     const whole = await readFile(join(bench.own, "good.collector"));
@@ -42,7 +129,7 @@ describe("an import of backups", () => {
     await symlink(bench.other, join(bench.own, "link"));
     execFileSync("mkfifo", [join(bench.own, "pipe.collector")]);
     await bench.put("a name\u0007.collector");
-    const answer = await run(bench);
+    const answer = await bench.run();
     assert.deepEqual(placesOf(answer), ["deep/er/any-name", "good.collector"]);
     const [, good] = answer.backups;
     assert.deepEqual(good?.metadata, { why: "test" });
@@ -60,11 +147,11 @@ describe("an import of backups", () => {
         "text.collector: does not start as an archive",
       ],
     );
-    assert.deepEqual(placesOf(await run(bench)), []);
+    assert.deepEqual(placesOf(await bench.run()), []);
   });
 
   it("refuses manifests that no server writes", async () => {
-    await using bench = await ArchiveBench.open();
+    await using bench = await Bench.open();
     const id = randomUUIDv7();
     const base = { backupId: id, incarnation: "i1", revision: 5n };
     const named = (namespace: string, name: string): Manifest => ({
@@ -91,13 +178,13 @@ describe("an import of backups", () => {
       "base-is-itself": { backupId: id, base },
     };
     for (const [name, manifest] of Object.entries(crafted)) await bench.put(name, manifest);
-    const { backups, refused } = await run(bench);
+    const { backups, refused } = await bench.run();
     assert.deepEqual(backups, []);
     assert.deepEqual(refused.map(({ path }) => path).sort(), Object.keys(crafted).sort());
   });
 
   it("follows chains whatever the order of the files, and leaves circles alone", async () => {
-    await using bench = await ArchiveBench.open();
+    await using bench = await Bench.open();
     const [first, second, third, one, two] = Array.from({ length: 5 }, () => randomUUIDv7());
     assert.ok(first && second && third && one && two);
     const on = (backupId: string, revision = 5n) => ({
@@ -113,18 +200,18 @@ describe("an import of backups", () => {
       ...on(first),
       collection: { namespace: "shop", name: "prices", collectionId: "another" },
     });
-    const answer = await run(bench);
+    const answer = await bench.run();
     assert.deepEqual(placesOf(answer), ["c", "b", "a"]);
     assert.deepEqual(answer.refused.map(({ path }) => path).sort(), ["d", "e", "f", "g"]);
   });
 
   it("knows an archive again, and refuses another one of its id", async () => {
-    await using bench = await ArchiveBench.open();
+    await using bench = await Bench.open();
     const backupId = await bench.put("one.collector");
     await copyFile(join(bench.own, "one.collector"), join(bench.own, "two.collector"));
-    assert.deepEqual(placesOf(await run(bench)), ["one.collector"]);
+    assert.deepEqual(placesOf(await bench.run()), ["one.collector"]);
     await bench.put("three.collector", { backupId, revision: 6n });
-    const again = await run(bench);
+    const again = await bench.run();
     assert.deepEqual(placesOf(again), []);
     assert.deepEqual(
       again.refused.map(({ path }) => path),
@@ -132,43 +219,43 @@ describe("an import of backups", () => {
     );
     assert.match(again.refused[0]?.reason ?? "", /which is known, and is another archive/);
     await rm(join(bench.own, "one.collector"));
-    const moved = await run(bench, "two.collector");
+    const moved = await bench.run("two.collector");
     assert.match(moved.refused[0]?.reason ?? "", /cannot be read at one.collector/);
     bench.known.splice(0);
-    const twins = await run(bench);
+    const twins = await bench.run();
     assert.deepEqual(placesOf(twins), ["three.collector"]);
     assert.match(twins.refused[0]?.reason ?? "", /has the id of three.collector/);
   });
 
   it("looks at a file, a folder or another backup folder if it is told to", async () => {
-    await using bench = await ArchiveBench.open();
+    await using bench = await Bench.open();
     await bench.put("in/one");
     await bench.put("in/two");
     await bench.put("three");
     await bench.put("../other/four");
-    assert.deepEqual(placesOf(await run(bench, "in/two")), ["in/two"]);
-    assert.deepEqual(placesOf(await run(bench, "in/")), ["in/one"]);
-    assert.deepEqual(placesOf(await run(bench, bench.other)), [join(bench.other, "four")]);
+    assert.deepEqual(placesOf(await bench.run("in/two")), ["in/two"]);
+    assert.deepEqual(placesOf(await bench.run("in/")), ["in/one"]);
+    assert.deepEqual(placesOf(await bench.run(bench.other)), [join(bench.other, "four")]);
     await symlink(bench.own, join(bench.own, "self"));
     for (const path of ["missing", "..", "self/three", "/etc", "in/../three", "a\0"]) {
-      await assert.rejects(run(bench, path), { reason: "ARGUMENT_INVALID" }, path);
+      await assert.rejects(bench.run(path), { reason: "ARGUMENT_INVALID" }, path);
     }
-    const { refused } = await run(bench, "self");
+    const { refused } = await bench.run("self");
     assert.equal(refused[0]?.reason, "is a link");
   });
 
   it("does not go deeper than it says, and says so", async () => {
-    await using bench = await ArchiveBench.open();
+    await using bench = await Bench.open();
     const deep = Array.from({ length: 9 }, () => "d").join("/");
     await bench.put(`${deep}/one`);
-    const { backups, refused } = await run(bench);
+    const { backups, refused } = await bench.run();
     assert.deepEqual(backups, []);
     assert.match(refused[0]?.reason ?? "", /9 folders deep, the limit is 8/);
-    assert.equal((await run(bench, deep)).backups.length, 1);
+    assert.equal((await bench.run(deep)).backups.length, 1);
   });
 
   it("stops when nobody waits any more", async () => {
-    await using bench = await ArchiveBench.open();
+    await using bench = await Bench.open();
     await bench.put("one");
     const gone = AbortSignal.abort(new Error("gone"));
     const { own } = bench;
