@@ -68,6 +68,18 @@ export interface BackupCatalog {
     write: (path: string, backupId: string) => Promise<Made>,
   ): Promise<BackupMetadata>;
 
+  /**
+   * Keeps a backup that was made elsewhere, under the id that it has: `write` puts the archive at a path that is
+   * given to it.
+   *
+   * @throws {CollectorError} BACKUP_EXISTS
+   */
+  keep(
+    backup: BackupMetadata,
+    destination: BackupDestination,
+    write: (path: string) => Promise<Made>,
+  ): Promise<BackupMetadata>;
+
   /** Takes up an archive that lies in a backup folder already. @throws {CollectorError} BACKUP_EXISTS */
   adopt(backup: BackupMetadata): Promise<BackupMetadata>;
 

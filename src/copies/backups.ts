@@ -2,6 +2,7 @@ import { randomUUIDv7 } from "node:crypto";
 import { rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { create } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Archives } from "../archive/archive.ts";
 import type { CollectionCatalog } from "../collections/catalog.ts";
 import { refuseSystemWrite } from "../collections/names.ts";
@@ -145,15 +146,28 @@ export class Backups implements BackupCatalog {
     return this.#observed(() => this.#keep(backup, destination, write));
   }
 
+  async keep(
+    backup: BackupMetadata,
+    destination: BackupDestination,
+    write: (path: string) => Promise<Made>,
+  ): Promise<BackupMetadata> {
+    const importTime = this.#importTimeOf(backup);
+    return await this.#keep({ ...backup, importTime }, destination, write);
+  }
+
   async adopt(backup: BackupMetadata): Promise<BackupMetadata> {
-    const { backupId } = backup;
-    if (this.#table.has(backupId) || this.#making.has(backupId)) {
-      throw new CollectorError("BACKUP_EXISTS", "a backup of this id is known already");
-    }
-    const importTime = timestampOfUs(this.#options.clock.nowUs());
+    const importTime = this.#importTimeOf(backup);
     const adopted: BackupMetadata = { ...backup, complete: true, importTime };
     await this.#save(adopted);
     return adopted;
+  }
+
+  /** @throws {CollectorError} BACKUP_EXISTS if it is known or being made */
+  #importTimeOf({ backupId }: BackupMetadata): Timestamp {
+    if (this.#table.has(backupId) || this.#making.has(backupId)) {
+      throw new CollectorError("BACKUP_EXISTS", "a backup of this id is known already");
+    }
+    return timestampOfUs(this.#options.clock.nowUs());
   }
 
   get(backupId: string): BackupMetadata {
@@ -316,7 +330,7 @@ export class Backups implements BackupCatalog {
     write: (path: string, backupId: string) => Promise<Made>,
   ): Promise<BackupMetadata> {
     const { folders, records } = this.#options;
-    const backupId = randomUUIDv7();
+    const backupId = given.backupId === "" ? randomUUIDv7() : given.backupId;
     const place = await folders.locate(
       destPath === "" ? inFolder(destFolder, `${backupId}.collector`) : destPath,
       "dest_path",

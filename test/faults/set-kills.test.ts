@@ -3,6 +3,7 @@ import { cp, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "../../src/client/client.ts";
 import type { Operation } from "../../src/gen/collector/operations_pb.ts";
 import { faultSeed } from "../support/fault-seed.ts";
 import { Random } from "../support/random.ts";
@@ -112,6 +113,58 @@ describe("a server that is killed", () => {
         );
       }
       assert.deepEqual(await stateOf(target.client), before);
+    }
+    tell(t, phases);
+  });
+});
+
+describe("a server to which archives are sent, and that is killed", () => {
+  it("has each of them whole or not at all, and takes them all then", async (t) => {
+    const random = begin(t);
+    await using source = await Killable.open();
+    await fillServer(source.client, source.url, recordsPerCollection);
+    const before = await stateOf(source.client);
+    const { setId, backups } = await source.client.backups.backupServer({});
+    const paths = backups.map(({ storagePath }) => join(source.backups, storagePath));
+    const sendAll = async ({ url }: Killable, signal?: AbortSignal): Promise<void> => {
+      await using client = await connect({ url });
+      const options = signal === undefined ? {} : { signal };
+      for (const path of paths) await client.backups.keepArchive(path, options);
+    };
+    const phases = new Map<string, number>();
+    let tookMs = 0;
+    // The first is not killed.
+    for (let kill = 0; kill <= kills; kill += 1) {
+      await using target = await Killable.open();
+      const beganMs = performance.now();
+      const stop = new AbortController();
+      const sending = sendAll(target, stop.signal);
+      if (kill === 0) {
+        await sending;
+        tookMs = performance.now() - beganMs;
+      } else {
+        const ended = sending.then(
+          () => "all were sent",
+          () => "cut",
+        );
+        await sleep(random.below(tookMs));
+        const { backups: there } = await target.client.repo.listBackups({ limit: 1000 });
+        await target.kill();
+        // It would go on with a server that comes back at the same place.
+        stop.abort();
+        const seen = `${await ended} after ${there.length}`;
+        phases.set(seen, (phases.get(seen) ?? 0) + 1);
+        await target.start();
+        await checkBackups(target);
+        await sendAll(target);
+      }
+      const { restored } = await target.client.backups.restoreServer({ setId });
+      assert.deepEqual(
+        restored.map(({ status }) => status?.message),
+        ["", "", "", ""],
+      );
+      assert.deepEqual(await stateOf(target.client), before);
+      assert.equal(await checkBackups(target), backups.length);
     }
     tell(t, phases);
   });

@@ -1,5 +1,4 @@
-import { randomUUID } from "node:crypto";
-import { open, rm } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import type { Archives } from "../../archive/archive.ts";
 import { translateFileError } from "../../archive/file-failure.ts";
 import { KeyedLock } from "../../collections/keyed-lock.ts";
@@ -7,14 +6,7 @@ import { CollectorError } from "../../errors.ts";
 import type { ArchiveManifest } from "../../gen/collector/archive_pb.ts";
 import type { BackupMetadata } from "../../gen/collector/collection_repo_pb.ts";
 import { damagedArchive, unusableBase } from "../archive-failures.ts";
-import {
-  type BackupFolders,
-  type BackupPlace,
-  inFolder,
-  makeFolderOf,
-  putInPlace,
-  unfinishedName,
-} from "../backup-folders.ts";
+import { type BackupFolders, inFolder } from "../backup-folders.ts";
 import type { BackupCatalog } from "../backup-parts.ts";
 import type { ArchiveKeys, ArrivedArchive, CopyRun, KeepBackup } from "../copy-parts.ts";
 import { readArchiveFile } from "./archive-files.ts";
@@ -22,7 +14,7 @@ import { archivedBackup } from "./archived-backup.ts";
 import { follows, isSameArchive } from "./backup-import.ts";
 
 export interface BackupUploadsOptions {
-  readonly backups: Pick<BackupCatalog, "all" | "adopt" | "get" | "hold">;
+  readonly backups: Pick<BackupCatalog, "all" | "keep" | "hold">;
   readonly folders: BackupFolders;
   readonly archives: Pick<Archives, "manifest" | "unpack">;
   readonly keys: Pick<ArchiveKeys, "identities">;
@@ -51,14 +43,20 @@ export class BackupUploads {
       if (known !== undefined) return known;
       using _base = this.#holdBase(found, manifest);
       const sha256 = await this.#check(file, run);
-      const { path, storagePath, isNew } = await this.#put(file, manifest, run);
+      const name = inFolder(found.setId, `${found.backupId}.collector`);
       try {
-        return await backups.adopt({ ...found, storagePath, sha256 });
+        // Where this server would have put it.
+        return await backups.keep(found, { destPath: name }, async (path) => {
+          await copyDurably(file.path, path, run);
+          return { sizeBytes: found.sizeBytes, sha256 };
+        });
       } catch (error) {
-        // An import has come upon it in the meantime.
-        if (isReason(error, "BACKUP_EXISTS")) return backups.get(found.backupId);
-        if (isNew) await rm(path, { force: true });
-        throw error;
+        if (!isReason(error, "BACKUP_EXISTS")) throw translateFileError(error);
+        // An import may have come upon it in the meantime.
+        const imported = await this.#known(manifest);
+        if (imported !== undefined) return imported;
+        const problem = `there is a file ${name} in the backup folder already: import or remove it`;
+        throw new CollectorError("BACKUP_EXISTS", problem, { cause: error });
       }
     });
   }
@@ -69,8 +67,13 @@ export class BackupUploads {
     const { backupId } = manifest;
     const known = backups.all().find((backup) => backup.backupId === backupId);
     if (known === undefined) return undefined;
-    const path = folders.pathOf(known.storagePath);
-    if (isSameArchive(await archives.manifest(path, keys.identities), manifest)) return known;
+    const { storagePath } = known;
+    const path = folders.pathOf(storagePath);
+    const theirs = await archives.manifest(path, keys.identities).catch((cause: unknown) => {
+      const reason = `it is of backup ${backupId}, which is known, and whose archive cannot be read at ${storagePath}: delete that first`;
+      throw new CollectorError("ARCHIVE_INVALID", reason, { cause });
+    });
+    if (isSameArchive(theirs, manifest)) return known;
     const reason = `it has the id of backup ${backupId}, which is known, and is another archive`;
     throw new CollectorError("ARCHIVE_INVALID", reason);
   }
@@ -108,44 +111,6 @@ export class BackupUploads {
     throw new CollectorError("CONTENT_MISMATCH", `sha256: ${description}`, {
       violations: [{ field: "sha256", description }],
     });
-  }
-
-  /** Puts it where this server would have, durably. @throws {CollectorError} BACKUP_EXISTS, DISK_FULL */
-  async #put(
-    { path }: ArrivedArchive,
-    manifest: ArchiveManifest,
-    run: CopyRun,
-  ): Promise<BackupPlace & { readonly isNew: boolean }> {
-    const name = inFolder(manifest.setId, `${manifest.backupId}.collector`);
-    const place = await this.#options.folders.locate(name, "keep_as_backup");
-    const unfinished = unfinishedName(place.path, randomUUID());
-    try {
-      await makeFolderOf(place);
-      await copyDurably(path, unfinished, run);
-      await putInPlace(unfinished, place.path);
-      return { ...place, isNew: true };
-    } catch (error) {
-      await rm(unfinished, { force: true });
-      if (!isReason(error, "BACKUP_EXISTS")) throw translateFileError(error);
-      // As a crash leaves it that comes before it is listed.
-      if (await this.#isSameAt(place.path, manifest, run)) return { ...place, isNew: false };
-      const problem = `there is a file ${name} in the backup folder already: import or remove it`;
-      throw new CollectorError("BACKUP_EXISTS", problem, { cause: error });
-    }
-  }
-
-  /** Whether all of an archive is at a place already. */
-  async #isSameAt(path: string, manifest: ArchiveManifest, run: CopyRun): Promise<boolean> {
-    const { archives, keys } = this.#options;
-    try {
-      const there = await archives.manifest(path, keys.identities);
-      if (!isSameArchive(there, manifest)) return false;
-      await this.#check({ path, sha256: "" }, run);
-      return true;
-    } catch (error) {
-      if (run.signal.aborted || !(error instanceof CollectorError)) throw error;
-      return false;
-    }
   }
 }
 
