@@ -103,6 +103,8 @@ function unwritable(path: string, error: unknown): CliError {
       ? "there is no such folder"
       : code === "EISDIR"
         ? "it is a folder"
-        : (code ?? "");
+        : code === "EEXIST" || code === "ENOTDIR"
+          ? "there is a file of that name"
+          : (code ?? "");
   return new CliError("FILE_UNWRITABLE", `cannot write ${path}: ${why}`, { cause: error });
 }

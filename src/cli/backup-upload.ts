@@ -43,11 +43,13 @@ Examples:
       const paths = (await Promise.all(given.map(archivesAt))).flat();
       await using client = await connect();
       const { kept, refused } = await keepAll(paths, { client, output, environment });
+      const [first] = refused;
+      if (first !== undefined && paths.length === 1) throw first.error;
       if (output.format === "table") await printBackups(output, client, kept);
       else output.json({ backups: await Promise.all(kept.map((backup) => client.toJson(backup))) });
       for (const { path, error } of refused) output.note(`not kept: ${path}: ${error.message}`);
-      if (refused.length === 0) return;
-      const message = `${refused.length} of ${count(paths.length, "archive")} were not kept`;
+      if (first === undefined) return;
+      const message = `${refused.length} of ${count(paths.length, "archive")} could not be kept`;
       throw new CliError("UPLOAD_INCOMPLETE", message);
     });
 };

@@ -71,7 +71,7 @@ describe("collector backup server download, and backup upload", () => {
     await rm(inFolder("broken.collector"));
     assert.equal(result.exitCode, 1);
     assert.match(result.stderr, /not kept: saved\/broken\.collector: /);
-    assert.match(result.stderr, /1 of 8 archives were not kept/);
+    assert.match(result.stderr, /1 of 8 archives could not be kept/);
     assert.equal((await done("backup list", third)).stdout.trim().split("\n").length, 8);
   });
 
@@ -83,6 +83,10 @@ describe("collector backup server download, and backup upload", () => {
   });
 
   it("says what is wrong with what it is given", async () => {
+    await writeFile(inFolder("file"), "");
+    const taken = await run(`backup server download ${setId} --folder saved/file`);
+    await rm(inFolder("file"));
+    assert.match(taken.stderr, /cannot write saved\/file: there is a file of that name/);
     const missing = await run(
       "backup server download 0198c0de-7a2b-7f00-8000-000000000001 --folder f",
     );

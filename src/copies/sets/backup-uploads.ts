@@ -47,7 +47,9 @@ export class BackupUploads {
       try {
         // Where this server would have put it.
         return await backups.keep(found, { destPath: name }, async (path) => {
-          await copyDurably(file.path, path, run);
+          // With no count: it is of other bytes than that of the check, which is shown until the end.
+          run.report({ phase: "copying" });
+          await copyDurably(file.path, path, run.signal);
           return { sizeBytes: found.sizeBytes, sha256 };
         });
       } catch (error) {
@@ -114,20 +116,18 @@ export class BackupUploads {
   }
 }
 
-async function copyDurably(from: string, to: string, run: CopyRun): Promise<void> {
+async function copyDurably(from: string, to: string, signal: AbortSignal): Promise<void> {
   await using source = await open(from, "r");
   await using target = await open(to, "wx", 0o600);
   const { size } = await source.stat();
-  const total = BigInt(size);
   const step = Buffer.allocUnsafe(Math.min(stepBytes, size));
   for (let at = 0; at < size; ) {
-    run.signal.throwIfAborted();
+    signal.throwIfAborted();
     const { bytesRead } = await source.read(step, 0, step.length, at);
     if (bytesRead === 0) throw new Error("the archive that came has become shorter");
     await target.writeFile(step.subarray(0, bytesRead));
     await target.datasync();
     at += bytesRead;
-    run.report({ done: BigInt(at), total, phase: "copying" });
   }
   await target.sync();
 }
