@@ -151,23 +151,15 @@ export class Backups implements BackupCatalog {
     destination: BackupDestination,
     write: (path: string) => Promise<Made>,
   ): Promise<BackupMetadata> {
-    const importTime = this.#importTimeOf(backup);
-    return await this.#keep({ ...backup, importTime }, destination, write);
+    this.#refuseKnown(backup.backupId);
+    return await this.#keep({ ...backup, importTime: this.#now() }, destination, write);
   }
 
   async adopt(backup: BackupMetadata): Promise<BackupMetadata> {
-    const importTime = this.#importTimeOf(backup);
-    const adopted: BackupMetadata = { ...backup, complete: true, importTime };
+    this.#refuseKnown(backup.backupId);
+    const adopted: BackupMetadata = { ...backup, complete: true, importTime: this.#now() };
     await this.#save(adopted);
     return adopted;
-  }
-
-  /** @throws {CollectorError} BACKUP_EXISTS if it is known or being made */
-  #importTimeOf({ backupId }: BackupMetadata): Timestamp {
-    if (this.#table.has(backupId) || this.#making.has(backupId)) {
-      throw new CollectorError("BACKUP_EXISTS", "a backup of this id is known already");
-    }
-    return timestampOfUs(this.#options.clock.nowUs());
   }
 
   get(backupId: string): BackupMetadata {
@@ -321,6 +313,16 @@ export class Backups implements BackupCatalog {
         ...(moment === undefined ? {} : { createTime: moment, timestamp: moment.seconds }),
       };
     });
+  }
+
+  /** @throws {CollectorError} BACKUP_EXISTS if it is known or being made */
+  #refuseKnown(backupId: string): void {
+    if (!this.#table.has(backupId) && !this.#making.has(backupId)) return;
+    throw new CollectorError("BACKUP_EXISTS", "a backup of this id is known already");
+  }
+
+  #now(): Timestamp {
+    return timestampOfUs(this.#options.clock.nowUs());
   }
 
   /** Whatever happens, either the archive is there, whole and durable, and known, or nothing is. */
