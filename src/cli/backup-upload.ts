@@ -19,6 +19,7 @@ const refusals: ReadonlySet<string> = new Set([
   "ARCHIVE_INVALID",
   "ARCHIVE_DAMAGED",
   "ARCHIVE_TOO_NEW",
+  "BACKUP_EXISTS",
   "BASE_UNUSABLE",
   "KEY_UNAVAILABLE",
 ]);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { type CliResult, runCli } from "../support/run-cli.ts";
@@ -73,6 +73,20 @@ describe("collector backup server download, and backup upload", () => {
     assert.match(result.stderr, /not kept: saved\/broken\.collector: /);
     assert.match(result.stderr, /1 of 8 archives could not be kept/);
     assert.equal((await done("backup list", third)).stdout.trim().split("\n").length, 8);
+  });
+
+  it("leaves a file alone that is in the way there, and keeps the others", async () => {
+    await using third = await SetServer.open();
+    const listed = await done(`backup list --set ${setId} -o json`);
+    const [newest] = JSON.parse(listed.stdout) as readonly { readonly backupId: string }[];
+    const name = `${newest?.backupId}.collector`;
+    await mkdir(join(third.backupFolder, setId), { recursive: true });
+    await writeFile(join(third.backupFolder, setId, name), "in the way");
+    const result = await run("backup upload saved", third);
+    assert.equal(result.exitCode, 1);
+    assert.match(result.stderr, /not kept: .*import or remove it/);
+    assert.match(result.stderr, /1 of 7 archives could not be kept/);
+    assert.equal(await readFile(join(third.backupFolder, setId, name), "utf8"), "in the way");
   });
 
   it("sends what others are based on first, in whatever order they are named", async () => {
