@@ -23,16 +23,18 @@ import {
   checkPush,
   isSamePush,
   type PushMetadata,
+  type PushPurpose,
   type PushRequest,
   transferNotFound,
 } from "./transfer-requests.ts";
 import { type VerifyArchiveParts, verifyArchive } from "./verify-archive.ts";
 
-/** What kind of operation it is to make a collection of what is pushed. */
-export const pushKind = "push";
-
 /** What kind of operation a push is, by what is to become of the archive. */
-const kindOf = { install: pushKind, verify: "verify", keep: "upload" } as const;
+const kindOf: Readonly<Record<PushPurpose, string>> = {
+  install: "push",
+  verify: "verify",
+  keep: "upload",
+};
 
 /** Answers of pushes that are remembered, for senders that have lost them. */
 const answersMax = 1000;
