@@ -32,7 +32,7 @@ export const defineSetDownload: DefineCommands = (command, context, environment)
         const path = join(folder, `${backupId}.collector`);
         const label = `fetching ${index + 1} of ${count(backups.length, "archive")}`;
         const source = { backupId, incremental: true };
-        let sha256 = await digestIfThere(path, backup);
+        let sha256 = await digestIfThere(path, backup, signal);
         if (sha256 === undefined) {
           const archive = await longWork(label, environment, (long) =>
             writable(path, client.backups.download(source, path, long)),
@@ -76,6 +76,7 @@ async function withBases(
 async function digestIfThere(
   path: string,
   { sizeBytes, sha256 }: BackupMetadata,
+  signal: AbortSignal,
 ): Promise<string | undefined> {
   const size = await stat(path, { bigint: true }).then(
     (stats) => stats.size,
@@ -83,6 +84,6 @@ async function digestIfThere(
   );
   if (size !== sizeBytes || sha256 === "") return undefined;
   const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash);
+  await pipeline(createReadStream(path), hash, { signal });
   return hash.digest("hex") === sha256 ? sha256 : undefined;
 }
