@@ -1,5 +1,5 @@
+import { defineSetDownload } from "./backup-download.ts";
 import { collect, compressionOf } from "./backup-options.ts";
-import { defineSetDownload } from "./backup-set-download.ts";
 import { contents, printBackups } from "./backup-table.ts";
 import type { DefineCommands } from "./define-commands.ts";
 import { CliError } from "./failure.ts";

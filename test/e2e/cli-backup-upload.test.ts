@@ -64,6 +64,21 @@ describe("collector backup server download, and backup upload", () => {
     assert.equal((await done("backup list", other)).stdout.trim().split("\n").length, 8);
   });
 
+  it("writes one backup with what it is based on, which is restored elsewhere", async () => {
+    const listed = await done("backup list notes -o json");
+    const [{ backupId }] = JSON.parse(listed.stdout) as [{ readonly backupId: string }];
+    const refused = await run(`backup download ${backupId} -f alone.collector`);
+    assert.equal(refused.exitCode, 5);
+    assert.match(refused.stderr, /is incremental[^]*--folder takes it with those/);
+    const { stdout } = await done(`backup download ${backupId} --folder one`);
+    assert.match(stdout, new RegExp(`^backup ${backupId}: 2 archives in one, [\\d.]+ kB$`, "m"));
+    await using third = await SetServer.open();
+    await done("backup upload one", third);
+    await done(`backup restore ${backupId} --as notes-again`, third);
+    const found = await done("record list notes-again --limit 0 -o json", third);
+    assert.equal((JSON.parse(found.stdout) as readonly unknown[]).length, 20);
+  });
+
   it("says what cannot be kept, and keeps the others", async () => {
     await using third = await SetServer.open();
     await writeFile(inFolder("broken.collector"), "no archive");
@@ -97,16 +112,18 @@ describe("collector backup server download, and backup upload", () => {
   });
 
   it("says what is wrong with what it is given", async () => {
+    const id = "0198c0de-7a2b-7f00-8000-000000000001";
     await writeFile(inFolder("file"), "");
     const taken = await run(`backup server download ${setId} --folder saved/file`);
     await rm(inFolder("file"));
     assert.match(taken.stderr, /cannot write saved\/file: there is a file of that name/);
-    const missing = await run(
-      "backup server download 0198c0de-7a2b-7f00-8000-000000000001 --folder f",
-    );
+    const missing = await run(`backup server download ${id} --folder f`);
     assert.equal(missing.exitCode, 3);
     assert.match(missing.stderr, /no backup of set/);
     assert.equal((await run("backup upload nothing-here")).exitCode, 3);
+    assert.equal((await run(`backup download ${id} --folder f`)).exitCode, 3);
+    assert.match((await run(`backup download ${id}`)).stderr, /takes -f FILE or --folder FOLDER/);
+    assert.match((await run(`backup download ${id} -f f --folder f`)).stderr, /exclude each other/);
     const empty = await run("backup upload backups/none");
     assert.equal(empty.exitCode, 3);
     await done("backup create notes -f sent.collector");

@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import type { BackupMetadata } from "../../gen/collector/collection_repo_pb.ts";
 import { fromArchiveFile, toArchiveFile } from "../archive-file.ts";
 import { pipeName } from "../archive-pipe.ts";
+import { defineBackupDownload } from "../backup-download.ts";
 import { collect, compressionOf } from "../backup-options.ts";
 import { defineBackupPolicy } from "../backup-policy.ts";
 import { defineBackupServer } from "../backup-server.ts";
@@ -194,18 +195,7 @@ Examples:
       );
     });
 
-  command
-    .command("download <id>")
-    .description("write a backup of the server to a file here")
-    .requiredOption("-f, --file <file>", "where to, or - for stdout")
-    .action(async (id: string, options: { file: string }, self) => {
-      const { output, connect } = context(self);
-      await using client = await connect();
-      const source = { backupId: id };
-      const { file: path } = options;
-      await toArchiveFile({ client, source, label: id, path, output, environment });
-    });
-
+  defineBackupDownload(command, context, environment);
   defineBackupUpload(command, context, environment);
 
   command
