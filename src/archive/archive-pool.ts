@@ -9,7 +9,7 @@ import type {
   UnpackedArchive,
   UnpackRequest,
 } from "./archive.ts";
-import { ArchiveLane } from "./archive-lane.ts";
+import { ArchiveThreads } from "./archive-threads.ts";
 
 export interface ArchivesOptions {
   /** Archives that are packed or unpacked at a time; 2 if absent. Each takes a core. */
@@ -23,14 +23,10 @@ export function createArchives(options: ArchivesOptions = {}): Archives {
 }
 
 class ArchivePool implements Archives {
-  readonly #long: ArchiveLane;
-  /** Manifests are read past the long work. */
-  readonly #short: ArchiveLane;
+  readonly #threads: ArchiveThreads;
 
-  constructor(options: ArchivesOptions) {
-    const log = options.log ?? silentLog;
-    this.#long = new ArchiveLane({ threads: options.threads ?? 2, log });
-    this.#short = new ArchiveLane({ threads: 1, log });
+  constructor({ threads = 2, log = silentLog }: ArchivesOptions) {
+    this.#threads = new ArchiveThreads({ threads, log });
   }
 
   async pack(request: PackRequest): Promise<PackedArchive> {
@@ -40,23 +36,23 @@ class ArchivePool implements Archives {
       create(ArchiveManifestSchema, { ...request.manifest, parts: [] }),
     );
     const job = { kind: "pack", path, manifest, parts, recipients } as const;
-    const answer = await this.#long.run(job, request);
+    const answer = await this.#threads.run(job, request);
     return { ...answer, manifest: decode(answer.manifest) };
   }
 
   async manifest(path: string, identities: readonly string[]): Promise<ArchiveManifest> {
-    return decode(await this.#short.run({ kind: "manifest", path, identities }, {}));
+    return decode(await this.#threads.run({ kind: "manifest", path, identities }, {}));
   }
 
   async unpack(request: UnpackRequest): Promise<UnpackedArchive> {
     const { path, identities, targets } = request;
-    const answer = await this.#long.run({ kind: "unpack", path, identities, targets }, request);
+    const answer = await this.#threads.run({ kind: "unpack", path, identities, targets }, request);
     const { manifest, faults, sha256 } = answer;
     return { manifest: manifest === undefined ? undefined : decode(manifest), faults, sha256 };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#long.close(), this.#short.close()]);
+    await this.#threads.close();
   }
 }
 

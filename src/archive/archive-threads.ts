@@ -25,26 +25,31 @@ interface PendingJob {
   readonly reject: (error: Error) => void;
 }
 
-interface LaneThread {
+interface ArchiveThread {
   readonly worker: Worker;
   job: PendingJob | undefined;
   idle: NodeJS.Timeout | undefined;
 }
 
-export interface ArchiveLaneOptions {
+export interface ArchiveThreadsOptions {
+  /** That pack or unpack at a time. */
   readonly threads: number;
   readonly log: Log;
 }
 
-/** Threads that do jobs in the order in which they come, each one at a time. */
-export class ArchiveLane {
-  readonly #options: ArchiveLaneOptions;
-  readonly #threads = new Set<LaneThread>();
+/**
+ * Threads that do jobs in the order in which they come, each one at a time. There may be one more than those that
+ * pack and unpack: manifests are read past the long work. They take any thread that is free, since each costs
+ * 20 MiB.
+ */
+export class ArchiveThreads {
+  readonly #options: ArchiveThreadsOptions;
+  readonly #threads = new Set<ArchiveThread>();
   readonly #waiting = new Set<PendingJob>();
   readonly #running = new Set<Promise<unknown>>();
   #isClosed = false;
 
-  constructor(options: ArchiveLaneOptions) {
+  constructor(options: ArchiveThreadsOptions) {
     this.#options = options;
   }
 
@@ -107,8 +112,8 @@ export class ArchiveLane {
 
   #next(): void {
     for (const pending of this.#waiting) {
-      const thread = this.#freeThread();
-      if (thread === undefined) return;
+      const thread = this.#threadFor(pending.request.job);
+      if (thread === undefined) continue;
       this.#waiting.delete(pending);
       thread.job = pending;
       thread.worker.ref();
@@ -116,23 +121,26 @@ export class ArchiveLane {
     }
   }
 
-  #freeThread(): LaneThread | undefined {
+  #threadFor(job: ArchiveJob): ArchiveThread | undefined {
+    const { threads: longMax } = this.#options;
+    const jobs = Array.from(this.#threads, (thread) => thread.job?.request.job);
+    if (isLong(job) && jobs.filter(isLong).length >= longMax) return undefined;
     for (const thread of this.#threads) {
       if (thread.job !== undefined) continue;
       clearTimeout(thread.idle);
       return thread;
     }
-    return this.#threads.size < this.#options.threads ? this.#start() : undefined;
+    return jobs.length <= longMax ? this.#start() : undefined;
   }
 
-  #start(): LaneThread {
+  #start(): ArchiveThread {
     const worker = new Worker(siblingModule(import.meta.url, "archive-thread"), {
       execArgv: [],
       name: "collector-archive",
       // What it makes is large, outside of the heap; room for young objects would only stay with the process.
       resourceLimits: { maxYoungGenerationSizeMb: youngMib },
     });
-    const thread: LaneThread = { worker, job: undefined, idle: undefined };
+    const thread: ArchiveThread = { worker, job: undefined, idle: undefined };
     worker.on("message", (report: ArchiveReport) => this.#receive(thread, report));
     worker.on("error", (error) => this.#died(thread, error));
     worker.on("exit", () => this.#died(thread, undefined));
@@ -140,7 +148,7 @@ export class ArchiveLane {
     return thread;
   }
 
-  #receive(thread: LaneThread, report: ArchiveReport): void {
+  #receive(thread: ArchiveThread, report: ArchiveReport): void {
     const pending = thread.job;
     if (pending === undefined) return;
     if (report.kind === "progress") {
@@ -155,13 +163,13 @@ export class ArchiveLane {
     this.#next();
   }
 
-  async #end(thread: LaneThread): Promise<void> {
+  async #end(thread: ArchiveThread): Promise<void> {
     clearTimeout(thread.idle);
     this.#threads.delete(thread);
     await thread.worker.terminate();
   }
 
-  #died(thread: LaneThread, error: unknown): void {
+  #died(thread: ArchiveThread, error: unknown): void {
     const wasThere = this.#threads.delete(thread);
     clearTimeout(thread.idle);
     const pending = thread.job;
@@ -178,6 +186,10 @@ export class ArchiveLane {
       new CollectorError("STORAGE_UNAVAILABLE", "the work on the archive broke off", { cause }),
     );
   }
+}
+
+function isLong(job: ArchiveJob | undefined): boolean {
+  return job !== undefined && job.kind !== "manifest";
 }
 
 function shuttingDown(): CollectorError {
