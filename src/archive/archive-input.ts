@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { freeBytes } from "../lib/free-bytes.ts";
 import {
   ageChunkBytes,
   ageHeaderBytesMax,
@@ -175,7 +176,9 @@ export class ArchiveInput implements Disposable {
       this.#ready.set(plain, this.#readyTo + added);
       added += plain.length;
       age.nextChunk += 1;
+      freeBytes(plain);
     }
+    freeBytes(sealed);
     this.#filePosition = age.start + age.nextChunk * sealedChunk;
     return added;
   }

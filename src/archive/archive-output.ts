@@ -1,4 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
+import { freeBytes } from "../lib/free-bytes.ts";
 import { type AgeStart, ageChunkBytes, sealChunk } from "./age-envelope.ts";
 import type { PacedFile } from "./paced-file.ts";
 
@@ -14,6 +15,7 @@ export class ArchiveOutput {
   readonly #chunk: Buffer;
   #chunkUsed = 0;
   #chunkIndex = 0;
+  /** Given ones, or sealed ones, which nobody else has. */
   #pending: Uint8Array[] = [];
   #pendingBytes = 0;
   #plainBytes = 0;
@@ -49,6 +51,7 @@ export class ArchiveOutput {
   flush(): void {
     if (this.#pendingBytes === 0) return;
     this.#file.write(this.#pending);
+    if (this.#age !== undefined) for (const sealed of this.#pending) freeBytes(sealed);
     this.#pending = [];
     this.#pendingBytes = 0;
   }

@@ -11,7 +11,7 @@ import {
   ArchivePartSchema,
 } from "../gen/collector/archive_pb.ts";
 import { Compression } from "../gen/collector/collection_repo_pb.ts";
-import { GarbageCount } from "../lib/garbage-count.ts";
+import { freeBytes } from "../lib/free-bytes.ts";
 import { beginAge } from "./age-envelope.ts";
 import type { PartSource } from "./archive.ts";
 import { ArchiveOutput } from "./archive-output.ts";
@@ -46,8 +46,6 @@ const zstdOptions = {
     [constants.ZSTD_c_windowLog]: windowLog,
   },
 };
-
-const compressed = new GarbageCount("held");
 
 /** Of a part that has not shrunk for so many blocks, */
 const vainBlocksMax = 4;
@@ -148,12 +146,13 @@ function writePart(
   for (const block of blocksOf(source.path, Number(part.sizeBytes))) {
     hash?.update(block);
     const isTried = isZstd && (vainBlocks < vainBlocksMax || vainBlocks % tryEvery === 0);
-    const packed = isTried ? compress(block) : block;
+    const packed = isTried ? zstdCompressSync(block, zstdOptions) : block;
     vainBlocks = packed.length < block.length ? 0 : vainBlocks + 1;
     if (packed.length < block.length) {
       writeBlock(output, blockKind.zstd, block.length, packed);
     } else writeBlock(output, blockKind.raw, block.length, block);
     output.flush();
+    if (packed !== block) freeBytes(packed);
     throttle.step();
     progress.advance(block.length);
   }
@@ -161,11 +160,6 @@ function writePart(
     throw new CollectorError("STORAGE_CORRUPT", `${part.name} is not what its SHA-256 says`);
   }
   writeBlock(output, blockKind.end, 0, new Uint8Array(0));
-}
-
-function compress(block: Buffer): Buffer {
-  compressed.note(zstdOptions.chunkSize);
-  return zstdCompressSync(block, zstdOptions);
 }
 
 function writeBlock(

@@ -2,7 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { constants, crc32, zstdDecompressSync } from "node:zlib";
 import { CollectorError } from "../errors.ts";
 import type { ArchiveManifest, ArchivePart } from "../gen/collector/archive_pb.ts";
-import { GarbageCount } from "../lib/garbage-count.ts";
+import { freeBytes } from "../lib/free-bytes.ts";
 import type { ArchiveFault } from "./archive.ts";
 import { ArchiveInput, DamagedInput } from "./archive-input.ts";
 import {
@@ -29,8 +29,6 @@ import { PacedFile } from "./paced-file.ts";
 
 type UnpackJob = Extract<ArchiveJob, { kind: "unpack" }>;
 type ManifestJob = Extract<ArchiveJob, { kind: "manifest" }>;
-
-const decompressed = new GarbageCount("held");
 
 /** Faults that are told of one archive. */
 const faultsMax = 100;
@@ -159,7 +157,11 @@ class Unpacking {
       }
       const plain = this.#readBlock(header, storedBytes, plainBytes, at);
       done += plainBytes;
-      if (plain !== undefined) this.#keep(plain, hash, file);
+      if (plain !== undefined) {
+        this.#keep(plain, hash, file);
+        // What was not compressed lies in the input's memory.
+        if (kind === blockKind.zstd) freeBytes(plain);
+      }
       this.#context.throttle.step();
       this.#context.progress.advance(plainBytes);
     }
@@ -195,7 +197,6 @@ class Unpacking {
     }
     if (header.readUInt32LE(0) === blockKind.raw) return payload;
     const plain = decompress(payload, plainBytes);
-    decompressed.note(plainBytes);
     if (plain === undefined) this.#fault(at, "a block does not hold what it says");
     return plain;
   }
@@ -259,7 +260,8 @@ function headerProblem(
 function decompress(payload: Buffer, plainBytes: number): Buffer | undefined {
   try {
     const plain = zstdDecompressSync(payload, {
-      chunkSize: Math.max(plainBytes, 64),
+      // One that is full makes the engine add another.
+      chunkSize: plainBytes + 64,
       maxOutputLength: plainBytes,
       params: { [constants.ZSTD_d_windowLogMax]: windowLog },
     });

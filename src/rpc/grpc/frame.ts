@@ -38,7 +38,7 @@ const largeBytesMin = 256 * 1024;
 const largeStartBytes = 32 * 1024;
 
 /** The chunks that are read, as the engine makes them. */
-const received = new GarbageCount("young");
+const received = new GarbageCount();
 
 /** One frame in one buffer: the payload is copied behind its prefix. */
 export function encodeFrame(payload: Uint8Array, compressed = false): Uint8Array {
