@@ -8,13 +8,14 @@ import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { Collection } from "../gen/collector/collection_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import { siblingModule } from "../lib/sibling-module.ts";
+import { wirePlanOf } from "../lib/wire-plan.ts";
 import type { RecordStore, StorageEngine, StoreLocation } from "../storage/record-store.ts";
 import type { HeldContent, StoreIntake, StoreSnapshot } from "../storage/store-copies.ts";
 import type { StoreLayout } from "../storage/store-layout.ts";
 import { invalidArchive, ProblemsFound } from "./archive-failures.ts";
 import type { CopyRun } from "./copy-parts.ts";
 import type { ChainLink } from "./installer-chain.ts";
-import { recordCheckInput } from "./record-check.ts";
+import { writeCheckInput } from "./record-check-input.ts";
 import { replayChanges } from "./replay.ts";
 import type { ArchivedTypes } from "./schema-install.ts";
 
@@ -69,7 +70,11 @@ export class StoreMaker {
       },
       {
         module: siblingModule(import.meta.url, "record-check").href,
-        input: recordCheckInput(types.desc.typeName, types.descriptors),
+        input: writeCheckInput({
+          typeName: types.desc.typeName,
+          plan: wirePlanOf(types.desc),
+          descriptors: types.descriptors,
+        }),
       },
       {
         signal: run.signal,

@@ -101,7 +101,8 @@ export interface CopyExpectation extends CopyFacts {
 export interface RecordCheck {
   /**
    * URL of a module that exports `createRecordCheck(input: Uint8Array)`, which answers a function
-   * `(data: Uint8Array) => string | undefined`: what is wrong with a record's bytes, if anything is.
+   * `(data: Uint8Array) => string | undefined`, or a promise of that: what is wrong with a record's bytes, if
+   * anything is.
    */
   readonly module: string;
   readonly input: Uint8Array;

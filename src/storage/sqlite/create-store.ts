@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -21,7 +22,7 @@ export function createStoreFolder(folder: string, layout: StoreLayout): void {
     try {
       // The one fsync at the end covers all that is written here.
       db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF");
-      createSchema(db, layout);
+      createSchema(db, layout, randomUUID());
     } finally {
       db.close();
     }

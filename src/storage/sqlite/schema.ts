@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
 import { CollectorError } from "../../errors.ts";
 import type { StoreLayout } from "../store-layout.ts";
@@ -106,8 +105,12 @@ const tables = `
 /** The shape of a new store. */
 const firstShape = 1n;
 
-/** Makes the tables of an empty store. */
-export function createSchema(db: DatabaseSync, layout: StoreLayout): void {
+/**
+ * Makes the tables of an empty store.
+ *
+ * @param incarnation tells its revisions from those of any other
+ */
+export function createSchema(db: DatabaseSync, layout: StoreLayout, incarnation: string): void {
   db.exec("BEGIN");
   db.exec(tables);
   db.prepare(`
@@ -115,7 +118,7 @@ export function createSchema(db: DatabaseSync, layout: StoreLayout): void {
       one, incarnation, durability, shape, revision, record_count, horizon, file_count, file_bytes
     )
     VALUES (1, ?, ?, ?, 0, 0, 0, 0, 0)
-  `).run(randomUUID(), layout.durability, firstShape);
+  `).run(incarnation, layout.durability, firstShape);
   if (layout.text !== undefined) addTextIndex(db, layout.text, "ready");
   for (const vector of layout.vectors) addVectorIndex(db, vector, "ready");
   const addIndex = db.prepare(`

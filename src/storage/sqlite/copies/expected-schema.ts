@@ -13,7 +13,7 @@ import { addTextIndex, addVectorIndex } from "../search-tables.ts";
 export function schemaProblems(copy: DatabaseSync, layout: StoreLayout): readonly string[] {
   const expected = new DatabaseSync(":memory:", { readBigInts: true });
   try {
-    createSchema(expected, { ...layout, text: undefined, vectors: [], indexes: [] });
+    createSchema(expected, { ...layout, text: undefined, vectors: [], indexes: [] }, "");
     const core = differences(expected, copy, true);
     if (core.length > 0) return core;
     const problems = [...addFields(expected, copy, layout), ...addSearches(expected, copy, layout)];

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 import { CollectorError } from "../../../errors.ts";
@@ -50,7 +49,7 @@ export function completeCopy(path: string): undefined {
   const db = open(path, "rw");
   try {
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; BEGIN");
-    db.prepare("UPDATE meta SET incarnation = ?").run(randomUUID());
+    db.prepare("UPDATE meta SET incarnation = ?").run(crypto.randomUUID());
     db.exec("DELETE FROM request; DELETE FROM file_garbage; COMMIT");
   } finally {
     db.close();

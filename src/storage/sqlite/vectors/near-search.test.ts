@@ -23,7 +23,11 @@ interface Opened extends Disposable {
 function open(metric: Metric, dimensions: number): Opened {
   const db = new DatabaseSync(":memory:", { readBigInts: true });
   const definition = { name: "embedding", dimensions, metric };
-  createSchema(db, { durability: "full", text: undefined, vectors: [definition], indexes: [] });
+  createSchema(
+    db,
+    { durability: "full", text: undefined, vectors: [definition], indexes: [] },
+    "i",
+  );
   const index: VectorIndexRow = { number: 1n, definition, state: "ready" };
   let left = Number.POSITIVE_INFINITY;
   db.function("alive", () => {
