@@ -1,3 +1,4 @@
+import { archiveBenchmark } from "./archive.bench.ts";
 import { cliBenchmark } from "./cli.bench.ts";
 import { clientBenchmark } from "./client.bench.ts";
 import { copiesBenchmark } from "./copies.bench.ts";
@@ -41,6 +42,7 @@ export const benchmarks: readonly Benchmark[] = [
   loopbackBenchmark,
   meshBenchmark,
   transfersBenchmark,
+  archiveBenchmark,
 ];
 
 if (import.meta.main) {
