@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
@@ -31,8 +32,9 @@ class FileSink implements ArchiveSink {
   }
 
   static async open(path: string): Promise<FileSink> {
-    const partial = `${path}.part`;
-    return new FileSink(await open(partial, "w"), path, partial);
+    // Of its own: another may be on its way to the same path.
+    const partial = `${path}.${randomBytes(6).toString("hex")}.part`;
+    return new FileSink(await open(partial, "wx"), path, partial);
   }
 
   async write(bytes: Uint8Array): Promise<void> {
