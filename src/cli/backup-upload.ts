@@ -57,7 +57,7 @@ Examples:
 
 interface Refused {
   readonly path: string;
-  readonly error: ClientError;
+  readonly error: ClientError | CliError;
 }
 
 /** Sends one after the other; what is based on one that comes later is sent again after that. */
@@ -83,8 +83,9 @@ async function keepAll(
         );
         kept.push(backup);
       } catch (error) {
-        if (!(error instanceof ClientError) || !refusals.has(error.reason)) throw error;
-        (error.reason === "BASE_UNUSABLE" ? baseless : refused).push({ path, error });
+        if (!isOfArchive(error)) throw error;
+        const isBaseless = error instanceof ClientError && error.reason === "BASE_UNUSABLE";
+        (isBaseless ? baseless : refused).push({ path, error });
       }
     }
     if (baseless.length === left.length) refused.push(...baseless);
@@ -93,13 +94,20 @@ async function keepAll(
   return { kept, refused };
 }
 
+function isOfArchive(error: unknown): error is Refused["error"] {
+  if (error instanceof ClientError) return refusals.has(error.reason);
+  return error instanceof CliError && error.code === "FILE_UNREADABLE";
+}
+
 /** The file, or the archives of the folder, by their names, which servers begin with the time. */
 async function archivesAt(path: string): Promise<readonly string[]> {
   try {
     if (!(await stat(path)).isDirectory()) return [path];
-    const names = await readdir(path, { recursive: true });
-    const archives = names.filter((name) => name.endsWith(archiveSuffix));
-    if (archives.length > 0) return archives.toSorted().map((name) => join(path, name));
+    const found = await readdir(path, { recursive: true, withFileTypes: true });
+    const archives = found.filter((entry) => entry.isFile() && entry.name.endsWith(archiveSuffix));
+    if (archives.length > 0) {
+      return archives.map(({ parentPath, name }) => join(parentPath, name)).toSorted();
+    }
   } catch (error) {
     throw unreadable(path, error);
   }

@@ -26,7 +26,7 @@ const heldBytesMax = 32 * 1024 * 1024;
 
 /**
  * @param needsSha256 a file is read once more for it, before it is sent
- * @throws {ClientError} ARCHIVE_INVALID if nothing comes; errors of the file system
+ * @throws {ClientError} ARCHIVE_INVALID if there is nothing in it; errors of the file system
  */
 export async function openContent(
   input: ArchiveInput,
@@ -35,6 +35,7 @@ export async function openContent(
 ): Promise<ArchiveContent> {
   if (typeof input !== "string") return await PipedContent.open(input, options.signal);
   const { size: sizeBytes } = await stat(input);
+  if (sizeBytes === 0) throw noArchive("the file is empty");
   const sha256 = needsSha256 ? await sha256Of(input, sizeBytes, options) : new Uint8Array();
   return { sizeBytes, sha256, from: (offset) => read(input, offset) };
 }
@@ -66,9 +67,7 @@ class PipedContent implements ArchiveContent {
       await orCancelled(content.#more(), signal);
     }
     if (content.#readBytes > 0) return content;
-    throw new ClientError("ARCHIVE_INVALID", "there is no archive: nothing came to be read", {
-      code: Code.InvalidArgument,
-    });
+    throw noArchive("nothing came to be read");
   }
 
   async *from(offset: number): AsyncIterable<Uint8Array> {
@@ -122,6 +121,11 @@ class PipedContent implements ArchiveContent {
       this.#heldFrom += first.byteLength;
     }
   }
+}
+
+function noArchive(why: string): ClientError {
+  const code = Code.InvalidArgument;
+  return new ClientError("ARCHIVE_INVALID", `there is no archive: ${why}`, { code });
 }
 
 async function* read(path: string, start: number): AsyncIterable<Uint8Array> {

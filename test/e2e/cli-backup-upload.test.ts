@@ -82,11 +82,18 @@ describe("collector backup server download, and backup upload", () => {
   it("says what cannot be kept, and keeps the others", async () => {
     await using third = await SetServer.open();
     await writeFile(inFolder("broken.collector"), "no archive");
-    const result = await run("backup upload saved", third);
-    await rm(inFolder("broken.collector"));
-    assert.equal(result.exitCode, 1);
-    assert.match(result.stderr, /not kept: saved\/broken\.collector: /);
-    assert.match(result.stderr, /1 of 8 archives could not be kept/);
+    await writeFile(inFolder("0.collector"), "");
+    await mkdir(inFolder("1.collector"));
+    const result = await run("backup upload saved missing.collector", third);
+    assert.equal(result.exitCode, 3);
+    const upload = await run("backup upload saved", third);
+    for (const name of ["0.collector", "1.collector", "broken.collector"]) {
+      await rm(inFolder(name), { recursive: true });
+    }
+    assert.equal(upload.exitCode, 1);
+    assert.match(upload.stderr, /not kept: saved\/broken\.collector: /);
+    assert.match(upload.stderr, /not kept: saved\/0\.collector: there is no archive: the file is/);
+    assert.match(upload.stderr, /2 of 9 archives could not be kept/);
     assert.equal((await done("backup list", third)).stdout.trim().split("\n").length, 8);
   });
 
