@@ -186,7 +186,10 @@ export async function createCollector(options: CollectorOptions = {}): Promise<C
   });
   later.catalog = catalog;
   await operationStore.resume(catalog.alterations.resumers);
-  await catalog.alterations.followTypes();
+  // A full disk is no reason not to start: calls make room on it.
+  await catalog.alterations.followTypes().catch((error: unknown) => {
+    log.error({ err: error }, "collections could not follow their types");
+  });
   parts.use(catalog.sweepExpired());
   const metrics = new Metrics({ version });
   const copies = parts.use(

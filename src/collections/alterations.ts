@@ -92,6 +92,11 @@ export class Alterations {
     return started;
   }
 
+  /** As {@link followTypes}, for one collection. */
+  async followType(entry: CatalogEntry): Promise<void> {
+    await this.#upkeep.followType(entry, this.signatures()(entry));
+  }
+
   /**
    * Changes indexed fields, labels, text search, vector fields and expiry. Indexes are built and dropped,
    * and records derived anew, by an operation, which goes on whether or not somebody waits.

@@ -31,6 +31,7 @@ import { checkCollectionName, checkReference, refuseSystemWrite } from "./names.
 import { type RecordCollection, typeNameOf } from "./record-collection.ts";
 import { missingType } from "./record-failures.ts";
 import { replacedCollection } from "./replaceable-store.ts";
+import { outdatedSignature, outdatedTypeVersion } from "./type-signature.ts";
 import { Watches } from "./watch/watches.ts";
 
 export interface CollectionCatalogOptions
@@ -213,14 +214,16 @@ export class CollectionCatalog implements TypeUsage {
    * definition. It is durable when the promise resolves; if it fails, everything is as it was.
    *
    * @param replaces the definition that it replaces: one of the same id. Undefined: a new collection.
-   * @param outdated its records were derived for another version of its types than the one in force.
+   * @param outdated its records were derived for another version of its types than the one in force: they are
+   * derived anew behind, as an operation. What begins that if it cannot begin now is the next start.
    * @throws {CollectorError} COLLECTION_EXISTS, TYPE_NOT_REGISTERED; COLLECTION_REPLACED if what it
    * replaces is another one by now
    */
   async install(
-    definition: Collection,
+    given: Collection,
     { replaces, outdated }: { replaces: Collection | undefined; outdated: boolean },
   ): Promise<Collection> {
+    const definition = outdated ? { ...given, typeVersion: outdatedTypeVersion } : given;
     const { namespace, name } = definition;
     const table = this.#table;
     const { ensureNamespace, types } = this.#options;
@@ -236,8 +239,8 @@ export class CollectionCatalog implements TypeUsage {
         }
         const put = async (replaced: CatalogEntry | undefined): Promise<Collection> => {
           const entry = await table.install(definition, replaced);
-          // No sum of versions is negative, so what is outdated is derived anew.
-          entry.typeSignature = outdated ? -1n : this.alterations.signatures()(entry);
+          entry.typeSignature = outdated ? outdatedSignature : this.alterations.signatures()(entry);
+          if (outdated) await this.#tryAfter(entry, () => this.alterations.followType(entry));
           return this.#answer(entry);
         };
         if (replaces === undefined) {
@@ -252,11 +255,21 @@ export class CollectionCatalog implements TypeUsage {
         await this.alterations.cancelAll(current);
         const installed = await table.changing(current, () => put(current));
         // One may have begun since.
-        await this.alterations.cancelAll(current);
+        await this.#tryAfter(current, () => this.alterations.cancelAll(current));
         return installed;
       });
     } finally {
       this.#creating.delete(use);
+    }
+  }
+
+  /** Does what follows on an installation that is durable: whatever it fails with, that stays. */
+  async #tryAfter({ fullName }: CatalogEntry, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const { log } = this.#options;
+      log.warn({ collection: fullName, err: error }, "what follows on an installation has failed");
     }
   }
 

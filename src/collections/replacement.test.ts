@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
+import { CollectorError } from "../errors.ts";
+import type { Collection } from "../gen/collector/collection_pb.ts";
 import {
   CreateRequestSchema,
   ListRequestSchema,
@@ -11,13 +13,17 @@ import { layoutOf, locationOf } from "./definitions.ts";
 import { CatalogFixture, product } from "./testing/fixture.ts";
 
 /** Puts an empty store in the place of a collection's. */
-async function replaceData(fixture: CatalogFixture, name: string): Promise<void> {
+async function replaceData(
+  fixture: CatalogFixture,
+  name: string,
+  outdated = false,
+): Promise<Collection> {
   const replaces = fixture.catalog.find("default", name);
   assert.ok(replaces !== undefined);
   const generation = replaces.generation + 1n;
   const definition = { ...replaces, generation, etag: String(BigInt(replaces.etag) + 1n) };
   await fixture.engine.create(locationOf(definition), layoutOf(definition));
-  await fixture.catalog.install(definition, { replaces, outdated: false });
+  return fixture.catalog.install(definition, { replaces, outdated });
 }
 
 describe("replacing the data of a collection", () => {
@@ -70,6 +76,45 @@ describe("replacing the data of a collection", () => {
       stores.map(({ generation }) => generation),
       [2n],
     );
+  });
+
+  it("holds if what follows on it cannot begin, which the next start begins", async () => {
+    await using fixture = await CatalogFixture.open();
+    const full = new CollectorError("DISK_FULL", "there is no room on the disk");
+    for (const type of ["shop.v1.Product", "google.protobuf.Struct"]) {
+      const name = type.replaceAll(".", "-");
+      await fixture.collection(name, type);
+      const { operations, catalog } = fixture;
+      operations.start = () => Promise.reject(full);
+      const installed = await replaceData(fixture, name, true);
+      assert.equal(installed.generation, 2n);
+      assert.equal(catalog.find("default", name)?.generation, 2n);
+      assert.equal((await catalog.store("default", name).stats()).recordCount, 0n);
+      assert.equal(catalog.copySource("default", name).isDeriving, true);
+      await fixture.restart();
+      const [operation] = await fixture.catalog.alterations.followTypes();
+      assert.ok(operation !== undefined);
+      assert.equal(operation.subject, `default/${name}`);
+      await fixture.operations.wait(operation.name, {});
+      assert.equal(fixture.catalog.copySource("default", name).isDeriving, false);
+      await fixture.restart();
+      assert.deepEqual(await fixture.catalog.alterations.followTypes(), []);
+    }
+  });
+
+  it("holds if work on the old data that has begun meanwhile cannot be cancelled", async () => {
+    await using fixture = await CatalogFixture.open();
+    await fixture.collection("products");
+    const { alterations } = fixture.catalog;
+    const cancelAll = alterations.cancelAll.bind(alterations);
+    let calls = 0;
+    alterations.cancelAll = async (entry) => {
+      calls += 1;
+      await cancelAll(entry);
+      if (calls > 1) throw new CollectorError("DISK_FULL", "there is no room on the disk");
+    };
+    assert.equal((await replaceData(fixture, "products")).generation, 2n);
+    assert.equal(calls, 2);
   });
 
   it("is refused if the collection was replaced or made meanwhile", async () => {

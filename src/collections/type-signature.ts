@@ -2,6 +2,15 @@ import type { DescMessage } from "@bufbuild/protobuf";
 import type { TypeSource } from "../registry/type-snapshot.ts";
 
 /**
+ * Version of the type in the definition of a collection whose records have to be derived anew. No type has
+ * it, built-in ones neither, so the next start begins what could not be begun.
+ */
+export const outdatedTypeVersion = -1n;
+
+/** The same in memory: no sum of versions is negative. */
+export const outdatedSignature = -1n;
+
+/**
  * A number that grows when any of the types that a message can hold gets a new version. What is
  * derived from a record depends on all of them, not on the message's own file alone.
  */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
-
+import { CollectorError } from "../errors.ts";
 import {
   CreateRequestSchema,
   IndexInfo_State,
@@ -152,6 +152,27 @@ describe("the upkeep of collections", () => {
     assert.equal(fixture.catalog.get({ namespace: "default", name: "products" }).typeVersion, 2n);
     assert.equal((await records.stats()).revision, revision, "records were not changed");
     assert.deepEqual(await fixture.catalog.alterations.followTypes("default"), []);
+  });
+
+  it("begins later to derive anew what it could not begin", async () => {
+    await using fixture = await CatalogFixture.open();
+    await define(fixture, { name: "products" });
+    await fill(fixture, 50);
+    fixture.types.set("default", testTypes, 2n);
+    const { alterations } = fixture.catalog;
+    const full = new CollectorError("DISK_FULL", "there is no room on the disk");
+    const start = fixture.operations.start.bind(fixture.operations);
+    fixture.operations.start = () => Promise.reject(full);
+    const both = [alterations.followTypes("default"), alterations.followTypes("default")];
+    assert.deepEqual(
+      (await Promise.allSettled(both)).map(({ status }) => status),
+      ["rejected", "fulfilled"],
+    );
+    fixture.operations.start = start;
+    const [operation] = await alterations.followTypes("default");
+    assert.ok(operation !== undefined);
+    await fixture.operations.wait(operation.name, {});
+    assert.equal(fixture.catalog.get({ namespace: "default", name: "products" }).typeVersion, 2n);
   });
 
   it("derives anew after a restart what a stop has cut short, or nobody began", async () => {

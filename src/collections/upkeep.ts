@@ -17,7 +17,7 @@ import { typeNameOf } from "./record-collection.ts";
 import { RecordRequests } from "./record-requests.ts";
 import { rederive } from "./rederive.ts";
 import { reindex, takeBackReindex } from "./reindex.ts";
-import { typeSignature } from "./type-signature.ts";
+import { outdatedSignature, outdatedTypeVersion, typeSignature } from "./type-signature.ts";
 
 export const indexBuildKind = "index-build";
 export const typeUpgradeKind = "type-upgrade";
@@ -196,6 +196,7 @@ export class Upkeep {
    * than when they were derived. New writes follow the new version already.
    *
    * @returns undefined if nothing has to be done.
+   * @throws {CollectorError} SHUTTING_DOWN, and the storage's failures. Then the next call begins it.
    */
   async followType(entry: CatalogEntry, signature: bigint): Promise<Operation | undefined> {
     const { definition } = entry;
@@ -205,14 +206,16 @@ export class Upkeep {
       entry.typeSignature = signature;
       return undefined;
     }
-    const operation = await this.#start(
-      entry,
-      typeUpgradeKind,
-      definition,
-      this.typeUpgrade(entry),
-    );
-    entry.typeSignature = signature;
-    return operation;
+    try {
+      const work = this.typeUpgrade(entry);
+      const operation = await this.#start(entry, typeUpgradeKind, definition, work);
+      entry.typeSignature = signature;
+      return operation;
+    } catch (error) {
+      entry.isUpgrading = false;
+      entry.typeSignature = outdatedSignature;
+      throw error;
+    }
   }
 
   /** The work of a type upgrade, also after a restart. */
@@ -255,8 +258,9 @@ export class Upkeep {
     return this.#options.operations.running.filter(({ name }) => entry.operations.has(name));
   }
 
-  /** Whether something derives records anew, or takes that back. */
+  /** Whether something derives records anew, or takes that back, or has to begin it yet. */
   isDeriving(entry: CatalogEntry): boolean {
+    if (entry.definition.typeVersion === outdatedTypeVersion) return true;
     return this.runningOn(entry).some(({ kind }) => kind !== indexBuildKind);
   }
 

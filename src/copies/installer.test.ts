@@ -166,6 +166,34 @@ describe("ArchiveInstaller", () => {
     );
   });
 
+  it("installs also when its records cannot be derived anew yet", async () => {
+    await using fixture = await InstallerFixture.open();
+    await fill(fixture);
+    const { path } = await fixture.pack("source", undefined, (manifest) => {
+      manifest.deriveAnew = true;
+    });
+    const { operations, catalog, installer } = fixture;
+    const start = operations.start.bind(operations);
+    for (const reason of ["DISK_FULL", "SHUTTING_DOWN"] as const) {
+      operations.start = () =>
+        Promise.reject(new CollectorError(reason, "an operation cannot begin"));
+      const request = requestOf([path], { name: "source", mode: "replace" });
+      const { collection } = await installer.install(request, calmRun);
+      assert.deepEqual(catalog.find("default", "source")?.generation, collection.generation);
+      const { recordCount } = await catalog.store("default", "source").stats();
+      assert.equal(recordCount, BigInt(recordsMax));
+    }
+    operations.start = start;
+    const source = { namespace: "default", name: "source" };
+    const to = { namespace: "fresh", name: "copy", includeFiles: true, mode: "create" } as const;
+    await installer.clone({ source, ...to }, calmRun);
+    assert.deepEqual(
+      operations.running.map(({ kind, subject }) => [kind, subject]),
+      [["type-upgrade", "fresh/copy"]],
+      "a copy of what has to be derived anew has to be so too",
+    );
+  });
+
   it("leaves nothing of an installation that is cancelled, whatever it was about to do", async () => {
     await using fixture = await InstallerFixture.open();
     await fill(fixture);

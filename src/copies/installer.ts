@@ -246,12 +246,11 @@ class Installer implements ArchiveInstaller {
       ...made,
       collectionId: location.storeId,
       generation: location.generation,
-      typeVersion: isCurrent ? typeVersion : 0n,
+      typeVersion,
       origin,
       nowUs: clock.nowUs(),
     });
     const collection = await catalog.install(definition, { replaces, outdated: !isCurrent });
-    if (!isCurrent) await catalog.alterations.followTypes(place.namespace);
     return { collection, recordCount, fileCount };
   }
 
@@ -363,10 +362,19 @@ class Installer implements ArchiveInstaller {
     return this.#maker.complete(intake, location);
   }
 
-  /** If it is unknown whether the definition is on the disk, the next start finds out. */
+  /**
+   * Drops a store, unless the catalog names it: then it is a collection's data, whatever has failed since. If
+   * it is unknown whether the definition is on the disk, the next start finds out.
+   */
   async #dropUnless(error: unknown, location: StoreLocation): Promise<void> {
     if (error instanceof CollectorError && error.reason === "WRITE_OUTCOME_UNKNOWN") return;
-    const { engine } = this.#options;
+    const { engine, catalog } = this.#options;
+    const { storeId, generation } = location;
+    const isNamed = catalog
+      .definitionsIn("")
+      .map(locationOf)
+      .some((named) => named.storeId === storeId && named.generation === generation);
+    if (isNamed) return;
     // The failure is told; a store that cannot be dropped now goes at the next start.
     await engine.drop(location).catch(() => undefined);
   }

@@ -216,7 +216,8 @@ export type Collection = Message<"collector.Collection"> & {
 
   /**
    * Version of the registered file that the records are read by: the newest compatible one. 0 for
-   * built-in types. Output only.
+   * built-in types. -1 as long as records that were restored or copied have to be derived anew.
+   * Output only.
    *
    * @generated from field: int64 type_version = 52;
    */
