@@ -236,16 +236,16 @@ describe("An archive", () => {
 interface Crafted {
   readonly version?: number;
   readonly manifest?: ArchiveManifest;
+  /** In place of a manifest. */
+  readonly encoded?: Buffer;
   readonly manifestBytes?: number;
   readonly blocks?: readonly Buffer[];
 }
 
 /** An archive with right checksums, whatever is in it. */
-function craft({ version = 1, manifest, manifestBytes, blocks = [] }: Crafted): Buffer {
-  const encoded = toBinary(
-    ArchiveManifestSchema,
-    manifest ?? create(ArchiveManifestSchema, { formatVersion: 1 }),
-  );
+function craft(crafted: Crafted): Buffer {
+  const { version = 1, manifest = withParts(), manifestBytes, blocks = [] } = crafted;
+  const { encoded = toBinary(ArchiveManifestSchema, manifest) } = crafted;
   const numbers = Buffer.alloc(8);
   numbers.writeUInt32LE(version);
   numbers.writeUInt32LE(manifestBytes ?? encoded.length, 4);
@@ -298,6 +298,16 @@ describe("A crafted archive", () => {
       "with a huge manifest",
       craft({ manifestBytes: 0xffffffff }),
       /^header: .*length of its manifest/,
+    ],
+    [
+      "with a manifest of many fields that nobody knows",
+      craft({ encoded: Buffer.from(`0801${"f87f00".repeat(1_000_000)}`, "hex") }),
+      "ARCHIVE_INVALID",
+    ],
+    [
+      "with a manifest of many files that are empty",
+      craft({ encoded: Buffer.from(`080122c08db701${"0a00".repeat(1_500_000)}`, "hex") }),
+      "ARCHIVE_INVALID",
     ],
     ["with a manifest beyond its end", craft({ manifestBytes: mebibyte }), /^header: .*too early/],
     [

@@ -56,6 +56,7 @@ class ArchivePool implements Archives {
   }
 }
 
+/** Of a manifest that a thread has made, or held to the format: nothing else is decoded here. */
 function decode(bytes: Uint8Array): ArchiveManifest {
   try {
     return fromBinary(ArchiveManifestSchema, bytes);

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import * as fc from "fast-check";
 import { CollectorError } from "../errors.ts";
 import { type ArchiveChange, ArchiveChangeSchema } from "../gen/collector/archive_pb.ts";
@@ -92,6 +93,30 @@ describe("Part changes", () => {
     await assert.rejects(collect(readChanges(folder.path, { changeBytesMax: 1000 })), isDamaged);
     await rm(folder.path);
     await assert.rejects(collect(readChanges(folder.path)), isDamaged);
+  });
+
+  it("is refused with a change that takes far more memory than bytes, and takes one that is just large", async () => {
+    await using folder = await openFolder();
+    const field = ArchiveChangeSchema.field.written.number;
+    const unknown = Buffer.from("f87f00".repeat(1_000_000), "hex");
+    const labels = Buffer.from("3200".repeat(2_000_000), "hex");
+    for (const content of [unknown, labels]) {
+      const change = new BinaryWriter().tag(field, WireType.LengthDelimited).bytes(content);
+      const bytes = change.finish();
+      const length = new BinaryWriter().uint32(bytes.length).finish();
+      await writeFile(folder.path, Buffer.concat([length, bytes]));
+      await assert.rejects(collect(readChanges(folder.path)), /more memory than the limit/);
+    }
+    await rm(folder.path);
+    const large = changeOf({
+      case: "written",
+      value: {
+        data: new Uint8Array(8 * 1024 * 1024),
+        vectors: { a: { values: Array.from({ length: 1_000_000 }, () => 0.5) } },
+      },
+    });
+    await writeChanges(folder.path, [large]);
+    assert.deepEqual(await collect(readChanges(folder.path)), [large]);
   });
 
   it("leaves nothing when what it is made of fails", async () => {

@@ -5,8 +5,9 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { sizeDelimitedEncode, sizeDelimitedPeek } from "@bufbuild/protobuf/wire";
 import { type ArchiveChange, ArchiveChangeSchema } from "../gen/collector/archive_pb.ts";
 import { defaultLimits } from "../lib/limits.ts";
+import { isTooHeavy } from "../lib/wire-weight.ts";
 import { errnoCode, translateFileError } from "./file-failure.ts";
-import { damaged } from "./format.ts";
+import { damaged, decodedBytesMax } from "./format.ts";
 
 /** What is encoded or decoded in one turn of the event loop. */
 const sliceBytes = 256 * 1024;
@@ -102,39 +103,36 @@ export async function* readChanges(
     if (sliced < missing) continue;
     rest = Buffer.concat([rest, ...slices.splice(0)]);
     sliced = 0;
-    const { changes, used, wanted } = decodeAll(rest, changeBytesMax);
-    yield* changes;
+    let used = 0;
+    for (;;) {
+      const next = changeAt(rest, used, changeBytesMax);
+      missing = next.to - rest.length;
+      if (next.bytes === undefined) break;
+      used = next.to;
+      yield decode(next.bytes);
+    }
     rest = rest.subarray(used);
-    missing = wanted - rest.length;
     await setImmediate();
   }
   if (rest.length > 0 || sliced > 0) throw damaged("its changes end too early");
 }
 
-interface DecodedSlice {
-  readonly changes: readonly ArchiveChange[];
-  /** Bytes that were decoded. */
-  readonly used: number;
-  /** Bytes that the next change has; 0 if its length is not known yet. */
-  readonly wanted: number;
+interface NextChange {
+  /** Undefined: not all of it is there. */
+  readonly bytes: Uint8Array | undefined;
+  /** Where it ends; where it starts if its length is not known yet. */
+  readonly to: number;
 }
 
-function decodeAll(bytes: Buffer, changeBytesMax: number): DecodedSlice {
-  const changes: ArchiveChange[] = [];
-  let used = 0;
-  for (;;) {
-    const start = bytes.subarray(used, used + lengthBytesMax);
-    const length = peekLength(start);
-    if (length === undefined) return { changes, used, wanted: 0 };
-    if (length.size > changeBytesMax) {
-      throw damaged(`a change has ${length.size} bytes, the limit is ${changeBytesMax}`);
-    }
-    const from = used + length.offset;
-    const to = from + length.size;
-    if (to > bytes.length) return { changes, used, wanted: to - used };
-    changes.push(decode(bytes.subarray(from, to)));
-    used = to;
+function changeAt(bytes: Buffer, at: number, changeBytesMax: number): NextChange {
+  const length = peekLength(bytes.subarray(at, at + lengthBytesMax));
+  if (length === undefined) return { bytes: undefined, to: at };
+  if (length.size > changeBytesMax) {
+    throw damaged(`a change has ${length.size} bytes, the limit is ${changeBytesMax}`);
   }
+  const from = at + length.offset;
+  const to = from + length.size;
+  return { bytes: to > bytes.length ? undefined : bytes.subarray(from, to), to };
 }
 
 function peekLength(bytes: Uint8Array): { size: number; offset: number } | undefined {
@@ -149,10 +147,14 @@ function peekLength(bytes: Uint8Array): { size: number; offset: number } | undef
 }
 
 function decode(bytes: Uint8Array): ArchiveChange {
+  if (isTooHeavy(ArchiveChangeSchema, bytes, decodedBytesMax)) {
+    throw damaged(`a change takes more memory than the limit of ${decodedBytesMax} bytes`);
+  }
   let change: ArchiveChange;
   try {
     // A copy, so that a change that is kept does not keep the slice.
-    change = fromBinary(ArchiveChangeSchema, Uint8Array.from(bytes));
+    const copy = Uint8Array.from(bytes);
+    change = fromBinary(ArchiveChangeSchema, copy, { readUnknownFields: false });
   } catch {
     throw damaged("a change cannot be read");
   }

@@ -1,6 +1,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { CollectorError } from "../errors.ts";
 import { type ArchiveManifest, ArchiveManifestSchema } from "../gen/collector/archive_pb.ts";
+import { isTooHeavy } from "../lib/wire-weight.ts";
 
 /** First bytes of an archive: not text, and changed by whoever takes it for text. */
 export const archiveMagic: Buffer = Buffer.from("\x93COL\r\n\x1a\n", "latin1");
@@ -11,6 +12,12 @@ export const formatVersion = 1;
 export const preambleBytes: number = archiveMagic.length + 8;
 
 export const manifestBytesMax: number = 16 * 1024 * 1024;
+
+/**
+ * What a message of an archive may take in memory once it is decoded, in bytes: twice what the largest manifest of
+ * attached files takes, and more than any file that can be registered.
+ */
+export const decodedBytesMax: number = 96 * 1024 * 1024;
 
 /** Plain content of a block. */
 export const blockBytesMax: number = 1024 * 1024;
@@ -47,11 +54,14 @@ export function checkPartName(name: string, seen: Set<string>): void {
 }
 
 /**
- * Reads a manifest whose bytes are whole, and holds it to the format.
+ * Reads a manifest whose bytes are whole, and holds it to the format. They are weighed before they are decoded.
  *
  * @throws {CollectorError} ARCHIVE_INVALID, ARCHIVE_TOO_NEW
  */
 export function readManifest(bytes: Uint8Array): ArchiveManifest {
+  if (isTooHeavy(ArchiveManifestSchema, bytes, decodedBytesMax)) {
+    throw invalid(`its manifest takes more memory than the limit of ${decodedBytesMax} bytes`);
+  }
   let manifest: ArchiveManifest;
   try {
     manifest = fromBinary(ArchiveManifestSchema, bytes);

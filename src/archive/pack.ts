@@ -12,6 +12,7 @@ import {
 } from "../gen/collector/archive_pb.ts";
 import { Compression } from "../gen/collector/collection_repo_pb.ts";
 import { freeBytes } from "../lib/free-bytes.ts";
+import { isTooHeavy } from "../lib/wire-weight.ts";
 import { beginAge } from "./age-envelope.ts";
 import type { PartSource } from "./archive.ts";
 import { ArchiveOutput } from "./archive-output.ts";
@@ -22,6 +23,7 @@ import {
   blockKind,
   checkPartName,
   checksumBytes,
+  decodedBytesMax,
   digestInName,
   formatVersion,
   manifestBytesMax,
@@ -120,6 +122,12 @@ function writeHeader(output: ArchiveOutput, manifest: Uint8Array): void {
     throw new CollectorError(
       "QUOTA_EXCEEDED",
       `the manifest of the archive has ${manifest.length} bytes, the limit is ${manifestBytesMax}`,
+    );
+  }
+  if (isTooHeavy(ArchiveManifestSchema, manifest, decodedBytesMax)) {
+    throw new CollectorError(
+      "QUOTA_EXCEEDED",
+      `the manifest of the archive takes more memory than the limit of ${decodedBytesMax} bytes`,
     );
   }
   const preamble = Buffer.alloc(preambleBytes);
