@@ -201,6 +201,50 @@ describe("BackupPolicies", () => {
     assert.equal(fixture.next("hourly"), "2026-11-20T01:00:00.000Z");
   });
 
+  it("is not put off by a clock that is put back while it runs", async () => {
+    for (const isCut of [false, true]) {
+      await using fixture = await PoliciesFixture.open("2027-11-27T03:00:00Z");
+      await fixture.put(hourly);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      fixture.backups.gate = promise;
+      await fixture.policies.look();
+      while (fixture.policies.get("hourly").runs.length === 0) await sleep(1);
+      fixture.clock.set("2026-11-27T03:00:00Z");
+      await fixture.policies.look();
+      if (isCut) {
+        await fixture.policies[Symbol.asyncDispose]();
+        await fixture.start();
+      }
+      resolve();
+      await fixture.look();
+      assert.equal(fixture.next("hourly"), "2026-11-27T04:00:00.000Z");
+    }
+  });
+
+  it("is not put off by being put again, or told to run, since the clock was put back", async () => {
+    await using fixture = await PoliciesFixture.open("2027-11-27T03:00:00Z");
+    await fixture.put(hourly);
+    await fixture.put(nightly);
+    await fixture.look();
+    fixture.clock.set("2026-11-27T03:00:00Z");
+    for (const note of ["before a look", "after it"]) {
+      await fixture.put({ ...hourly, metadata: { note } });
+      await fixture.put({ ...nightly, metadata: { note } });
+      assert.equal(fixture.next("hourly"), "2026-11-27T04:00:00.000Z", note);
+      assert.equal(fixture.next("nightly"), "2026-11-28T03:00:00.000Z", note);
+      await fixture.look();
+      fixture.clock.set("2026-11-27T03:30:00Z");
+    }
+    fixture.clock.set("2027-11-27T03:00:00Z");
+    await fixture.run("hourly");
+    await fixture.put({ ...nightly, schedule: { case: "cron", value: "30 3 * * *" } });
+    // Later than at the last look, which saw nothing of what the clock showed between the two.
+    fixture.clock.set("2026-11-27T03:40:00Z");
+    await fixture.look();
+    assert.equal(fixture.next("hourly"), "2026-11-27T04:40:00.000Z");
+    assert.equal(fixture.next("nightly"), "2026-11-28T03:30:00.000Z");
+  });
+
   it("is due once however the clock goes, and never further away than its schedule says", async () => {
     await using fixture = await PoliciesFixture.open();
     await fixture.put(hourly);
@@ -214,13 +258,15 @@ describe("BackupPolicies", () => {
     const step = fc.record({
       passMs: fc.oneof(fc.integer({ min: 0, max: 9e6 }), fc.integer({ min: -4e8, max: 4e8 })),
       isRestart: fc.integer({ min: 0, max: 5 }).map((number) => number === 0),
+      isPut: fc.integer({ min: 0, max: 3 }).map((number) => number === 0),
     });
     const steps = fc.array(step, { minLength: 10, maxLength: 40 });
     await fc.assert(
       fc.asyncProperty(steps, async (taken) => {
-        for (const { passMs, isRestart } of taken) {
+        for (const { passMs, isRestart, isPut } of taken) {
           fixture.clock.passMs(passMs);
           if (isRestart) await fixture.start();
+          if (isPut) await fixture.put(hourly);
           const before = limits.map(([name]) => ms(name) <= nowMs());
           const startOf = (name: string) => fixture.policies.get(name).runs[0]?.startTime;
           const starts = limits.map(([name]) => startOf(name));

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { CollectionCatalog } from "../../collections/catalog.ts";
 import { timestampOfUs } from "../../collections/record-answers.ts";
 import type { SystemRecords } from "../../collections/system-records.ts";
@@ -22,7 +23,7 @@ import { checkPolicy } from "./check-policy.ts";
 import { momentUsOf, usOf } from "./known-backups.ts";
 import { PolicyBackups } from "./policy-backups.ts";
 import { briefly, PolicyRuns, withCutRun } from "./policy-runs.ts";
-import { nextOf } from "./policy-schedule.ts";
+import { nextAfter, nextOf } from "./policy-schedule.ts";
 import { PolicyScheduler, policyTopic } from "./policy-scheduler.ts";
 import { type PoliciesPage, PolicyTable } from "./policy-table.ts";
 import { Pruner } from "./pruner.ts";
@@ -64,11 +65,12 @@ export class BackupPolicies implements AsyncDisposable {
   /** Reads all policies; runs that a crash has cut are told as such. */
   static async open(options: BackupPoliciesOptions): Promise<BackupPolicies> {
     const table = await PolicyTable.open(options.records, options.limits);
+    const nowUs = options.clock.nowUs();
     for (const policy of table.all()) {
       const [run] = policy.runs;
       if (run === undefined || run.endTime !== undefined || run.errors.length > 0) continue;
       const cut = briefly({ ...run, ...madeSince(run, policy, options.backups) });
-      await table.note(policy.name, (current) => withCutRun(current, run, cut));
+      await table.note(policy.name, (current) => withCutRun(current, run, cut, nowUs));
     }
     return new BackupPolicies(table, options);
   }
@@ -199,20 +201,30 @@ function firstOf(
   current: BackupPolicy | undefined,
   nowUs: bigint,
 ): Pick<BackupPolicy, "nextRunTime"> {
-  const { schedule, suspended } = policy;
-  if (suspended) return {};
-  if (schedule.case === "interval") {
-    const last = policy.runs.find(({ pruneOnly }) => !pruneOnly)?.startTime;
-    return last === undefined ? { nextRunTime: timestampOfUs(nowUs) } : nextOf(policy, usOf(last));
-  }
-  const before = current?.schedule;
-  const isSame =
-    before?.case === "cron" &&
-    before.value === schedule.value &&
-    current?.timeZone === policy.timeZone;
+  if (policy.suspended) return {};
+  const first = firstAnew(policy, nowUs).nextRunTime;
+  if (first === undefined) return {};
   const next = current?.nextRunTime;
+  const isSame = current !== undefined && isSameSchedule(policy, current);
   // One that is due at this very moment would be put off otherwise.
-  return isSame && next !== undefined ? { nextRunTime: next } : nextOf(policy, nowUs);
+  const isKept = isSame && next !== undefined && usOf(next) < usOf(first);
+  return { nextRunTime: isKept ? next : first };
+}
+
+/** The next run of a policy whose schedule is new. */
+function firstAnew(policy: BackupPolicy, nowUs: bigint): Pick<BackupPolicy, "nextRunTime"> {
+  if (policy.schedule.case !== "interval") return nextOf(policy, nowUs);
+  const last = policy.runs.find(({ pruneOnly }) => !pruneOnly)?.startTime;
+  if (last === undefined) return { nextRunTime: timestampOfUs(nowUs) };
+  return nextAfter(policy, usOf(last), nowUs);
+}
+
+function isSameSchedule(one: BackupPolicy, other: BackupPolicy): boolean {
+  const [a, b] = [one.schedule, other.schedule];
+  if (a.case === "interval" && b.case === "interval") {
+    return durationMs(a.value) === durationMs(b.value);
+  }
+  return a.case === b.case && a.value === b.value && one.timeZone === other.timeZone;
 }
 
 /** What a run that was cut has made nevertheless. */

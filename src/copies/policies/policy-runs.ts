@@ -14,7 +14,7 @@ import type { CopyRun } from "../copy-parts.ts";
 import { tellOf } from "./failure-text.ts";
 import { usOf } from "./known-backups.ts";
 import type { PolicyBackups, RunOutcome } from "./policy-backups.ts";
-import { nextOf } from "./policy-schedule.ts";
+import { nextAfter } from "./policy-schedule.ts";
 import type { PolicyTable } from "./policy-table.ts";
 import type { Pruner } from "./pruner.ts";
 
@@ -137,7 +137,8 @@ export class PolicyRuns {
       if (!isCut) ended.endTime = timestampOfUs(clock.nowUs());
       await table.note(name, (current) => {
         const brief = briefly(ended);
-        return isCut ? withCutRun(current, begun, brief) : withRun(current, begun, brief);
+        const withOutcome = isCut ? withCutRun : withRun;
+        return withOutcome(current, begun, brief, clock.nowUs());
       });
     } catch (error) {
       log.warn({ policy: name, err: error }, "the outcome of a backup policy could not be saved");
@@ -167,13 +168,18 @@ export function withCutRun(
   policy: BackupPolicy,
   begun: BackupPolicy_Run,
   cut: BackupPolicy_Run,
+  nowUs: bigint,
 ): BackupPolicy {
   const errors = [...cut.errors, "the server stopped before the run had ended"];
   const runs = policy.runs.map((run) => (isSame(run, begun) ? { ...cut, errors } : run));
   const before = runs[runs.findIndex((run) => isSame(run, begun)) + 1];
   const isAgain = before !== undefined && before.endTime === undefined && !before.pruneOnly;
   const startUs = begun.startTime === undefined ? 0n : usOf(begun.startTime);
-  return { ...policy, runs, ...(isAgain && !cut.pruneOnly ? nextOf(policy, startUs) : {}) };
+  return {
+    ...policy,
+    runs,
+    ...(isAgain && !cut.pruneOnly ? nextAfter(policy, startUs, nowUs) : {}),
+  };
 }
 
 /** A policy with the outcome of its newest run, after which the next one is counted from its start. */
@@ -181,11 +187,12 @@ function withRun(
   policy: BackupPolicy,
   begun: BackupPolicy_Run,
   ended: BackupPolicy_Run,
+  nowUs: bigint,
 ): BackupPolicy {
   const runs = policy.runs.map((run) => (isSame(run, begun) ? ended : run));
   const { startTime, pruneOnly } = ended;
   if (startTime === undefined || pruneOnly) return { ...policy, runs };
-  return { ...policy, runs, ...nextOf(policy, usOf(startTime)) };
+  return { ...policy, runs, ...nextAfter(policy, usOf(startTime), nowUs) };
 }
 
 /** What a policy remembers of a run, however long that is. */

@@ -3,6 +3,7 @@ import { timestampOfUs } from "../../collections/record-answers.ts";
 import { CollectorError, invalidField } from "../../errors.ts";
 import type { BackupPolicy } from "../../gen/collector/backups_pb.ts";
 import { parseCron } from "./cron.ts";
+import { usOf } from "./known-backups.ts";
 import { wallClockOf } from "./wall-clock.ts";
 
 /** The next run of a policy after a moment, to be put into it; empty if it is not to run by itself. */
@@ -12,6 +13,23 @@ export function nextOf(
 ): Pick<BackupPolicy, "nextRunTime"> {
   const nextUs = policy.suspended ? undefined : nextRunUs(policy, momentUs);
   return nextUs === undefined ? {} : { nextRunTime: timestampOfUs(nextUs) };
+}
+
+/** The next run after one that began at a moment, which is later than now if the clock was ahead then. */
+export function nextAfter(
+  policy: Parameters<typeof nextOf>[0],
+  startUs: bigint,
+  nowUs: bigint,
+): Pick<BackupPolicy, "nextRunTime"> {
+  return nextOf(policy, startUs < nowUs ? startUs : nowUs);
+}
+
+/** True if the next run of a policy is later than it would be if the last one had been now. */
+export function isPutOff(policy: BackupPolicy, nowUs: bigint): boolean {
+  const { nextRunTime } = policy;
+  if (nextRunTime === undefined || usOf(nextRunTime) <= nowUs) return false;
+  const next = nextOf(policy, nowUs).nextRunTime;
+  return next !== undefined && usOf(next) < usOf(nextRunTime);
 }
 
 /**

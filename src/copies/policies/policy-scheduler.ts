@@ -10,7 +10,7 @@ import type { OperationTopic } from "../../operations/operation.ts";
 import type { OperationStore } from "../../operations/operation-store.ts";
 import { usOf } from "./known-backups.ts";
 import type { PolicyRuns } from "./policy-runs.ts";
-import { nextOf } from "./policy-schedule.ts";
+import { isPutOff, nextOf } from "./policy-schedule.ts";
 import type { PolicyTable } from "./policy-table.ts";
 import type { Pruner } from "./pruner.ts";
 
@@ -45,6 +45,8 @@ export class PolicyScheduler {
   #isRunning = false;
   #looking: Promise<void> | undefined;
   #lastLookUs = 0n;
+  /** Policies, as they are, whose next run no clock has put off. */
+  #inTime = new WeakSet<BackupPolicy>();
 
   constructor(options: PolicySchedulerOptions) {
     this.#options = options;
@@ -116,8 +118,9 @@ export class PolicyScheduler {
   async #look(): Promise<void> {
     const { table, runs, pruner, clock, log } = this.#options;
     const nowUs = clock.nowUs();
-    if (nowUs < this.#lastLookUs || this.#lastLookUs === 0n) await this.#pullBack(nowUs);
+    if (nowUs < this.#lastLookUs) this.#inTime = new WeakSet();
     this.#lastLookUs = nowUs;
+    await this.#pullBack(nowUs);
     const due = [...table.all()]
       .filter(({ name, nextRunTime }) => {
         return nextRunTime !== undefined && usOf(nextRunTime) <= nowUs && !runs.isRunning(name);
@@ -133,15 +136,18 @@ export class PolicyScheduler {
     if (errors.length > 0) log.warn({ errors }, "backups could not be removed");
   }
 
-  /** A clock that was ahead has put runs off too far. */
+  /** A clock that was ahead, be it between two looks only, has put runs off too far. */
   async #pullBack(nowUs: bigint): Promise<void> {
     const { table, log } = this.#options;
     for (const policy of table.all()) {
+      if (this.#inTime.has(policy)) continue;
+      this.#inTime.add(policy);
       const { name } = policy;
       try {
-        const next = nextOf(policy, nowUs);
-        if (next.nextRunTime === undefined || dueUs(policy) <= usOf(next.nextRunTime)) continue;
-        await table.note(name, (current) => ({ ...current, ...next }));
+        if (!isPutOff(policy, nowUs)) continue;
+        await table.note(name, (current) =>
+          isPutOff(current, nowUs) ? { ...current, ...nextOf(current, nowUs) } : current,
+        );
       } catch (error) {
         log.warn({ policy: name, err: error }, "the next run of a policy could not be set");
       }
