@@ -149,6 +149,7 @@ export class ReplaceableStore implements RecordStore {
       list: (...args) => use() ?? files.list(...args),
       remove: (...args) => use() ?? files.remove(...args),
       stats: () => use() ?? files.stats(),
+      hold: () => files.hold(),
       sweep: () => use() ?? files.sweep(),
       replaceAll: (...args) => use() ?? files.replaceAll(...args),
       async *read(...args) {

@@ -1,17 +1,18 @@
 import type { Archives } from "../archive/archive.ts";
 import type { CollectionCatalog } from "../collections/catalog.ts";
 import { invalidField } from "../errors.ts";
+import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
 import type { Log } from "../lib/log.ts";
 import { type CreateBackup, chainMax } from "./backup-parts.ts";
 import type { BackupTable } from "./backup-table.ts";
-import type { ArchiveKeys, CopyBase } from "./copy-parts.ts";
+import { type BaseContentsOptions, contentsAfter } from "./base-contents.ts";
+import type { CopyBase, CopyRun } from "./copy-parts.ts";
 
-export interface BackupBasesOptions {
+export interface BackupBasesOptions extends BaseContentsOptions {
   readonly table: BackupTable;
   readonly catalog: Pick<CollectionCatalog, "get">;
-  readonly archives: Pick<Archives, "manifest">;
-  readonly keys: Pick<ArchiveKeys, "identities">;
+  readonly archives: Pick<Archives, "manifest" | "unpack">;
   readonly log: Log;
 }
 
@@ -33,8 +34,8 @@ export class BackupBases {
    * @throws {CollectorError} BACKUP_NOT_FOUND, ARGUMENT_INVALID, COLLECTION_NOT_FOUND, and what reading an
    * archive throws if the request names its base
    */
-  async of(request: CreateBackup): Promise<HeldBase | undefined> {
-    const { namespace, name, baseBackupId, incremental } = request;
+  async of(request: CreateBackup, run: CopyRun): Promise<HeldBase | undefined> {
+    const { namespace, name, baseBackupId, incremental, includeFiles } = request;
     if (baseBackupId === "" && !incremental) return undefined;
     const { table, catalog, log } = this.#options;
     const { collectionId } = catalog.get({ namespace, name });
@@ -43,14 +44,15 @@ export class BackupBases {
       if (backup.collectionId !== collectionId) {
         throw invalidField("ARGUMENT_INVALID", "base_backup_id", "is of another collection");
       }
-      return await this.#hold(backup);
+      return await this.#hold(backup, includeFiles, run);
     }
     const newest = this.#newest(collectionId, request);
     if (newest === undefined) return undefined;
     try {
       if (table.chainOf(newest.backupId).length >= chainMax) return undefined;
-      return await this.#hold(newest);
+      return await this.#hold(newest, includeFiles, run);
     } catch (error) {
+      run.signal.throwIfAborted();
       // An archive that is gone or damaged is no base; everything is saved anew.
       log.warn({ backup: newest.backupId, err: error }, "backup cannot be a base");
       return undefined;
@@ -72,19 +74,22 @@ export class BackupBases {
       );
   }
 
-  async #hold({ backupId }: BackupMetadata): Promise<HeldBase> {
+  async #hold(
+    { backupId }: BackupMetadata,
+    includeFiles: boolean,
+    run: CopyRun,
+  ): Promise<HeldBase> {
     const { table, archives, keys } = this.#options;
     using held = new DisposableStack();
     held.use(table.hold(backupId));
-    const contents = new Set<string>();
-    let manifest: Awaited<ReturnType<Archives["manifest"]>> | undefined;
+    const chain: { readonly path: string; readonly manifest: ArchiveManifest }[] = [];
     for (const { path } of table.chainOf(backupId)) {
-      manifest = await archives.manifest(path, keys.identities);
-      for (const { name } of manifest.parts) {
-        if (name.startsWith("files/")) contents.add(name.slice("files/".length));
-      }
+      chain.push({ path, manifest: await archives.manifest(path, keys.identities) });
     }
-    const { incarnation = "", revision = 0n, collection } = manifest ?? {};
+    const { incarnation = "", revision = 0n, collection } = chain.at(-1)?.manifest ?? {};
+    const contents: ReadonlySet<string> = includeFiles
+      ? await contentsAfter(chain, run, this.#options)
+      : new Set<string>();
     const base = { backupId, incarnation, revision, definition: collection, contents };
     const kept = held.move();
     return { base, [Symbol.dispose]: () => kept.dispose() };

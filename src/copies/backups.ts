@@ -17,6 +17,7 @@ import {
   type ListBackupsResponse,
 } from "../gen/collector/collection_repo_pb.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { Limits } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
 import { removeFile } from "../lib/remove-file.ts";
 import { BackupBases } from "./backup-bases.ts";
@@ -67,6 +68,9 @@ export interface BackupsOptions {
   readonly verifyRegistry: VerifyRegistry;
   /** What COMPRESSION_UNSPECIFIED means. */
   readonly compression: Compression;
+  readonly limits: Pick<Limits, "messageBytesMax">;
+  /** Absolute; exists, and is emptied at start by its owner. */
+  readonly scratchFolder: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly observer?: BackupObserver | undefined;
@@ -111,7 +115,7 @@ export class Backups implements BackupCatalog {
         request.compression === Compression.UNSPECIFIED
           ? this.#options.compression
           : request.compression;
-      using held = await this.#bases.of(request);
+      using held = await this.#bases.of(request, run);
       const base = held?.base;
       const backup = create(BackupMetadataSchema, {
         collection: { namespace, name },

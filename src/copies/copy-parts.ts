@@ -17,7 +17,7 @@ export interface CopyBase {
   readonly revision: bigint;
   /** Definition at the moment of the base; undefined if the receiver compares it. */
   readonly definition: Collection | undefined;
-  /** Hashes of contents, in hex, that the base has. */
+  /** Hashes, in hex, of contents that files of the base's moment have, and need not be sent. */
   readonly contents: ReadonlySet<string>;
 }
 

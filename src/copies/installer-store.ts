@@ -90,8 +90,23 @@ export class StoreMaker {
     );
   }
 
-  /** Applies an incremental archive to a store that has the revision it is based on. @throws {ProblemsFound} */
-  async apply(store: RecordStore, archive: ChainLink, work: ChainWork): Promise<void> {
+  /**
+   * Applies incremental archives, one after the other, to a store that has the revision that the first is based on.
+   * All contents stay until the last is applied: earlier versions left out of an archive what any one before it has,
+   * also if it was without a name in between.
+   *
+   * @throws {ProblemsFound}
+   */
+  async applyAll(
+    store: RecordStore,
+    archives: readonly ChainLink[],
+    work: ChainWork,
+  ): Promise<void> {
+    using _held = store.files.hold();
+    for (const archive of archives) await this.#apply(store, archive, work);
+  }
+
+  async #apply(store: RecordStore, archive: ChainLink, work: ChainWork): Promise<void> {
     const { manifest, contents } = archive;
     const { definition, types, withoutFiles, run } = work;
     const folder = join(this.#options.scratchFolder, randomUUIDv7());

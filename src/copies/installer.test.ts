@@ -27,7 +27,11 @@ async function fill(fixture: InstallerFixture): Promise<void> {
     }),
   );
   for (let index = 0; index < recordsMax; index += 1) await add(fixture, `r${index}`, "chair");
-  const { files } = fixture.catalog.store("default", "source");
+  await attach(fixture);
+}
+
+async function attach({ catalog }: InstallerFixture): Promise<void> {
+  const { files } = catalog.store("default", "source");
   await using upload = await files.begin();
   await upload.write(Buffer.from("hello"));
   await upload.finish();
@@ -162,6 +166,27 @@ describe("ArchiveInstaller", () => {
     assert.equal(collection.generation, 2n);
     assert.deepEqual(
       await contentOf(fixture, "fresh", "copy"),
+      await contentOf(fixture, "default", "source"),
+    );
+  });
+
+  it("has contents of a chain that went and came back, also if the last archive is without them", async () => {
+    // By then the store has removed what lost its last name.
+    await using fixture = await InstallerFixture.open({ unpacksAfterMs: 600 });
+    await fill(fixture);
+    const { path: full, revision } = await fixture.pack("source");
+    const { files } = fixture.catalog.store("default", "source");
+    await files.remove("r1", "note.txt");
+    await add(fixture, "later", "chair");
+    const without = await fixture.pack("source", revision);
+    await attach(fixture);
+    await add(fixture, "last", "chair");
+    const again = await fixture.pack("source", without.revision, undefined, false);
+    const chain = [full, without.path, again.path];
+    assert.deepEqual(await fixture.installer.verify(chain, calmRun), []);
+    await fixture.installer.install(requestOf(chain), calmRun);
+    assert.deepEqual(
+      await contentOf(fixture, "default", "copy"),
       await contentOf(fixture, "default", "source"),
     );
   });

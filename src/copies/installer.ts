@@ -90,11 +90,11 @@ class Installer implements ArchiveInstaller {
         const store = await this.#complete(intake, location, run);
         await settleIndexes(store, work.definition, run);
         if (request.withoutFiles === true) await store.files.replaceAll([], () => undefined);
-        for (const archive of onto ? chain : chain.slice(1)) {
-          await this.#maker.apply(store, archive, work).catch((error: unknown) => {
+        await this.#maker
+          .applyAll(store, onto ? chain : chain.slice(1), work)
+          .catch((error: unknown) => {
             throw onto ? withoutContent(error) : error;
           });
-        }
         await this.#maker.checkCounts(store, last, work);
         const { incarnation, revision } = last.manifest;
         const origin = { ...request.origin, incarnation, revision };
@@ -150,7 +150,7 @@ class Installer implements ArchiveInstaller {
       if (chain.length > 1) {
         const store = await this.#complete(intake, location, run);
         await settleIndexes(store, work.definition, run);
-        for (const archive of chain.slice(1)) await this.#maker.apply(store, archive, work);
+        await this.#maker.applyAll(store, chain.slice(1), work);
         await this.#maker.checkCounts(store, last, work);
       }
       return [];

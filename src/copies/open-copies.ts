@@ -125,6 +125,8 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
     keys,
     verifyRegistry,
     compression,
+    limits,
+    scratchFolder,
     clock,
     log,
     observer: options.observer,

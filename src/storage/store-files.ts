@@ -87,6 +87,9 @@ export interface StoreFiles {
 
   stats(): Promise<FileStats>;
 
+  /** Keeps all content from being removed, until the result is disposed. */
+  hold(): Disposable;
+
   /** Removes content that no name refers to and no upload is about to. @returns how much was removed. */
   sweep(): Promise<FileStats>;
 

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
 import { clone } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { connect } from "../../src/client/client.ts";
 import type { CopyState } from "../../src/gen/collector/collection_repo_pb.ts";
 import { noteFile } from "../support/notes.ts";
 import { refusalOf } from "../support/refusal.ts";
@@ -103,6 +104,23 @@ describe("deltas on their way", () => {
     assert.equal(none.metadata.incremental, true);
     await both.push(none, have);
     await both.assertSame();
+  });
+
+  it("bring files again that went and came back", async () => {
+    await using both = await Mirrored.open();
+    const photo = randomBytes(300_000);
+    const name = "photos/back.jpg";
+    await using client = await connect({ url: both.source.url });
+    const files = client.files("notes");
+    const steps = [() => files.put(name, photo), () => files.delete(name)];
+    for (const step of [...steps, ...steps, ...steps.slice(0, 1)]) {
+      await step();
+      const have = await both.state();
+      const delta = await both.pull(have);
+      assert.equal(delta.metadata.incremental, true);
+      await both.push(delta, have);
+      await both.assertSame();
+    }
   });
 
   it("are no deltas where what changed cannot be told", async () => {

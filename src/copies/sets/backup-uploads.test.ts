@@ -59,6 +59,8 @@ class Bench implements AsyncDisposable {
       keys: { identities: [], recipients: [] },
       verifyRegistry: () => assert.fail("it is of no registry"),
       compression: Compression.ZSTD,
+      limits: defaultLimits,
+      scratchFolder: join(folder, "scratch"),
       clock: systemClock,
       log: silentLog,
     });

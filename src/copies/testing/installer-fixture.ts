@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Archives } from "../../archive/archive.ts";
@@ -61,7 +62,12 @@ export class InstallerFixture implements AsyncDisposable {
     this.installer = parts.installer;
   }
 
-  static async open(): Promise<InstallerFixture> {
+  /** @param unpacksAfterMs how long archives wait before they are unpacked */
+  static async open({
+    unpacksAfterMs = 0,
+  }: {
+    readonly unpacksAfterMs?: number;
+  } = {}): Promise<InstallerFixture> {
     const folder = await mkdtemp(join(tmpdir(), "collector-installer-"));
     const limits = defaultLimits;
     const dataFolder = join(folder, "data");
@@ -83,7 +89,7 @@ export class InstallerFixture implements AsyncDisposable {
       endpoint: () => "http://127.0.0.1:50051",
       ensureNamespace: (namespace) => registry.ensureNamespace(namespace),
     });
-    const archives = createArchives();
+    const archives = late(createArchives(), unpacksAfterMs);
     const installer = await openInstaller({
       engine,
       archives,
@@ -113,11 +119,15 @@ export class InstallerFixture implements AsyncDisposable {
     });
   }
 
-  /** Packs a collection, or what has changed in it since a revision; `alter` makes it a crafted one. */
+  /**
+   * Packs a collection, or what has changed in it since a revision; `alter` makes it a crafted one. Contents of
+   * files can be left out of it.
+   */
   async pack(
     name: string,
     since?: bigint,
     alter: (manifest: ArchiveManifest) => void = () => undefined,
+    hasContents = true,
   ): Promise<{ path: string; revision: bigint }> {
     this.#archiveCount += 1;
     const path = join(this.folder, `archive-${this.#archiveCount}`);
@@ -152,7 +162,10 @@ export class InstallerFixture implements AsyncDisposable {
       recipients: [],
       parts: [
         { name: since === undefined ? "database" : "changes", path: data },
-        ...copy.contents.map((held) => ({ name: `files/${held.sha256}`, path: held.path })),
+        ...(hasContents ? copy.contents : []).map(({ sha256, path: from }) => ({
+          name: `files/${sha256}`,
+          path: from,
+        })),
       ],
     });
     return { path, revision };
@@ -175,6 +188,18 @@ export class InstallerFixture implements AsyncDisposable {
     await this.engine.close();
     await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+function late(archives: Archives, ms: number): Archives {
+  return {
+    pack: (request) => archives.pack(request),
+    manifest: (path, identities) => archives.manifest(path, identities),
+    unpack: async (request) => {
+      if (ms > 0) await setTimeout(ms);
+      return await archives.unpack(request);
+    },
+    [Symbol.asyncDispose]: () => archives[Symbol.asyncDispose](),
+  };
 }
 
 async function* changesOf(copy: StoreChanges): AsyncIterable<ArchiveChange> {

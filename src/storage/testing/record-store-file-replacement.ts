@@ -31,6 +31,23 @@ export function describeFileReplacement(engineName: string, open: OpenHarness): 
       assert.equal((await filesOf(source, ids)).length, 3);
     });
 
+    it("has content that lost its last name until nobody holds it any more", async () => {
+      await using opened = await openPeople(open);
+      const { files } = opened.store;
+      await putFile(opened.store, "", "one", "text");
+      const file = await files.stat("", "one");
+      assert(file !== undefined);
+      const held = files.hold();
+      await files.replaceAll([], () => undefined);
+      await files.sweep();
+      await files.replaceAll([file], () => undefined);
+      assert.equal(await readText(opened.store, file), "text");
+      await files.replaceAll([], () => undefined);
+      held[Symbol.dispose]();
+      await files.sweep();
+      assert.equal(await reasonOf(readText(opened.store, file)), "STORAGE_CORRUPT");
+    });
+
     it("takes more files than are told of at a time", async () => {
       await using opened = await openPeople(open);
       const { store } = opened;
