@@ -1,6 +1,8 @@
 import type { ArchiveManifest, ArchivePart } from "../gen/collector/archive_pb.ts";
 import type { Collection } from "../gen/collector/collection_pb.ts";
 import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
+import { isMoment } from "../lib/timestamps.ts";
+import { revisionMax } from "../storage/store-copies.ts";
 import { invalidArchive } from "./archive-failures.ts";
 
 const contentName = /^files\/([0-9a-f]{64})$/;
@@ -59,8 +61,21 @@ function checkManifest(
   if (content === BackupMetadata_Content.REGISTRY || collection === undefined) {
     throw invalidArchive("it is not of a collection");
   }
-  if (manifest.incarnation === "" || revision < 0n || manifest.recordCount < 0n) {
+  if (manifest.incarnation === "" || manifest.recordCount < 0n) {
     throw invalidArchive("its manifest says no revision of the data");
+  }
+  for (const found of [revision, base?.revision ?? 0n]) {
+    if (found >= 0n && found <= revisionMax) continue;
+    throw invalidArchive(`its manifest has revision ${found}, not one from 0 to ${revisionMax}`);
+  }
+  const createdAt = collection.metadata?.createdAt;
+  for (const [field, moment] of Object.entries({
+    moment: manifest.moment,
+    created_at: createdAt,
+  })) {
+    if (moment === undefined || isMoment(moment)) continue;
+    const where = field === "moment" ? "manifest" : "definition";
+    throw invalidArchive(`the ${field} of its ${where} is no moment of the years 1 to 9999`);
   }
   if (manifest.fileCount < 0n || manifest.fileBytes < 0n) {
     throw invalidArchive("its manifest has a negative number of files");

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
+import { DatabaseSync } from "node:sqlite";
 import { describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
+import { TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { readChanges, writeChanges } from "../archive/change-stream.ts";
 import { product } from "../collections/testing/fixture.ts";
 import { CollectorError } from "../errors.ts";
-import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
+import type { ArchiveChange, ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import { CollectionSchema } from "../gen/collector/collection_pb.ts";
 import {
   CreateRequestSchema,
@@ -273,4 +277,95 @@ describe("ArchiveInstaller", () => {
       assert.deepEqual(await fixture.traces(), before);
     }
   });
+
+  it("refuses revisions and moments that no server writes, and says where they are", async () => {
+    await using fixture = await InstallerFixture.open();
+    await fill(fixture);
+    const before = await fixture.traces();
+    const late = 2n ** 63n - 1n;
+    const inDatabase = (path: string, sql: string): void => {
+      using db = new DatabaseSync(path);
+      db.exec(sql);
+    };
+    const crafted: [RegExp, (manifest: ArchiveManifest, dataPath: string) => void][] = [
+      [/the created_at of its definition/, (manifest) => setCreation(manifest, 10n ** 15n, 0)],
+      [/the created_at of its definition/, (manifest) => setCreation(manifest, 0n, -1)],
+      [
+        /the moment of its manifest/,
+        (manifest) => {
+          manifest.moment = create(TimestampSchema, { seconds: -(10n ** 15n) });
+        },
+      ],
+      [
+        /its manifest has revision 9223372036854775807/,
+        (manifest, path) => {
+          manifest.revision = late;
+          inDatabase(path, `UPDATE meta SET revision = ${late}`);
+        },
+      ],
+      [
+        /record r1: its last write is 9223372036854775807/,
+        (_manifest, path) =>
+          inDatabase(path, `UPDATE record SET updated_us = ${late} WHERE id = 'r1'`),
+      ],
+    ];
+    for (const [message, alter] of crafted) {
+      const { path } = await fixture.pack("source", undefined, alter);
+      const installing = fixture.installer.install(requestOf([path]), calmRun);
+      await assert.rejects(installing, { reason: "ARCHIVE_INVALID", message });
+      const [problem] = await fixture.installer.verify([path], calmRun);
+      assert.match(problem?.description ?? "", message);
+      assert.deepEqual(await fixture.traces(), before);
+    }
+  });
+
+  it("refuses changes with moments that no server writes, and says where they are", async () => {
+    await using fixture = await InstallerFixture.open();
+    await fill(fixture);
+    const full = await fixture.pack("source");
+    await add(fixture, "later", "chair");
+    const source = fixture.catalog.open("default", "source");
+    await source.delete(create(DeleteRequestSchema, { id: "r2" }));
+    const crafted: [RegExp, (entry: ArchiveChange["entry"]) => void][] = [
+      [
+        /part changes: record later: created_us is -9000000000000000000/,
+        ({ case: kind, value }) => {
+          if (kind === "written") value.createdUs = -9_000_000_000_000_000_000n;
+        },
+      ],
+      [
+        /part changes: record later: updated_us is 9000000000000000000/,
+        ({ case: kind, value }) => {
+          if (kind === "written") value.updatedUs = 9_000_000_000_000_000_000n;
+        },
+      ],
+      [
+        /part changes: record r2: at_us is 9000000000000000000/,
+        ({ case: kind, value }) => {
+          if (kind === "deleted") value.atUs = 9_000_000_000_000_000_000n;
+        },
+      ],
+      [
+        /part changes: file note.txt: updated_us is 9000000000000000000/,
+        ({ case: kind, value }) => {
+          if (kind === "file") value.updatedUs = 9_000_000_000_000_000_000n;
+        },
+      ],
+    ];
+    for (const [message, alter] of crafted) {
+      const { path } = await fixture.pack("source", full.revision, async (_manifest, dataPath) => {
+        const changes = await Array.fromAsync(readChanges(dataPath));
+        for (const { entry } of changes) alter(entry);
+        await rm(dataPath);
+        await writeChanges(dataPath, changes);
+      });
+      const installing = fixture.installer.install(requestOf([full.path, path]), calmRun);
+      await assert.rejects(installing, { reason: "ARCHIVE_INVALID", message });
+    }
+  });
 });
+
+function setCreation({ collection }: ArchiveManifest, seconds: bigint, nanos: number): void {
+  const createdAt = create(TimestampSchema, { seconds, nanos });
+  if (collection?.metadata !== undefined) collection.metadata.createdAt = createdAt;
+}

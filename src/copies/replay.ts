@@ -8,6 +8,7 @@ import { CollectorError } from "../errors.ts";
 import type { ArchiveChange_File, ArchiveChange_Written } from "../gen/collector/archive_pb.ts";
 import type { Collection } from "../gen/collector/collection_pb.ts";
 import type { Limits } from "../lib/limits.ts";
+import { isMomentUs } from "../lib/timestamps.ts";
 import type { RecordStore, WriteStep } from "../storage/record-store.ts";
 import type { StoredFile } from "../storage/store-files.ts";
 import { invalidArchive } from "./archive-failures.ts";
@@ -72,9 +73,14 @@ export async function replayChanges(options: ReplayOptions): Promise<void> {
       }
       ({ revision } = entry.value);
       checkRecordId(entry.value.id, limits);
+      const of = `record ${entry.value.id}`;
       if (entry.case === "deleted") {
-        steps.push({ kind: "replayDelete", id: entry.value.id, revision, atUs: entry.value.atUs });
+        const { id, atUs } = entry.value;
+        checkMoments(of, { at_us: atUs });
+        steps.push({ kind: "replayDelete", id, revision, atUs });
       } else {
+        const { createdUs, updatedUs } = entry.value;
+        checkMoments(of, { created_us: createdUs, updated_us: updatedUs });
         steps.push(replayStep(entry.value, plan, limits));
         bytes += entry.value.data.length;
       }
@@ -121,7 +127,17 @@ function fileOf(file: ArchiveChange_File): StoredFile {
   if (sha256.length !== 64 || name === "" || sizeBytes < 0n) {
     throw invalidArchive("the name of a file is not valid");
   }
+  checkMoments(`file ${name.slice(0, 256)}`, { created_us: createdUs, updated_us: updatedUs });
   return { owner, name, sha256, sizeBytes, contentType, createdUs, updatedUs };
+}
+
+/** @param moments by the names of their fields, in microseconds of Unix time */
+function checkMoments(of: string, moments: Readonly<Record<string, bigint>>): void {
+  for (const [field, us] of Object.entries(moments)) {
+    if (isMomentUs(us)) continue;
+    const problem = `${field} is ${us}, no moment of the years 1 to 9999`;
+    throw invalidArchive(`part changes: ${of}: ${problem}`);
+  }
 }
 
 /** What a request would have been refused for, an archive cannot hold. */

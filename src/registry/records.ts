@@ -14,15 +14,13 @@ import {
   type RegisteredService,
   RegisteredServiceSchema,
 } from "../gen/collector/registry_pb.ts";
+import { isMoment } from "../lib/timestamps.ts";
 import type { FileVersion } from "./namespace-state.ts";
 import { fileRecordId, serviceRecordId } from "./record-ids.ts";
 import { indexFile, messageNames } from "./schema/file-index.ts";
 import { builtInVersion, type LinkedFile } from "./schema/linked-file.ts";
 import { canonicalBytes, canonicalCopy } from "./schema/normalize.ts";
 import type { Hosting } from "./service-hosting.ts";
-
-/** Latest moment that a record can tell, in milliseconds since 1970: the end of the year 9999. */
-const momentMsMax = Date.UTC(10_000, 0) - 1;
 
 /** The record of one version of a file. */
 export function toRegisteredProto(namespace: string, version: FileVersion): RegisteredProto {
@@ -122,7 +120,5 @@ export function originOf({ metadata }: { readonly metadata?: Metadata | undefine
 /** Whether it says when it was created, and a record can tell that. */
 export function isSound({ metadata }: { readonly metadata?: Metadata | undefined }): boolean {
   const createdAt = metadata?.createdAt;
-  if (createdAt === undefined) return false;
-  const ms = timestampMs(createdAt);
-  return ms >= 0 && ms <= momentMsMax;
+  return createdAt !== undefined && createdAt.seconds >= 0n && isMoment(createdAt);
 }

@@ -22,6 +22,9 @@ export interface HeldContent {
   readonly path: string;
 }
 
+/** Highest revision that a copy can have: more writes fit above than any collection sees. */
+export const revisionMax: bigint = 2n ** 62n;
+
 /** What a copy holds, told from inside of it. */
 export interface CopyFacts {
   /** Engine and version of the data's form, such as `sqlite/2`. */

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { timestampSecondsMax, timestampSecondsMin } from "../../lib/timestamps.ts";
 
 /**
  * How values of protobuf types are written in a record's document, which filters, orders and indexes
@@ -71,9 +72,8 @@ export function bytesForm(value: Uint8Array): string {
   return value.byteLength <= bytesFormMax ? hex : `${hex}~${hash("sha256", value, "hex")}`;
 }
 
-/** First and last second that RFC 3339 can name. */
-const timestampSecondsMin = -62_135_596_800;
-const timestampSecondsMax = 253_402_300_799;
+const secondsMin = Number(timestampSecondsMin);
+const secondsMax = Number(timestampSecondsMax);
 const secondsPerDay = 86_400;
 const twoDigits = Array.from({ length: 100 }, (_, value) => String(value).padStart(2, "0"));
 
@@ -86,7 +86,7 @@ let lastDate = "1970-01-01";
  * what no Timestamp may hold.
  */
 export function timestampForm(seconds: number, nanos: number): string | undefined {
-  if (!(seconds >= timestampSecondsMin && seconds <= timestampSecondsMax)) return undefined;
+  if (!(seconds >= secondsMin && seconds <= secondsMax)) return undefined;
   if (nanos < 0 || nanos > 999_999_999) return undefined;
   const day = Math.floor(seconds / secondsPerDay);
   if (day !== lastDay) {

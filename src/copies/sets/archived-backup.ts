@@ -1,5 +1,4 @@
 import { create } from "@bufbuild/protobuf";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { checkCollectionName, refuseSystemWrite } from "../../collections/names.ts";
 import { CollectorError } from "../../errors.ts";
 import type { ArchiveManifest } from "../../gen/collector/archive_pb.ts";
@@ -9,6 +8,7 @@ import {
   BackupMetadataSchema,
   Compression,
 } from "../../gen/collector/collection_repo_pb.ts";
+import { isMoment } from "../../lib/timestamps.ts";
 import { checkNamespaceName } from "../../registry/names.ts";
 import { invalidArchive } from "../archive-failures.ts";
 import { checkNotes } from "../backup-notes.ts";
@@ -19,9 +19,6 @@ const idPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a
 
 /** Ids and names that are only compared. */
 const textPattern = /^[\x20-\x7e]{0,256}$/;
-
-/** The end of the year 9999. */
-const momentMsMax = Date.UTC(10_000, 0) - 1;
 
 /**
  * What is known of a backup from the manifest of its archive, which may be crafted.
@@ -43,8 +40,7 @@ export function archivedBackup(manifest: ArchiveManifest, file: ArchiveFile): Ba
   if (![policy, incarnation].every((text) => textPattern.test(text))) {
     throw invalidArchive("its manifest has texts that no server writes");
   }
-  const momentMs = moment === undefined ? -1 : timestampMs(moment);
-  if (moment === undefined || momentMs < 0 || momentMs > momentMsMax) {
+  if (moment === undefined || moment.seconds < 0n || !isMoment(moment)) {
     throw invalidArchive("its manifest does not say when it was made");
   }
   const counts = [manifest.recordCount, manifest.fileCount, manifest.fileBytes, revision];

@@ -166,6 +166,7 @@ describe("an import of backups", () => {
       incarnation: { incarnation: "\u001b[2J" },
       "no-moment": { moment: { seconds: -1n } },
       "late-moment": { moment: { seconds: 1n << 60n } },
+      "broken-moment": { moment: { seconds: 1n, nanos: -1 } },
       records: { recordCount: -1n },
       files: { fileBytes: -(1n << 60n) },
       notes: { metadata: { long: "x".repeat(100_000) } },

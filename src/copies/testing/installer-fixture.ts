@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { create } from "@bufbuild/protobuf";
+import { clone, create } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Archives } from "../../archive/archive.ts";
 import { createArchives } from "../../archive/archive-pool.ts";
@@ -120,20 +120,23 @@ export class InstallerFixture implements AsyncDisposable {
   }
 
   /**
-   * Packs a collection, or what has changed in it since a revision; `alter` makes it a crafted one. Contents of
-   * files can be left out of it.
+   * Packs a collection, or what has changed in it since a revision.
+   *
+   * @param alter makes it a crafted one; it is given the path of part `database` or `changes` too.
+   * @param hasContents false leaves contents of files out of it.
    */
   async pack(
     name: string,
     since?: bigint,
-    alter: (manifest: ArchiveManifest) => void = () => undefined,
+    alter: (manifest: ArchiveManifest, dataPath: string) => Promise<void> | void = () => undefined,
     hasContents = true,
   ): Promise<{ path: string; revision: bigint }> {
     this.#archiveCount += 1;
     const path = join(this.folder, `archive-${this.#archiveCount}`);
     const data = `${path}.data`;
     const store = this.catalog.store("default", name);
-    const collection = this.catalog.get({ namespace: "default", name });
+    // The catalog's own is not to be crafted.
+    const collection = clone(CollectionSchema, this.catalog.get({ namespace: "default", name }));
     const typeName = collection.messageType?.messageName ?? "";
     await using copy =
       since === undefined
@@ -155,7 +158,7 @@ export class InstallerFixture implements AsyncDisposable {
       storeFormat,
       ...(since === undefined ? {} : { base: { incarnation, revision: since } }),
     });
-    alter(manifest);
+    await alter(manifest, data);
     await this.archives.pack({
       path,
       manifest,

@@ -12,6 +12,7 @@ import {
   VerifyBackupResponseSchema,
 } from "../../gen/collector/collection_repo_pb.ts";
 import { printable } from "../../lib/printable.ts";
+import { isMoment } from "../../lib/timestamps.ts";
 import { isArchiveFault } from "../archive-failures.ts";
 import type {
   ArchiveInstaller,
@@ -127,7 +128,9 @@ function factsOf(manifest: ArchiveManifest, sizeBytes: bigint, encrypted: boolea
     baseBackupId: printable(base?.backupId ?? ""),
     collectionId: printable(collection?.collectionId ?? ""),
     contentBytes: parts.reduce((sum, part) => sum + part.sizeBytes, 0n),
-    ...(moment === undefined ? {} : { createTime: moment, timestamp: moment.seconds }),
+    ...(moment === undefined || !isMoment(moment)
+      ? {}
+      : { createTime: moment, timestamp: moment.seconds }),
     ...(collection === undefined
       ? {}
       : {

@@ -8,6 +8,7 @@ import { parseLabels } from "../labels.ts";
 import { rowsOf } from "../query/record-rows.ts";
 import { countExpired, readMeta, readSchemaVersion, schemaVersion } from "../schema.ts";
 import type { CopyJob } from "./copy-jobs.ts";
+import { rangeProblems, recordFault } from "./copy-ranges.ts";
 import { schemaProblems } from "./expected-schema.ts";
 import { formatOf } from "./take-snapshot.ts";
 
@@ -100,17 +101,12 @@ class CopyChecker {
     this.#same("durability", meta.durability, layout.durability);
     this.#same("files", meta.fileCount, files.count);
     this.#same("bytes of files", meta.fileBytes, files.bytes);
-    const row = this.#db
-      .prepare("SELECT count(*) AS rows, coalesce(max(version), 0) AS latest FROM record")
-      .get();
-    const rows = integerOf(row, "rows");
+    for (const problem of rangeProblems(this.#db, meta, problemsMax)) this.#add(problem);
+    const rows = integerOf(this.#db.prepare("SELECT count(*) AS rows FROM record").get(), "rows");
     this.#same("records", meta.recordCount, rows);
     // Some may have expired since the copy was made.
     const alive = rows - countExpired(this.#db, this.#nowUs);
     if (recordCount > rows || recordCount < alive) this.#same("records", rows, recordCount);
-    if (integerOf(row, "latest") > meta.revision) {
-      this.#add("database: a record is of a later revision than the collection");
-    }
   }
 
   #checkFiles(): void {
@@ -132,11 +128,13 @@ class CopyChecker {
     const total = this.#expected.recordCount;
     let done = 0;
     const records = this.#db.prepare(
-      "SELECT id, labels, json_valid(document, 8), data FROM record",
+      `SELECT id, labels, json_valid(document, 8), data, ${recordFault} FROM record`,
     );
     records.setReturnArrays(true);
-    for (const [id, labels, sound, data] of rowsOf(records.iterate())) {
-      const found = this.#recordProblem(id, labels, sound, data);
+    const { revision } = this.#expected;
+    for (const [id, labels, sound, data, fault] of rowsOf(records.iterate({ revision }))) {
+      const found =
+        typeof fault === "string" ? fault : this.#recordProblem(id, labels, sound, data);
       // Most are told at once, and a turn of the event loop for each would take longer than the check.
       const problem = found instanceof Promise ? await found : found;
       if (problem !== undefined) this.#add(`record ${String(id).slice(0, 256)}: ${problem}`);

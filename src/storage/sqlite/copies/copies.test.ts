@@ -186,7 +186,6 @@ describe("copies", () => {
     "a missing index": "DROP INDEX record_version",
     "another version": "PRAGMA user_version = 99",
     "a wrong count": "UPDATE meta SET record_count = 7",
-    "a record of later": "UPDATE record SET version = 999999 WHERE id = 'p1'",
     "a file without content":
       "INSERT INTO file VALUES ('p1', 'x', 'abc', 3, '', 0, 0); UPDATE meta SET file_count = 1, file_bytes = 3",
     "an index that is not complete": "UPDATE field_index SET state = 'building'",
@@ -207,4 +206,52 @@ describe("copies", () => {
       assert.notDeepEqual(problems, []);
     });
   }
+
+  it("are refused with numbers and times that no store writes, and it is said where", async () => {
+    await using harness = await openSqliteHarness();
+    await using scratch = await folder();
+    const store = await filled(harness.engine, 20);
+    await putFile(store, "p1", "photo", "a photo");
+    await store.write({ steps: [{ kind: "delete", id: "p7" }] });
+    const path = join(scratch.path, "copy");
+    await using snapshot = await store.snapshot({ path, files: true });
+    await using intake = await harness.engine.intake();
+    const late = 2n ** 63n - 1n;
+    const crafted = {
+      "UPDATE record SET version = 999999 WHERE id = 'p1'":
+        "record p1: its version is 999999, not from 1 to 21",
+      "UPDATE record SET version = -5 WHERE id = 'p1'":
+        "record p1: its version is -5, not from 1 to 21",
+      "UPDATE record SET seq = 20, version = 19 WHERE id = 'p19'":
+        "record p19: the revision that created it is 20, not from 1 to 19",
+      [`UPDATE record SET created_us = -${late} WHERE id = 'p2'`]: /^record p2: its creation is -9/,
+      [`UPDATE record SET updated_us = ${late} WHERE id = 'p3'`]: /^record p3: its last write is 9/,
+      [`UPDATE record SET expires_us = ${late} WHERE id = 'p4'`]: /^record p4: its expiry is 922/,
+      "UPDATE tombstone SET revision = 22":
+        "deleted record p7: its revision is 22, not from 1 to 21",
+      [`UPDATE tombstone SET at_us = ${late}`]: /^deleted record p7: its time is 922/,
+      [`UPDATE file SET created_us = ${late}`]: /^file photo: its creation is 922/,
+      [`UPDATE file SET updated_us = ${late}`]: /^file photo: its last write is 922/,
+      [`UPDATE meta SET shape = ${late}`]: /^database: its shape is 922/,
+      "UPDATE meta SET horizon = 22": "database: its horizon is 22, not from 0 to 21",
+      [`UPDATE sqlite_sequence SET seq = ${late}`]: "database: the number of an index is none",
+      "UPDATE sqlite_sequence SET seq = 'x'": "database: the number of an index is none",
+    };
+    for (const [sql, expected] of Object.entries(crafted)) {
+      await copyFile(path, intake.dataPath);
+      const db = new DatabaseSync(intake.dataPath);
+      db.exec(sql);
+      db.close();
+      const expectation = { ...expectationOf(snapshot), contents: undefined };
+      const problems = await intake.check(expectation, undefined);
+      if (typeof expected === "string") assert.deepEqual(problems, [expected]);
+      else assert.match(problems.join("\n"), expected);
+    }
+    await copyFile(path, intake.dataPath);
+    const db = new DatabaseSync(intake.dataPath);
+    db.exec("UPDATE record SET created_us = -62135596800000000, updated_us = 253402300799999999");
+    db.close();
+    const expectation = { ...expectationOf(snapshot), contents: undefined };
+    assert.deepEqual(await intake.check(expectation, undefined), []);
+  });
 });
