@@ -23,6 +23,11 @@ export class BackupTable {
     return this.#backups.has(backupId);
   }
 
+  /** Whether the archive of a complete backup is at an absolute path. */
+  isAt(path: string): boolean {
+    return this.#backups.values().some(({ storagePath }) => this.#pathOf(storagePath) === path);
+  }
+
   /** @throws {CollectorError} BACKUP_NOT_FOUND, ARGUMENT_MISSING */
   get(backupId: string): BackupMetadata {
     const found = this.#backups.get(backupId);

@@ -81,8 +81,8 @@ export class Backups implements BackupCatalog {
   readonly #options: BackupsOptions;
   readonly #table: BackupTable;
   readonly #bases: BackupBases;
-  /** Those that are being written. */
-  readonly #making = new Set<string>();
+  /** Those that are being written, by id, and the absolute path that each will have. */
+  readonly #making = new Map<string, string>();
   /** By collection: its backups are made one after the other. */
   readonly #turns = new CopyTurns();
 
@@ -306,6 +306,10 @@ export class Backups implements BackupCatalog {
         run,
       );
       const { moment, recordCount, fileCount, revision, incarnation, parts } = manifest;
+      if (manifest.collection?.collectionId !== backup.collectionId) {
+        const problem = `${namespace}/${name} is another collection than when the backup was asked for`;
+        throw new CollectorError("COLLECTION_REPLACED", problem);
+      }
       return {
         sizeBytes,
         sha256,
@@ -341,14 +345,16 @@ export class Backups implements BackupCatalog {
       destPath === "" ? inFolder(destFolder, `${backupId}.collector`) : destPath,
       "dest_path",
     );
-    if (await isThere(place.path)) throw existing();
     const { storagePath, path } = place;
+    if ((await isThere(path)) || this.#making.values().some((other) => other === path)) {
+      throw existing();
+    }
     const begun: BackupMetadata = { ...given, backupId, storagePath, storageType: "file" };
     const unfinished = unfinishedName(path, backupId);
-    await records.write([{ kind: "put", id: backupId, value: { ...begun, complete: false } }]);
     let isInPlace = false;
-    this.#making.add(backupId);
+    this.#making.set(backupId, path);
     try {
+      await records.write([{ kind: "put", id: backupId, value: { ...begun, complete: false } }]);
       await makeFolderOf(place);
       const made = await write(unfinished, backupId);
       await putInPlace(unfinished, path);
@@ -381,7 +387,7 @@ export class Backups implements BackupCatalog {
     const { backupId, storagePath } = backup;
     const path = folders.pathOf(storagePath);
     let bytes = 0n;
-    if (await isThere(path)) {
+    if (!this.#table.isAt(path) && (await isThere(path))) {
       // A file of that name may have come from elsewhere after a crash.
       const isOurs = await archives.manifest(path, keys.identities).then(
         (manifest) => manifest.backupId === backupId,
