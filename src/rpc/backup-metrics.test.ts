@@ -45,6 +45,25 @@ describe("BackupMetrics", () => {
     assert.equal(after.get("collector_backups_removed_total"), "1");
   });
 
+  it("tells no moment that has yet to come, unless there is no other", async () => {
+    const metrics = new Metrics({ version: "0" });
+    const backups = ["a", "b"].map((collectionId) => backup(collectionId, "9999-01-01"));
+    backups.push(backup("a", "2026-01-01"));
+    metrics.backups.follow({
+      backups: () => backups,
+      collections: () => ["a", "b"].map((name) => ({ namespace: "n", name, collectionId: name })),
+      policies: () => [],
+    });
+    const told = await samples(metrics);
+    const newest = ["a", "b"].map((collection) =>
+      told.get(
+        `collector_backup_newest_timestamp_seconds{namespace="n",collection="${collection}"}`,
+      ),
+    );
+    assert.deepEqual(newest, [secondsOf("2026-01-01"), secondsOf("9999-01-01")]);
+    assert.equal(told.get("collector_collections_without_backup"), "0");
+  });
+
   it("tells the moment of the newest valid backup of each collection that there is, of so many", async () => {
     const metrics = new Metrics({ version: "0" });
     let backups = [backup("a", "2026-01-01"), backup("a", "2026-01-02", "damaged")];

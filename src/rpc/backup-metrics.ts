@@ -4,6 +4,7 @@ import type { BackupObserver } from "../copies/backup-parts.ts";
 import { newestMoments } from "../copies/policies/known-backups.ts";
 import type { BackupPolicy } from "../gen/collector/backups_pb.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
+import { systemClock } from "../lib/clock.ts";
 
 /** Upper bounds in seconds: a few records take milliseconds, a hundred gigabytes an hour. */
 const durationBucketsS = [0.05, 0.25, 1, 5, 15, 60, 300, 1800, 7200];
@@ -183,7 +184,9 @@ export class BackupMetrics implements BackupObserver {
 
   /** Made anew after changes only. */
   #newestMoments(backups: readonly BackupMetadata[]): ReadonlyMap<string, bigint> {
-    if (this.#newest.of !== backups) this.#newest = { of: backups, us: newestMoments(backups) };
+    if (this.#newest.of !== backups) {
+      this.#newest = { of: backups, us: newestMoments(backups, systemClock.nowUs()) };
+    }
     return this.#newest.us;
   }
 }

@@ -37,11 +37,20 @@ export function knownBackup(
   };
 }
 
-/** The moment of the newest valid backup of each collection, by its id. */
-export function newestMoments(backups: readonly BackupMetadata[]): ReadonlyMap<string, bigint> {
+/**
+ * The moment of the newest valid backup of each collection, by its id. One that has yet to come counts only
+ * where there is no other.
+ */
+export function newestMoments(
+  backups: readonly BackupMetadata[],
+  nowUs: bigint,
+): ReadonlyMap<string, bigint> {
   const flags = { isCounted: true, isHeld: false, isMissing: false };
-  const chains = new BackupChains(backups.map((backup) => knownBackup(backup, flags)));
-  return new Map(chains.newestValid().map(({ of, momentUs }) => [of, momentUs]));
+  const known = backups.map((backup) => knownBackup(backup, flags));
+  const chains = new BackupChains(known, nowUs);
+  // The later ones of the list win.
+  const newest = [...chains.lasting(() => true), ...chains.newestValid()];
+  return new Map(newest.map(({ of, momentUs }) => [of, momentUs]));
 }
 
 /** What the backups of a registry are of: there is one on a server, and no collection has an empty id. */

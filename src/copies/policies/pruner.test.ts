@@ -111,6 +111,32 @@ describe("what runs of policies remove", () => {
     assert.match(errors.join(), /so many archives are missing/);
   });
 
+  it("is no new backup for the sake of those that a clock that was ahead has made", async () => {
+    await using fixture = await PoliciesFixture.open("2027-11-27T03:00:00Z");
+    const { clock } = fixture;
+    const keepTwo = { ...policy, retention: { keepLast: 2 } };
+    await fixture.put(keepTwo);
+    const ahead: string[] = [];
+    for (let round = 0; round < 2; round += 1) {
+      ahead.unshift(...(await fixture.run("p")).backupIds);
+      clock.passMs(dayMs);
+    }
+    clock.set("2026-11-27T03:00:00Z");
+    const made: string[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      const foretold = await fixture.policies.rehearse("p", false);
+      const run = await fixture.run("p");
+      assert.deepEqual(run.deletedBackupIds, made.slice(1, 2));
+      assert.deepEqual(foretold.deletedBackupIds, run.deletedBackupIds);
+      made.unshift(...run.backupIds);
+      assert.deepEqual(fixture.ids, [...made.slice(0, 2), ...ahead]);
+      clock.passMs(dayMs);
+    }
+    clock.set("2027-12-27T03:00:00Z");
+    const { backupIds } = await fixture.run("p");
+    assert.deepEqual(fixture.ids, [...backupIds, ...ahead.slice(0, 1)]);
+  });
+
   it("is nothing of a policy that was removed meanwhile", async () => {
     await using fixture = await PoliciesFixture.open();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -202,6 +228,21 @@ describe("what runs of a policy for the whole server remove", () => {
     assert.deepEqual(setsOf(fixture)[0], ["set 3", 3]);
   });
 
+  it("are no new sets for the sake of those that a clock that was ahead has made", async () => {
+    await using fixture = await PoliciesFixture.open("2027-11-27T10:00:00Z");
+    await fixture.put({ ...whole, retention: { keepLast: 1 } });
+    await fixture.run("whole");
+    fixture.clock.set("2026-11-27T10:00:00Z");
+    for (let round = 0; round < 2; round += 1) {
+      await fixture.run("whole");
+      fixture.clock.passMs(dayMs);
+    }
+    assert.deepEqual(setsOf(fixture), [
+      ["set 3", 4],
+      ["set 1", 4],
+    ]);
+  });
+
   it("keep what incremental ones are based on, and count sets of callers if they are told so", async () => {
     await using fixture = await PoliciesFixture.open();
     const { backups, clock } = fixture;
@@ -274,6 +315,26 @@ describe("the retention in the metadata of a backup", () => {
     clock.passMs(1);
     await fixture.look();
     assert.deepEqual(fixture.ids, [newest.backupId]);
+  });
+
+  it("spares the newest valid one, whatever claims to be of a moment that has yet to come", async () => {
+    await using fixture = await PoliciesFixture.open();
+    const { backups, clock } = fixture;
+    const notes = { collection, metadata: { retention: "1d" } };
+    const older = await backups.put(notes);
+    clock.passMs(1);
+    const newest = await backups.put(notes);
+    const createTime = timestampFromDate(new Date("9999-01-01T00:00:00Z"));
+    const importTime = newest.createTime;
+    const ahead = await backups.put({ ...notes, createTime, importTime });
+    clock.passMs(dayMs);
+    await fixture.look();
+    assert.deepEqual(fixture.ids, [ahead.backupId, newest.backupId]);
+    assert.ok(!fixture.ids.includes(older.backupId));
+    await backups.damage(newest.backupId);
+    const another = await backups.put({ collection });
+    await fixture.look();
+    assert.deepEqual(fixture.ids, [another.backupId, ahead.backupId]);
   });
 
   it("spares the base of what stays", async () => {

@@ -54,7 +54,7 @@ export class Pruner {
     return this.#removable(
       planned,
       (backup) => isCountedBy(policy, backup),
-      (chains) => unwantedBackups(rules, chains, this.#options.clock.nowUs()),
+      (chains, nowUs) => unwantedBackups(rules, chains, nowUs),
     );
   }
 
@@ -82,9 +82,10 @@ export class Pruner {
   async #removable(
     planned: readonly KnownBackup[],
     isCountedBackup: (backup: BackupMetadata) => boolean,
-    unwantedOf: (chains: BackupChains<KnownBackup>) => ReadonlySet<string>,
+    unwantedOf: (chains: BackupChains<KnownBackup>, nowUs: bigint) => ReadonlySet<string>,
   ): Promise<readonly BackupMetadata[]> {
-    const { backups } = this.#options;
+    const { backups, clock } = this.#options;
+    const nowUs = clock.nowUs();
     const missing = new Set<string>();
     for (let round = 0; round < roundsMax; round += 1) {
       const known = backups.all().map((backup) =>
@@ -94,11 +95,12 @@ export class Pruner {
           isMissing: missing.has(backup.backupId),
         }),
       );
-      const chains = new BackupChains([...known, ...planned]);
-      const removable = chains.removable(unwantedOf(chains), isCounted);
+      const chains = new BackupChains([...known, ...planned], nowUs);
+      const removable = chains.removable(unwantedOf(chains, nowUs), isCounted);
       const affected = new Set(removable.map(({ of }) => of));
       // It is for these that the others may go, so they had better be there.
-      const relied = [...chains.newestValid(), ...chains.newestValid(isCounted)]
+      const relied = chains
+        .lasting(isCounted)
         .filter(({ of }) => affected.has(of))
         .flatMap((backup) => chains.chainOf(backup));
       const lost = await this.#missingOf(relied);

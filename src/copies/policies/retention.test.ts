@@ -33,8 +33,8 @@ function removed(
   rules: Partial<KeepRules>,
   nowUs = usOf("2026-11-27T12:00:00Z"),
 ): string[] {
-  const chains = new BackupChains(backups);
-  const unwanted = unwantedBy({ ...none, ...rules }, chains, isCounted, nowUs);
+  const chains = new BackupChains(backups, nowUs);
+  const unwanted = unwantedBy({ ...none, ...rules }, chains, isCounted);
   return chains.removable(unwanted, isCounted).map(({ id }) => id);
 }
 
@@ -60,10 +60,13 @@ function naivelyKept(backups: readonly Sample[], rules: KeepRules, nowUs: bigint
     [rules.monthly, (backup) => date(backup).toISOString().slice(0, 7)],
   ];
   const isAny = periods.some(([count]) => count > 0) || rules.withinUs !== undefined;
+  const isAhead = ({ momentUs }: Sample): boolean => momentUs > nowUs;
   const isKept = (backup: Sample): boolean => {
-    if (!backup.isCounted || backup.isHeld || !isAny) return true;
+    if (!backup.isCounted || backup.isHeld || !isAny || isAhead(backup)) return true;
     if (rules.withinUs !== undefined && nowUs - backup.momentUs < rules.withinUs) return true;
-    const others = backups.filter((other) => other.of === backup.of && isValid(other));
+    const others = backups.filter(
+      (other) => other.of === backup.of && isValid(other) && !isAhead(other),
+    );
     if (others.length === 0) return true;
     if (!isValid(backup)) return false;
     const counted = others.filter((other) => other.isCounted);
@@ -99,7 +102,8 @@ const someBackups: fc.Arbitrary<Sample[]> = fc
   .array(
     fc.record({
       of: fc.constantFrom("a", "b"),
-      hour: fc.nat(24 * 100),
+      // Those of the last days are later than now.
+      hour: fc.nat(24 * 110),
       base: fc.option(fc.nat(6), { nil: undefined, freq: 2 }),
       isSound: fc.boolean(),
       isHeld: fc.nat(9).map((number) => number === 0),
@@ -138,8 +142,11 @@ describe("what a policy removes", () => {
     fc.assert(
       fc.property(someBackups, someRules, (backups, rules) => {
         const gone = removed(backups, rules, nowUs);
-        const chains = new BackupChains(backups);
-        for (const { id } of chains.newestValid()) assert.ok(!gone.includes(id));
+        // By the moments that have come, and by all of them.
+        for (const readUs of [nowUs, nowUs * 2n]) {
+          const chains = new BackupChains(backups, readUs);
+          for (const { id } of chains.newestValid()) assert.ok(!gone.includes(id));
+        }
         for (const { id, baseId } of backups) {
           const baseAt = gone.indexOf(baseId);
           if (baseAt < 0) continue;
@@ -235,6 +242,34 @@ describe("what a policy removes", () => {
     ];
     assert.deepEqual(removed(damagedBase, { last: 1 }), ["3", "2"]);
     assert.deepEqual(removed(damagedBase.slice(1), { last: 1 }), []);
+  });
+});
+
+describe("a backup whose moment has yet to come", () => {
+  const ahead = (id: string, more: Partial<Sample> = {}): Sample =>
+    sample(id, "2027-01-01T00:00:00Z", more);
+  const hours = ["10", "11", "12"].map((hour) => sample(hour, `2026-11-27T${hour}:00:00Z`));
+
+  it("takes no place, and is kept", () => {
+    const backups = [...hours, ahead("13"), ahead("14"), ahead("15", { isSound: false })];
+    assert.deepEqual(removed(backups, { last: 2 }), ["10"]);
+    for (const rule of ["daily", "weekly", "monthly"]) {
+      assert.deepEqual(removed(backups, { [rule]: 1 }), ["11", "10"], rule);
+    }
+    assert.deepEqual(removed(backups, { withinUs: 1n }), ["11", "10"]);
+  });
+
+  it("takes its place when the moment comes", () => {
+    const backups = [...hours, ahead("13")];
+    const momentUs = usOf("2027-01-01T00:00:00Z");
+    assert.deepEqual(removed(backups, { last: 2 }, momentUs - 1n), ["10"]);
+    assert.deepEqual(removed(backups, { last: 2 }, momentUs), ["11", "10"]);
+  });
+
+  it("is no reason to remove what is damaged, where there is no other", () => {
+    const damaged = sample("1", "2026-11-01", { isSound: false });
+    assert.deepEqual(removed([damaged, ahead("2")], { last: 1 }), []);
+    assert.deepEqual(removed([damaged, ahead("2"), ...hours], { last: 3 }), ["1"]);
   });
 });
 

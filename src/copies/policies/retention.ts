@@ -29,11 +29,13 @@ const dayUs = 86_400_000_000n;
 export class BackupChains<B extends RetainedBackup> {
   /** The newest first. */
   readonly backups: readonly B[];
+  readonly #nowUs: bigint;
   readonly #byId: ReadonlyMap<string, B>;
   /** By id, as far as somebody has asked. */
   readonly #validity = new Map<string, boolean>();
 
-  constructor(backups: readonly B[]) {
+  constructor(backups: readonly B[], nowUs: bigint) {
+    this.#nowUs = nowUs;
     this.backups = [...backups].sort(newestFirst);
     this.#byId = new Map(backups.map((backup) => [backup.id, backup]));
   }
@@ -64,8 +66,34 @@ export class BackupChains<B extends RetainedBackup> {
     return isValid;
   }
 
-  /** The newest valid backup of each. */
+  /** How long ago the moment is that a backup is of. */
+  ageUs({ momentUs }: B): bigint {
+    return this.#nowUs - momentUs;
+  }
+
+  /**
+   * True if its moment has yet to come: the clock was ahead when it was made, or its archive tells a tale.
+   * Nobody knows how old it is until then, so nothing that is may be removed for its sake.
+   */
+  isAhead(backup: B): boolean {
+    return this.ageUs(backup) < 0n;
+  }
+
+  /** The newest valid backup of each whose moment has come. */
   newestValid(isCounted: (backup: B) => boolean = () => true): B[] {
+    return this.#newestValid((backup) => isCounted(backup) && !this.isAhead(backup));
+  }
+
+  /**
+   * What no rule removes: the newest valid backup of each, and the newest valid one among the counted. Where
+   * that is one whose moment has yet to come, the newest of the others too.
+   */
+  lasting(isCounted: (backup: B) => boolean): B[] {
+    const ofAll = [...this.#newestValid(() => true), ...this.newestValid()];
+    return [...ofAll, ...this.#newestValid(isCounted), ...this.newestValid(isCounted)];
+  }
+
+  #newestValid(isCounted: (backup: B) => boolean): B[] {
     const found = new Map<string, B>();
     for (const backup of this.backups) {
       if (!found.has(backup.of) && isCounted(backup) && this.isValid(backup)) {
@@ -76,14 +104,13 @@ export class BackupChains<B extends RetainedBackup> {
   }
 
   /**
-   * What of the unwanted can go. The newest valid backup of each stays, and the newest valid one among the
-   * counted; all of what has no valid backup; what is being read; and what a backup that stays is based on.
+   * What of the unwanted can go. The {@link lasting} ones stay; all of what has no valid backup whose moment
+   * has come; what is being read; and what a backup that stays is based on.
    *
    * @returns in an order in which they can be removed: none before what is based on it
    */
   removable(unwanted: ReadonlySet<string>, isCounted: (backup: B) => boolean): B[] {
-    const newest = this.newestValid();
-    const hasValid = new Set(newest.map((backup) => backup.of));
+    const hasValid = new Set(this.newestValid().map((backup) => backup.of));
     const staying = new Set<string>();
     const stay = (backup: B): void => {
       for (let at: B | undefined = backup; at !== undefined && !staying.has(at.id); ) {
@@ -91,8 +118,7 @@ export class BackupChains<B extends RetainedBackup> {
         at = this.#baseOf(at);
       }
     };
-    for (const backup of newest) stay(backup);
-    for (const backup of this.newestValid(isCounted)) stay(backup);
+    for (const backup of this.lasting(isCounted)) stay(backup);
     for (const backup of this.backups) {
       if (!unwanted.has(backup.id) || backup.isHeld || !hasValid.has(backup.of)) stay(backup);
     }
@@ -110,13 +136,12 @@ export class BackupChains<B extends RetainedBackup> {
 
 /**
  * The counted backups that no rule keeps. Rules count by what a backup is of. Those that are not valid
- * are kept by their age alone: they take no other's place.
+ * are kept by their age alone, and those whose moment has yet to come by any rule: they take no other's place.
  */
 export function unwantedBy<B extends RetainedBackup>(
   rules: KeepRules,
   chains: BackupChains<B>,
   isCounted: (backup: B) => boolean,
-  nowUs: bigint,
 ): ReadonlySet<string> {
   const { last, withinUs, daily, weekly, monthly } = rules;
   if (last === 0 && withinUs === undefined && daily + weekly + monthly === 0) return new Set();
@@ -136,8 +161,8 @@ export function unwantedBy<B extends RetainedBackup>(
   };
   const unwanted = new Set<string>();
   for (const backup of chains.backups) {
-    if (!isCounted(backup)) continue;
-    const isYoung = withinUs !== undefined && nowUs - backup.momentUs < withinUs;
+    if (!isCounted(backup) || chains.isAhead(backup)) continue;
+    const isYoung = withinUs !== undefined && chains.ageUs(backup) < withinUs;
     // Every counter has to see every valid backup.
     const keeping = chains.isValid(backup)
       ? countersOf(backup.of).filter((counter) => counter.keeps(backup))

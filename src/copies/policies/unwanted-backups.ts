@@ -11,13 +11,16 @@ export function unwantedBackups(
   nowUs: bigint,
 ): ReadonlySet<string> {
   const isAlone = ({ isCounted, setId }: KnownBackup): boolean => isCounted && setId === "";
-  const unwanted = new Set(unwantedBy(rules, chains, isAlone, nowUs));
+  const unwanted = new Set(unwantedBy(rules, chains, isAlone));
   const sets = Map.groupBy(
     chains.backups.filter(({ isCounted, setId }) => isCounted && setId !== ""),
     ({ setId }) => setId,
   );
-  const asOne = new BackupChains(Array.from(sets, ([id, members]) => setOf(id, members, chains)));
-  for (const id of unwantedBy(rules, asOne, () => true, nowUs)) {
+  const asOne = new BackupChains(
+    Array.from(sets, ([id, members]) => setOf(id, members, chains)),
+    nowUs,
+  );
+  for (const id of unwantedBy(rules, asOne, () => true)) {
     for (const member of sets.get(id) ?? []) unwanted.add(member.id);
   }
   return unwanted;
