@@ -7,6 +7,7 @@ import { CompatibilityMode, NamespaceSchema } from "../gen/collector/namespaces_
 import {
   type RegisteredProto,
   RegisteredProtoSchema,
+  type RegisteredService,
   RegisteredServiceSchema,
 } from "../gen/collector/registry_pb.ts";
 import { entriesOf } from "./moment.ts";
@@ -16,12 +17,18 @@ import { compile } from "./testing/compile.ts";
 import { openRegistry } from "./testing/open-registry.ts";
 import { common, firstPage, register, registerService, shop } from "./testing/shop.ts";
 
+interface MutableArchived {
+  readonly namespace: ArchivedNamespace["namespace"];
+  readonly protos: RegisteredProto[];
+  readonly services: RegisteredService[];
+}
+
 /** As an archive has them. */
-function archived(registry: Registry, name = "default"): ArchivedNamespace {
+function archived(registry: Registry, name = "default"): MutableArchived {
   const [moment] = registry.moment(name);
   assert.ok(moment);
   const protos: RegisteredProto[] = [];
-  const services: ArchivedNamespace["services"][number][] = [];
+  const services: RegisteredService[] = [];
   for (const entry of entriesOf(moment)) {
     if (entry.kind === "proto") protos.push(entry.value);
     if (entry.kind === "service") services.push(entry.value);
@@ -235,13 +242,7 @@ describe("a namespace that is restored", () => {
 
 const everything = { ...firstPage, query: "", includeDescriptors: false };
 
-interface MutableArchived {
-  readonly namespace: ArchivedNamespace["namespace"];
-  readonly protos: RegisteredProto[];
-  readonly services: ArchivedNamespace["services"][number][];
-}
-
-function copyOf({ namespace, protos, services }: ArchivedNamespace): MutableArchived {
+function copyOf({ namespace, protos, services }: MutableArchived): MutableArchived {
   return {
     namespace,
     protos: protos.map((proto) => clone(RegisteredProtoSchema, proto)),

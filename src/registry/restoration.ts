@@ -22,9 +22,9 @@ import { Problems, type Report } from "./validation/problems.ts";
 /** What a registry had in a namespace, as it was archived. */
 export interface ArchivedNamespace {
   readonly namespace: Namespace;
-  /** Every version of each file. */
-  readonly protos: readonly RegisteredProto[];
-  readonly services: readonly RegisteredService[];
+  /** Every version of each file. May be decoded as it is gone through, so that not all of it is in memory. */
+  readonly protos: Iterable<RegisteredProto>;
+  readonly services: Iterable<RegisteredService>;
 }
 
 export type RestorationOptions = Omit<RegistrationOptions, "reuseVersions">;

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { clone, create } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { type Archives } from "../../archive/archive.ts";
@@ -17,7 +18,8 @@ import { openRegistry } from "../../registry/testing/open-registry.ts";
 import { common, firstPage, register, shop } from "../../registry/testing/shop.ts";
 import { calmRun } from "../testing/installer-fixture.ts";
 import { RegistryCopies } from "./registry-copies.ts";
-import { type PartEntry, writeRegistryPart } from "./registry-part.ts";
+import type { PartEntry } from "./registry-entry.ts";
+import { writeRegistryPart } from "./registry-part.ts";
 
 const backupId = "0198c0de-7a2b-7f00-8000-000000000001";
 const collections = [create(NamespacedNameSchema, { namespace: "default", name: "prices" })];
@@ -170,5 +172,22 @@ describe("an archive of a registry", () => {
     await bench.craft(entries, 17n);
     const [miscounted] = await bench.copiesOf(registry).verify(bench.path, backupId, calmRun);
     assert.match(miscounted?.description ?? "", /3 entries, not the 17/);
+  });
+
+  it("is read one at a time, however many are verified, since a namespace may take much memory", async () => {
+    await using bench = await Bench.open();
+    const registry = await filled();
+    await bench.write(registry);
+    const copies = bench.copiesOf(registry);
+    let [running, most] = [0, 0];
+    registry.checkArchived = async () => {
+      running += 1;
+      most = Math.max(most, running);
+      await setTimeout(20);
+      running -= 1;
+    };
+    const verify = () => copies.verify(bench.path, backupId, calmRun);
+    await Promise.all(Array.from({ length: 4 }, verify));
+    assert.equal(most, 1);
   });
 });

@@ -11,6 +11,8 @@ import {
   type Compression,
 } from "../../gen/collector/collection_repo_pb.ts";
 import type { NamespacedName } from "../../gen/collector/common_pb.ts";
+import type { RegisteredProto, RegisteredService } from "../../gen/collector/registry_pb.ts";
+import { Turns } from "../../lib/turns.ts";
 import { countEntries, entriesOf, type NamespaceMoment } from "../../registry/moment.ts";
 import { checkNamespaceName, systemNamespace } from "../../registry/names.ts";
 import type { Registry } from "../../registry/registry.ts";
@@ -18,7 +20,8 @@ import type { ArchivedNamespace } from "../../registry/restoration.ts";
 import { invalidArchive, ProblemsFound } from "../archive-failures.ts";
 import { ofAnother } from "../backup-identity.ts";
 import type { ArchiveProblem, CopyRun, NoteDigest } from "../copy-parts.ts";
-import { type PartEntry, readRegistryPart, writeRegistryPart } from "./registry-part.ts";
+import { EncodedEntries, type PartEntry, type ReadEntry } from "./registry-entry.ts";
+import { readRegistryPart, writeRegistryPart } from "./registry-part.ts";
 
 export interface RegistryCopiesOptions {
   readonly registry: Registry;
@@ -61,6 +64,8 @@ const entriesMax = 1_000_000;
 /** Writes archives of the registry, reads them and takes over what is in them. */
 export class RegistryCopies {
   readonly #options: RegistryCopiesOptions;
+  /** What a namespace takes in memory, no matter how it is packed, it takes once at a time. */
+  readonly #reading = new Turns(1);
 
   constructor(options: RegistryCopiesOptions) {
     this.#options = options;
@@ -172,7 +177,7 @@ export class RegistryCopies {
       readonly noteDigest?: NoteDigest | undefined;
     },
     run: CopyRun,
-    read: (entries: () => AsyncIterable<PartEntry>, count: bigint) => Promise<ReadRegistry>,
+    read: (entries: () => AsyncIterable<ReadEntry>, count: bigint) => Promise<ReadRegistry>,
   ): Promise<ReadRegistry> {
     const { archives, identities } = this.#options;
     const scratch = this.#scratch();
@@ -196,6 +201,7 @@ export class RegistryCopies {
         throw invalidArchive("it is not of a registry");
       }
       if (manifest.backupId !== backupId) throw ofAnother(backupId);
+      using _ = await this.#reading.take(run.signal);
       return await read(() => readRegistryPart(scratch, run.signal), manifest.recordCount);
     } finally {
       await rm(scratch, { force: true });
@@ -227,21 +233,22 @@ interface ReadRegistry {
 }
 
 /**
- * Reads a registry namespace by namespace, so that one at a time is in memory.
+ * Reads a registry namespace by namespace, so that one at a time is in memory, most of it as bytes.
  *
  * @param count entries that there have to be, collections left out
  * @throws {CollectorError} ARCHIVE_INVALID
  */
 async function readNamespaces(
-  entries: AsyncIterable<PartEntry>,
+  entries: AsyncIterable<ReadEntry>,
   count: bigint,
   use: (archived: ArchivedNamespace) => Promise<void>,
 ): Promise<ReadRegistry> {
   const seen = new Set<string>();
   const collections: NamespacedName[] = [];
   let entryCount = 0n;
-  let current: MutableNamespace | undefined;
-  for await (const { kind, value } of entries) {
+  let current: GrowingNamespace | undefined;
+  for await (const entry of entries) {
+    const { kind, value } = entry;
     if (entryCount + BigInt(collections.length) >= entriesMax) {
       throw invalidArchive(`it has over ${entriesMax} entries`);
     }
@@ -259,11 +266,15 @@ async function readNamespaces(
         throw invalidArchive(`namespace ${value.name} does not belong there`);
       }
       seen.add(value.name);
-      current = { namespace: value, protos: [], services: [] };
+      current = {
+        namespace: value,
+        protos: new EncodedEntries(({ protos }) => protos),
+        services: new EncodedEntries(({ services }) => services),
+      };
     } else if (current === undefined || current.namespace.name !== value.namespace) {
       throw invalidArchive(`a ${kind} is not among those of its namespace`);
-    } else if (kind === "proto") current.protos.push(value);
-    else current.services.push(value);
+    } else if (kind === "proto") current.protos.push(entry);
+    else current.services.push(entry);
   }
   if (current !== undefined) await use(current);
   if (entryCount !== count) {
@@ -272,9 +283,9 @@ async function readNamespaces(
   return { entryCount, collections };
 }
 
-interface MutableNamespace extends ArchivedNamespace {
-  readonly protos: ArchivedNamespace["protos"][number][];
-  readonly services: ArchivedNamespace["services"][number][];
+interface GrowingNamespace extends ArchivedNamespace {
+  readonly protos: EncodedEntries<RegisteredProto>;
+  readonly services: EncodedEntries<RegisteredService>;
 }
 
 /** @throws {CollectorError} ARCHIVE_INVALID */

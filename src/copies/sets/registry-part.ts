@@ -1,25 +1,13 @@
 import { createReadStream } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { sizeDelimitedPeek } from "@bufbuild/protobuf/wire";
 import { translateFileError } from "../../archive/file-failure.ts";
 import { CollectorError } from "../../errors.ts";
-import { type ArchivedRegistry, ArchivedRegistrySchema } from "../../gen/collector/archive_pb.ts";
-import type { NamespacedName } from "../../gen/collector/common_pb.ts";
-import type { RegistryEntry } from "../../registry/moment.ts";
+import { Pace } from "../../registry/pace.ts";
 import { invalidArchive } from "../archive-failures.ts";
-
-/** An entry of part `registry`. */
-export type PartEntry =
-  | RegistryEntry
-  | { readonly kind: "collection"; readonly value: NamespacedName };
-
-/** Largest entry, in bytes: a file with what is said about it. */
-const entryBytesMax = 4 * 1024 * 1024;
-
-/** Bytes of one namespace: all of it is in memory at a time, as in the registry. */
-const namespaceBytesMax = 512 * 1024 * 1024;
+import { decodeEntry, encodeEntry, type PartEntry, type ReadEntry } from "./registry-entry.ts";
+import { entryBytesMax, entryProblem, RegistryWeight, weightOfEntry } from "./registry-weight.ts";
 
 /** Longest tag and length in front of an entry. */
 const headBytesMax = 11;
@@ -45,7 +33,7 @@ export async function writeRegistryPart(
     await using file = await open(path, "wx", 0o600);
     let pending: Uint8Array[] = [];
     let bytes = 0;
-    let namespaceBytes = 0;
+    const weight = new RegistryWeight();
     const flush = async (): Promise<void> => {
       signal.throwIfAborted();
       await file.writeFile(Buffer.concat(pending));
@@ -53,10 +41,12 @@ export async function writeRegistryPart(
       bytes = 0;
     };
     for (const entry of entries) {
-      const encoded = encode(entry);
-      namespaceBytes = encoded.length + (entry.kind === "namespace" ? 0 : namespaceBytes);
-      checkSize(`a ${entry.kind}`, encoded.length, entryBytesMax);
-      checkSize("a namespace", namespaceBytes, namespaceBytesMax);
+      const encoded = encodeEntry(entry);
+      const decodedBytes = weightOfEntry(encoded);
+      const problem =
+        entryProblem(encoded.length, decodedBytes) ??
+        weight.add(entry, encoded.length, decodedBytes);
+      if (problem !== undefined) throw tooLarge(problem);
       pending.push(encoded);
       bytes += encoded.length;
       count += 1n;
@@ -71,16 +61,18 @@ export async function writeRegistryPart(
 }
 
 /**
- * Reads part `registry`, which may be crafted. In memory are a slice of the file and an entry at most.
+ * Reads part `registry`, which may be crafted. In memory are a slice of the file and an entry at most. Entries are
+ * weighed before they are decoded, and what a reader may keep of them as it says in {@link RegistryWeight}.
  *
  * @throws {CollectorError} ARCHIVE_INVALID, STORAGE_UNAVAILABLE; what the signal fires with
  */
 export async function* readRegistryPart(
   path: string,
   signal: AbortSignal,
-): AsyncIterable<PartEntry> {
+): AsyncIterable<ReadEntry> {
+  const weight = new RegistryWeight();
+  const pace = new Pace();
   let rest: Buffer = Buffer.alloc(0);
-  let namespaceBytes = 0;
   for await (const slice of readSlices(path)) {
     signal.throwIfAborted();
     rest = Buffer.concat([rest, slice]);
@@ -88,11 +80,15 @@ export async function* readRegistryPart(
     for (;;) {
       const length = entryLength(rest.subarray(used, used + headBytesMax));
       if (length === undefined || used + length > rest.length) break;
-      const entry = decode(rest.subarray(used, used + length));
-      namespaceBytes = length + (entry.kind === "namespace" ? 0 : namespaceBytes);
-      if (namespaceBytes > namespaceBytesMax) throw invalidArchive("a namespace is too large");
-      yield entry;
+      // A copy, so that an entry that is kept does not keep the slice.
+      const encoded = Uint8Array.from(rest.subarray(used, used + length));
+      const decodedBytes = weightOfEntry(encoded);
+      refuse(entryProblem(length, decodedBytes));
+      const entry = decodeEntry(encoded);
+      refuse(weight.add(entry, length, decodedBytes));
+      yield { ...entry, encoded };
       used += length;
+      await pace.step();
     }
     rest = rest.subarray(used);
     await setImmediate();
@@ -119,48 +115,16 @@ function entryLength(head: Buffer): number | undefined {
   throw invalidArchive(`part registry has an entry of ${length} bytes`);
 }
 
-function encode(entry: PartEntry): Uint8Array {
-  const registry = create(ArchivedRegistrySchema);
-  switch (entry.kind) {
-    case "namespace":
-      registry.namespaces.push(entry.value);
-      break;
-    case "proto":
-      registry.protos.push(entry.value);
-      break;
-    case "service":
-      registry.services.push(entry.value);
-      break;
-    case "collection":
-      registry.collections.push(entry.value);
-      break;
-  }
-  return toBinary(ArchivedRegistrySchema, registry);
+/** @throws {CollectorError} ARCHIVE_INVALID if there is a problem */
+function refuse(problem: string | undefined): void {
+  if (problem !== undefined) throw invalidArchive(`part registry: ${problem}`);
 }
 
-function decode(bytes: Buffer): PartEntry {
-  let registry: ArchivedRegistry;
-  try {
-    // A copy, so that an entry that is kept does not keep the slice.
-    registry = fromBinary(ArchivedRegistrySchema, Uint8Array.from(bytes));
-  } catch {
-    throw invalidArchive("part registry has an entry that cannot be read");
-  }
-  const [entry] = [
-    ...registry.namespaces.map((value) => ({ kind: "namespace", value }) as const),
-    ...registry.protos.map((value) => ({ kind: "proto", value }) as const),
-    ...registry.services.map((value) => ({ kind: "service", value }) as const),
-    ...registry.collections.map((value) => ({ kind: "collection", value }) as const),
-  ];
-  if (entry !== undefined) return entry;
-  throw invalidArchive("part registry has an entry that this server does not know");
-}
-
-/** @throws {CollectorError} QUOTA_EXCEEDED */
-function checkSize(what: string, bytes: number, max: number): void {
-  if (bytes <= max) return;
-  const problem = `${what} has ${bytes} bytes, the limit in an archive is ${max}`;
-  throw new CollectorError("QUOTA_EXCEEDED", problem);
+function tooLarge(problem: string): CollectorError {
+  return new CollectorError(
+    "QUOTA_EXCEEDED",
+    `the registry does not fit in an archive: ${problem}`,
+  );
 }
 
 async function* readSlices(path: string): AsyncIterable<Buffer> {
