@@ -68,6 +68,7 @@ export class Archiver implements CollectionArchiver {
     let written: WrittenArchive | undefined;
     try {
       await using copy = await copyCollection(this.#options, what, run);
+      checkWanted(request, copy.definition);
       const { snapshot, nowUs } = copy;
       const parts = [{ name: "database", path: scratch }, ...snapshot.contents.map(filePart)];
       written = await this.#pack(request, copy, snapshot, nowUs, parts, run);
@@ -88,6 +89,7 @@ export class Archiver implements CollectionArchiver {
     const { catalog, clock } = this.#options;
     const { namespace, name, includeFiles } = request;
     const { definition } = catalog.copySource(namespace, name);
+    checkWanted(request, definition);
     if (base.definition !== undefined && !derivesAlike(base.definition, definition)) {
       throw unusableBase("what is indexed, or the type, has changed since the base");
     }
@@ -178,6 +180,19 @@ export function derivesAlike(one: Collection, other: Collection): boolean {
       ...(definition.expiry === undefined ? {} : { expiry: definition.expiry }),
     });
   return equals(CollectionSchema, shape(one), shape(other));
+}
+
+/** Names change hands. @throws {CollectorError} COLLECTION_NOT_FOUND */
+function checkWanted(
+  { namespace, name, collectionId }: WriteArchiveRequest,
+  found: Pick<Collection, "collectionId">,
+): void {
+  if (collectionId === undefined || found.collectionId === collectionId) return;
+  throw new CollectorError(
+    "COLLECTION_NOT_FOUND",
+    `${namespace}/${name} is the name of another collection by now`,
+    { subject: { namespace, collection: name } },
+  );
 }
 
 async function changesAfter(

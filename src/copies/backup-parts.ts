@@ -23,6 +23,8 @@ export type Made = Pick<BackupMetadata, "sizeBytes" | "sha256"> & Partial<Backup
 export interface CreateBackup extends BackupDestination {
   readonly namespace: string;
   readonly name: string;
+  /** That the collection of this name has to have; undefined: any. */
+  readonly collectionId?: string | undefined;
   readonly includeFiles: boolean;
   readonly metadata: Readonly<Record<string, string>>;
   /** The base it must have; empty: none is asked for. */

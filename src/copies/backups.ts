@@ -289,13 +289,14 @@ export class Backups implements BackupCatalog {
     run: CopyRun,
   ): Promise<BackupMetadata> {
     const { archiver, keys } = this.#options;
-    const { namespace, name, includeFiles } = request;
+    const { namespace, name, collectionId, includeFiles } = request;
     const { metadata, setId, policy, compression } = backup;
     return this.#keep(backup, request, async (path, backupId) => {
       const { manifest, sizeBytes, sha256 } = await archiver.write(
         {
           namespace,
           name,
+          collectionId,
           includeFiles,
           path,
           compression,

@@ -32,7 +32,7 @@ export interface BackupPoliciesOptions {
   /** Collection `policies` of namespace `system`. */
   readonly records: SystemRecords<BackupPolicy>;
   readonly backups: Pick<BackupCatalog, "all" | "chainOf" | "create" | "delete" | "isHeld">;
-  readonly catalog: Pick<CollectionCatalog, "definitionsIn">;
+  readonly catalog: Pick<CollectionCatalog, "definitionsIn" | "find">;
   readonly sets: Pick<ServerBackup, "make">;
   readonly operations: OperationStore;
   readonly limits: Limits;

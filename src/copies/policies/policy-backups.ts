@@ -2,13 +2,13 @@ import type { CollectionCatalog } from "../../collections/catalog.ts";
 import { CollectorError } from "../../errors.ts";
 import type { BackupPolicy } from "../../gen/collector/backups_pb.ts";
 import { type BackupMetadata, Compression } from "../../gen/collector/collection_repo_pb.ts";
-import type { NamespacedName } from "../../gen/collector/common_pb.ts";
 import { forEachBounded } from "../../lib/bounded.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import { type BackupCatalog, chainMax } from "../backup-parts.ts";
 import type { CopyRun } from "../copy-parts.ts";
+import { backUpListed, type ListedCollection } from "../listed-collection.ts";
 import type { ServerBackup } from "../sets/server-backup.ts";
 import { fullEveryOf } from "./check-policy.ts";
 import { tellOf } from "./failure-text.ts";
@@ -16,7 +16,7 @@ import { hasOwnRetention, type KnownBackup, registryId, subjectOf } from "./know
 
 export interface PolicyBackupsOptions {
   readonly backups: Pick<BackupCatalog, "all" | "chainOf" | "create">;
-  readonly catalog: Pick<CollectionCatalog, "definitionsIn">;
+  readonly catalog: Pick<CollectionCatalog, "definitionsIn" | "find">;
   readonly sets: Pick<ServerBackup, "make">;
   readonly limits: Pick<Limits, "copiesMax">;
   readonly clock: Clock;
@@ -31,12 +31,6 @@ export interface RunOutcome {
   readonly deletedIds: string[];
   readonly errors: string[];
   bytesWritten: bigint;
-}
-
-interface Reached {
-  readonly namespace: string;
-  readonly name: string;
-  readonly collectionId: string;
 }
 
 /** Makes the backups of policies. */
@@ -54,11 +48,11 @@ export class PolicyBackups {
    * @throws the signal's reason if it fires; what was made stays, and is noted
    */
   async make(policy: BackupPolicy, outcome: RunOutcome, run: CopyRun): Promise<void> {
-    const reached = this.#reachOf(policy);
     if (policy.wholeServer) {
-      await this.#makeSet(policy, reached, outcome, run);
+      await this.#makeSet(policy, outcome, run);
       return;
     }
+    const reached = this.#reachOf(policy);
     if (reached.length === 0 && policy.namespace !== "") {
       const { namespace, collectionName } = policy;
       const missing = collectionName === "" ? "collection" : `collection ${collectionName}`;
@@ -75,11 +69,12 @@ export class PolicyBackups {
       };
       report({});
       try {
-        await this.#makeOne(policy, collection, outcome, { signal: run.signal, report });
+        const backup = await this.#makeOne(policy, collection, { signal: run.signal, report });
+        if (backup !== undefined) this.#noteMade(outcome, backup);
+        else if (policy.collectionName !== "") outcome.errors.push(`${of}: it was deleted`);
       } catch (error) {
         run.signal.throwIfAborted();
-        const isExpected = isGone(error) && policy.collectionName === "";
-        if (!isExpected) outcome.errors.push(`${of}: ${tellOf(error, log)}`);
+        outcome.errors.push(`${of}: ${tellOf(error, log)}`);
       }
       done += 1n;
       report({});
@@ -106,12 +101,7 @@ export class PolicyBackups {
     return planned.map((backup, index) => ({ ...backup, id: `~${index}` }));
   }
 
-  async #makeSet(
-    policy: BackupPolicy,
-    reached: readonly Reached[],
-    outcome: RunOutcome,
-    run: CopyRun,
-  ): Promise<void> {
+  async #makeSet(policy: BackupPolicy, outcome: RunOutcome, run: CopyRun): Promise<void> {
     const { name, metadata, excludeFiles, incremental } = policy;
     const request = {
       policy: name,
@@ -121,10 +111,7 @@ export class PolicyBackups {
       destPath: "",
       namespace: "",
       compression: Compression.UNSPECIFIED,
-      baseOf: ({ namespace, name }: NamespacedName): string | undefined => {
-        const collection = reached.find((one) => one.namespace === namespace && one.name === name);
-        return collection === undefined ? undefined : this.#baseFor(policy, collection);
-      },
+      baseOf: (collectionId: string) => this.#baseFor(policy, { collectionId }),
     };
     const { failures } = await this.#options.sets.make(request, run, (backup) => {
       outcome.setId = backup.setId;
@@ -139,17 +126,14 @@ export class PolicyBackups {
     outcome.bytesWritten += sizeBytes;
   }
 
+  /** @returns undefined if the collection was deleted since */
   async #makeOne(
     policy: BackupPolicy,
-    collection: Reached,
-    outcome: RunOutcome,
+    collection: ListedCollection,
     run: CopyRun,
-  ): Promise<void> {
-    const { namespace, name } = collection;
+  ): Promise<BackupMetadata | undefined> {
     const base = this.#baseFor(policy, collection);
     const request = {
-      namespace,
-      name,
       destPath: "",
       includeFiles: !policy.excludeFiles,
       metadata: policy.metadata,
@@ -159,18 +143,21 @@ export class PolicyBackups {
       compression: Compression.UNSPECIFIED,
       policy: policy.name,
     };
-    const { backups } = this.#options;
-    const backup = await backups.create(request, run).catch((error: unknown) => {
+    const backUp = (): Promise<BackupMetadata | undefined> =>
+      backUpListed(this.#options, collection, request, run);
+    return await backUp().catch((error: unknown) => {
       const isChanged = error instanceof CollectorError && error.reason === "COLLECTION_REPLACED";
       // The definition changed meanwhile, which does not happen often.
-      if (isChanged && !run.signal.aborted) return backups.create(request, run);
+      if (isChanged && !run.signal.aborted) return backUp();
       throw error;
     });
-    this.#noteMade(outcome, backup);
   }
 
   /** What an incremental backup is to be based on; undefined: it is to hold everything. */
-  #baseFor(policy: BackupPolicy, { collectionId }: Reached): string | undefined {
+  #baseFor(
+    policy: BackupPolicy,
+    { collectionId }: Pick<ListedCollection, "collectionId">,
+  ): string | undefined {
     if (!policy.incremental) return undefined;
     const { backups } = this.#options;
     // Only its own: to be based on another's would keep that one from being removed.
@@ -190,19 +177,14 @@ export class PolicyBackups {
       return isSound && chain.length <= lengthMax ? newest.backupId : undefined;
     } catch (error) {
       // What it was based on is not known here.
-      if (isGone(error)) return undefined;
+      if (error instanceof CollectorError && error.reason === "BACKUP_NOT_FOUND") return undefined;
       throw error;
     }
   }
 
-  #reachOf({ namespace, collectionName }: BackupPolicy): readonly Reached[] {
+  #reachOf({ namespace, collectionName }: BackupPolicy): readonly ListedCollection[] {
     return this.#options.catalog
       .definitionsIn(namespace)
       .filter(({ name }) => collectionName === "" || name === collectionName);
   }
-}
-
-function isGone(error: unknown): boolean {
-  const reasons = ["BACKUP_NOT_FOUND", "COLLECTION_NOT_FOUND"];
-  return error instanceof CollectorError && reasons.includes(error.reason);
 }

@@ -11,7 +11,7 @@ import {
   BackupMetadataSchema,
   Compression,
 } from "../../gen/collector/collection_repo_pb.ts";
-import { type NamespacedName, NamespacedNameSchema } from "../../gen/collector/common_pb.ts";
+import type { NamespacedName } from "../../gen/collector/common_pb.ts";
 import { forEachBounded } from "../../lib/bounded.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
@@ -21,8 +21,10 @@ import { type BackupFolders, inFolder, removeSetFolder } from "../backup-folders
 import { checkNotes } from "../backup-notes.ts";
 import type { BackupCatalog } from "../backup-parts.ts";
 import type { ArchiveKeys, CopyRun } from "../copy-parts.ts";
+import { backUpListed, type ListedCollection } from "../listed-collection.ts";
 import { attempt } from "./attempt.ts";
 import { entryCount, type RegistryCopies } from "./registry-copies.ts";
+import { SetNames } from "./set-names.ts";
 
 export interface ServerBackupOptions {
   readonly backups: BackupCatalog;
@@ -52,8 +54,11 @@ export interface BackUpServer {
 /** A set that a policy makes. */
 export interface BackUpByPolicy extends BackUpServer {
   readonly policy: string;
-  /** What the backup of a collection is to be based on, if it is incremental; undefined: it holds everything. */
-  readonly baseOf: (collection: NamespacedName) => string | undefined;
+  /**
+   * What the backup of a collection, given by its id, is to be based on, if it is incremental; undefined: it holds
+   * everything.
+   */
+  readonly baseOf: (collectionId: string) => string | undefined;
 }
 
 /** What became of a set. */
@@ -90,8 +95,8 @@ export class ServerBackup {
   }
 
   /**
-   * Makes a backup of every collection, and of the registry in the end: a set without that was cut. What is
-   * made stays, whatever becomes of the rest.
+   * Makes a backup of every collection, whatever it is called by then, and of the registry in the end: a set
+   * without that was cut. What is made stays, whatever becomes of the rest.
    *
    * @throws {CollectorError} ARGUMENT_INVALID, NAMESPACE_NOT_FOUND, SYSTEM_READ_ONLY; CANCELLED; if some
    * could not be made, the reason of the first, and a message that names them
@@ -119,14 +124,12 @@ export class ServerBackup {
     const { namespace, destPath } = request;
     refuseSystemWrite(namespace);
     checkNotes(request.metadata);
-    const namespaces = registry.moment(namespace).map((moment) => moment.namespace.name);
+    const namespaces = new Set(registry.moment(namespace).map((moment) => moment.namespace.name));
     const setId = randomUUIDv7();
     const destFolder = destPath === "" ? setId : destPath;
     await backups.locate(inFolder(destFolder, `${setId}.collector`), "dest_path");
-    const named = namespaces.flatMap((of) =>
-      catalog.namesIn(of).map((name) => create(NamespacedNameSchema, { namespace: of, name })),
-    );
-    const total = BigInt(named.length + 1);
+    const listed = catalog.definitionsIn(namespace).filter((one) => namespaces.has(one.namespace));
+    const total = BigInt(listed.length + 1);
     let done = 0n;
     const advance = (phase: string): void => run.report({ done, total, phase });
     let madeCount = 0;
@@ -135,25 +138,27 @@ export class ServerBackup {
       onMade(backup);
     };
     const failures: SetFailure[] = [];
-    const gone = new Set<NamespacedName>();
+    const gone = new Set<ListedCollection>();
+    const names = new SetNames();
     advance("backing up");
     try {
-      await forEachBounded(named, limits.copiesMax, async (collection) => {
+      await forEachBounded(listed, limits.copiesMax, async (collection) => {
         const of = `${collection.namespace}/${collection.name}`;
         const outcome = await attempt(run, log, async () => {
           advance(of);
-          return this.#backUp(collection, request, { setId, destFolder }, run);
+          return this.#backUp(collection, request, { setId, destFolder, names }, run);
         });
-        if (outcome instanceof CollectorError) {
-          // Deleted since: at the moment of its backup there was none.
-          if (outcome.reason === "COLLECTION_NOT_FOUND") gone.add(collection);
-          else failures.push({ of, error: outcome });
-        } else note(outcome);
+        if (outcome instanceof CollectorError) failures.push({ of, error: outcome });
+        // Deleted since: at the moment of its backup there was none.
+        else if (outcome === undefined) gone.add(collection);
+        else note(outcome);
         done += 1n;
         advance(of);
       });
       run.signal.throwIfAborted();
-      const collections = named.filter((collection) => !gone.has(collection));
+      const collections = listed
+        .filter((collection) => !gone.has(collection))
+        .map((collection) => names.of(collection));
       const ofRegistry = await attempt(run, log, async () => {
         advance("registry");
         return this.#backUpRegistry(request, { setId, destFolder, collections }, run);
@@ -168,22 +173,22 @@ export class ServerBackup {
   }
 
   #backUp(
-    collection: NamespacedName,
+    collection: ListedCollection,
     request: BackUpServer | BackUpByPolicy,
-    { setId, destFolder }: { readonly setId: string; readonly destFolder: string },
+    set: { readonly setId: string; readonly destFolder: string; readonly names: SetNames },
     { signal }: CopyRun,
-  ): Promise<BackupMetadata> {
+  ): Promise<BackupMetadata | undefined> {
     const { metadata, incremental, compression, excludeFiles } = request;
-    const { namespace, name } = collection;
-    const base = "policy" in request ? request.baseOf(collection) : undefined;
+    const { setId, destFolder, names } = set;
+    const base = "policy" in request ? request.baseOf(collection.collectionId) : undefined;
     const basis =
       "policy" in request
         ? { policy: request.policy, incremental: base !== undefined, preferredBaseId: base }
         : { incremental };
-    return this.#options.backups.create(
+    return backUpListed(
+      this.#options,
+      collection,
       {
-        namespace,
-        name,
         destPath: "",
         destFolder,
         includeFiles: !excludeFiles,
@@ -195,6 +200,7 @@ export class ServerBackup {
       },
       // Several are made at a time: how far one is says nothing of the whole.
       { signal, report: () => undefined },
+      (current) => names.claim(current),
     );
   }
 

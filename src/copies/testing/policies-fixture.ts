@@ -18,7 +18,6 @@ import {
   BackupMetadata_Content,
   BackupMetadataSchema,
 } from "../../gen/collector/collection_repo_pb.ts";
-import { NamespacedNameSchema } from "../../gen/collector/common_pb.ts";
 import { OperationSchema } from "../../gen/collector/operations_pb.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -227,7 +226,9 @@ export class PoliciesFixture implements AsyncDisposable {
   async start(): Promise<void> {
     const { records, backups, operations, limits, clock } = this;
     const log = silentLog;
-    const catalog = { definitionsIn: this.#definitionsIn };
+    const find: CollectionCatalog["find"] = (namespace, name) =>
+      this.#definitionsIn(namespace).find((one) => one.name === name);
+    const catalog = { definitionsIn: this.#definitionsIn, find };
     const sets = { make: this.#makeSet };
     const parts = { records, backups, sets, operations, limits, clock, log, catalog };
     this.policies = await BackupPolicies.open(parts);
@@ -271,9 +272,8 @@ export class PoliciesFixture implements AsyncDisposable {
     const policy = "policy" in request ? request.policy : "";
     const failures: SetFailure[] = [];
     const collections = this.#definitionsIn("");
-    for (const { namespace, name } of collections) {
-      const collection = create(NamespacedNameSchema, { namespace, name });
-      const base = "policy" in request ? request.baseOf(collection) : undefined;
+    for (const { namespace, name, collectionId } of collections) {
+      const base = "policy" in request ? request.baseOf(collectionId) : undefined;
       const asked = {
         namespace,
         name,
