@@ -1,6 +1,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { CollectorError } from "../errors.ts";
 import { type ArchiveManifest, ArchiveManifestSchema } from "../gen/collector/archive_pb.ts";
+import { defaultLimits } from "../lib/limits.ts";
 import { type Log, silentLog } from "../lib/log.ts";
 import type {
   Archives,
@@ -15,6 +16,8 @@ export interface ArchivesOptions {
   /** Archives that are packed or unpacked at a time; 2 if absent. Each takes a core. */
   readonly threads?: number | undefined;
   readonly log?: Log | undefined;
+  /** Free space that is left on the disk that parts are written to; the default limit if absent. */
+  readonly diskReserveBytes?: number | undefined;
 }
 
 /** Threads start with the first work for them, and end when there was none for a while. */
@@ -24,8 +27,10 @@ export function createArchives(options: ArchivesOptions = {}): Archives {
 
 class ArchivePool implements Archives {
   readonly #threads: ArchiveThreads;
+  readonly #diskReserveBytes: number;
 
-  constructor({ threads = 2, log = silentLog }: ArchivesOptions) {
+  constructor({ threads = 2, log = silentLog, diskReserveBytes }: ArchivesOptions) {
+    this.#diskReserveBytes = diskReserveBytes ?? defaultLimits.diskReserveBytes;
     this.#threads = new ArchiveThreads({ threads, log });
   }
 
@@ -46,7 +51,9 @@ class ArchivePool implements Archives {
 
   async unpack(request: UnpackRequest): Promise<UnpackedArchive> {
     const { path, identities, targets } = request;
-    const answer = await this.#threads.run({ kind: "unpack", path, identities, targets }, request);
+    const diskReserveBytes = this.#diskReserveBytes;
+    const job = { kind: "unpack", path, identities, targets, diskReserveBytes } as const;
+    const answer = await this.#threads.run(job, request);
     const { manifest, faults, sha256 } = answer;
     return { manifest: manifest === undefined ? undefined : decode(manifest), faults, sha256 };
   }

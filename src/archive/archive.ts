@@ -78,7 +78,8 @@ export interface Archives extends AsyncDisposable {
   manifest(path: string, identities: readonly string[]): Promise<ArchiveManifest>;
 
   /**
-   * Reads all of it, and writes the parts that are wanted; not durably.
+   * Reads all of it, and writes the parts that are wanted, if there is room for all of them beside the reserve of
+   * the disk; not durably.
    *
    * @throws {CollectorError} as {@link manifest} for what is no archive at all, of a newer format or
    * without key; CANCELLED, DISK_FULL. What is damaged is answered, not thrown.

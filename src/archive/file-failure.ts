@@ -5,6 +5,7 @@ export interface PackedFailure {
   readonly reason: ErrorReason | undefined;
   readonly message: string;
   readonly violations: CollectorError["violations"];
+  readonly retryAfterMs?: number | undefined;
 }
 
 const noSpace = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
@@ -31,13 +32,18 @@ export function errnoCode(error: unknown): string | undefined {
 export function packFailure(error: unknown): PackedFailure {
   const known = translateFileError(error);
   if (known instanceof CollectorError) {
-    return { reason: known.reason, message: known.message, violations: known.violations };
+    const { reason, message, violations, retryAfterMs } = known;
+    return { reason, message, violations, retryAfterMs };
   }
   const message = known instanceof Error ? (known.stack ?? known.message) : String(known);
   return { reason: undefined, message, violations: [] };
 }
 
-export function unpackFailure({ reason, message, violations }: PackedFailure): Error {
+export function unpackFailure(failure: PackedFailure): Error {
+  const { reason, message, violations, retryAfterMs } = failure;
   if (reason === undefined) return new Error(`a thread for archives failed: ${message}`);
-  return new CollectorError(reason, message, { violations });
+  return new CollectorError(reason, message, {
+    violations,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
 }

@@ -17,6 +17,7 @@ export type ArchiveJob =
       readonly path: string;
       readonly identities: readonly string[];
       readonly targets: ReadonlyMap<string, string>;
+      readonly diskReserveBytes: number;
     };
 
 export interface PackAnswer {

@@ -17,13 +17,13 @@ const unsyncedBytesMax = 4 * 1024 * 1024;
  * the disk never owes much.
  */
 export class PacedFile implements Disposable {
-  readonly #path: string;
+  readonly path: string;
   readonly #fd: number;
   #unsyncedBytes = 0;
   #isOpen = true;
 
   private constructor(path: string, fd: number) {
-    this.#path = path;
+    this.path = path;
     this.#fd = fd;
   }
 
@@ -60,6 +60,6 @@ export class PacedFile implements Disposable {
   /** Closes the file and takes it away. */
   remove(): void {
     this[Symbol.dispose]();
-    rmSync(this.#path, { force: true });
+    rmSync(this.path, { force: true });
   }
 }

@@ -5,6 +5,7 @@ import type { ArchiveManifest, ArchivePart } from "../gen/collector/archive_pb.t
 import { freeBytes } from "../lib/free-bytes.ts";
 import type { ArchiveFault } from "./archive.ts";
 import { ArchiveInput, DamagedInput } from "./archive-input.ts";
+import { DiskRoom, type FileToWrite } from "./disk-room.ts";
 import {
   archiveMagic,
   blockBytesMax,
@@ -92,6 +93,7 @@ class Unpacking {
   readonly #context: JobContext;
   readonly #faults: ArchiveFault[] = [];
   readonly #written: PacedFile[] = [];
+  readonly #room: DiskRoom;
   #current = "header";
 
   constructor(input: ArchiveInput, manifest: ArchiveManifest, job: UnpackJob, context: JobContext) {
@@ -99,9 +101,11 @@ class Unpacking {
     this.#manifest = manifest;
     this.#job = job;
     this.#context = context;
+    this.#room = new DiskRoom(job.diskReserveBytes);
   }
 
   run(): readonly ArchiveFault[] {
+    this.#room.checkFor(this.#filesToWrite());
     const total = Number(this.#manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0n));
     this.#context.progress.begin(total, total);
     try {
@@ -120,6 +124,13 @@ class Unpacking {
     if (this.#faults.length > 0) this.#removeWritten();
     else this.#context.progress.end();
     return this.#faults.slice(0, faultsMax);
+  }
+
+  *#filesToWrite(): Iterable<FileToWrite> {
+    for (const { name, sizeBytes } of this.#manifest.parts) {
+      const path = this.#job.targets.get(name);
+      if (path !== undefined) yield { path, bytes: Number(sizeBytes) };
+    }
   }
 
   #readAll(): void {
@@ -172,7 +183,9 @@ class Unpacking {
 
   #keep(plain: Buffer, hash: Hash, file: PacedFile | undefined): void {
     hash.update(plain);
-    file?.write([plain]);
+    if (file === undefined) return;
+    this.#room.beforeWrite({ path: file.path, bytes: plain.length });
+    file.write([plain]);
   }
 
   #checkWhole(part: ArchivePart, done: number, digest: Buffer): void {

@@ -80,7 +80,11 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
   const scratchFolder = join(dataFolder, "transfers", "packing");
   await rm(scratchFolder, { recursive: true, force: true });
   await mkdir(scratchFolder, { recursive: true });
-  const archives = createArchives({ threads: 2, log });
+  const archives = createArchives({
+    threads: 2,
+    log,
+    diskReserveBytes: limits.diskReserveBytes,
+  });
   const clock = systemClock;
   const slots = new CopySlots(limits.copiesMax);
   const unboundInstaller = await openInstaller({

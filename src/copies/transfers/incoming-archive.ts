@@ -1,15 +1,9 @@
-import { type FileHandle, open, rm, statfs } from "node:fs/promises";
-import { dirname } from "node:path";
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { checkRoom, roomCheckBytes } from "../../archive/disk-room.ts";
 import { translateFileError } from "../../archive/file-failure.ts";
 import { CollectorError, invalidField } from "../../errors.ts";
 import { untilAborted } from "../../lib/until-aborted.ts";
 import { type ArchiveChunk, checkChunk } from "./archive-chunks.ts";
-
-/** After how many bytes the free space of the disk is looked at again. */
-const spaceCheckBytes = 64 * 1024 * 1024;
-
-/** When a full disk may have room again, in ms. */
-const diskRetryMs = 5000;
 
 /** A sender has to bring at least so much within the idle limit, whatever the size of its chunks. */
 const progressBytesMin = 16 * 1024;
@@ -58,7 +52,7 @@ export class IncomingArchive implements AsyncDisposable {
   /** @throws {CollectorError} DISK_FULL if there is no room for all of it, STORAGE_UNAVAILABLE */
   static async create(options: IncomingArchiveOptions): Promise<IncomingArchive> {
     try {
-      await checkSpace(options.path, options.diskReserveBytes + (options.sizeBytes ?? 0));
+      await checkRoom(options.path, options.diskReserveBytes + (options.sizeBytes ?? 0));
       return new IncomingArchive(await open(options.path, "wx", 0o600), options);
     } catch (error) {
       throw translateFileError(error);
@@ -134,9 +128,9 @@ export class IncomingArchive implements AsyncDisposable {
   }
 
   async #write(bytes: Uint8Array, position: number): Promise<void> {
-    if (position - this.#checkedAtBytes >= spaceCheckBytes) {
+    if (position - this.#checkedAtBytes >= roomCheckBytes) {
       this.#checkedAtBytes = position;
-      await checkSpace(this.path, this.#reserveBytes);
+      await checkRoom(this.path, this.#reserveBytes);
     }
     for (let done = 0; done < bytes.length; ) {
       const left = bytes.length - done;
@@ -174,17 +168,6 @@ export class IncomingArchive implements AsyncDisposable {
     this.#receivedBytes = Number(offset);
     this.#checkedAtBytes = Math.min(this.#checkedAtBytes, this.#receivedBytes);
   }
-}
-
-/** @throws {CollectorError} DISK_FULL */
-async function checkSpace(path: string, bytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dirname(path));
-  if (bavail * bsize >= bytes) return;
-  throw new CollectorError(
-    "DISK_FULL",
-    "there is no room on the disk for this archive; free some, or send a smaller one",
-    { retryAfterMs: diskRetryMs },
-  );
 }
 
 /** @param expected undefined: nothing has said yet how many there are */
