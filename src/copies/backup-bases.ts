@@ -3,16 +3,19 @@ import type { CollectionCatalog } from "../collections/catalog.ts";
 import { invalidField } from "../errors.ts";
 import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
+import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { type CreateBackup, chainMax } from "./backup-parts.ts";
 import type { BackupTable } from "./backup-table.ts";
 import { type BaseContentsOptions, contentsAfter } from "./base-contents.ts";
 import type { CopyBase, CopyRun } from "./copy-parts.ts";
+import { momentUsOf } from "./policies/known-backups.ts";
 
 export interface BackupBasesOptions extends BaseContentsOptions {
   readonly table: BackupTable;
   readonly catalog: Pick<CollectionCatalog, "get">;
   readonly archives: Pick<Archives, "manifest" | "unpack">;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -63,15 +66,17 @@ export class BackupBases {
     collectionId: string,
     { includeFiles, preferredBaseId }: CreateBackup,
   ): BackupMetadata | undefined {
-    return this.#options.table
-      .all()
-      .find(
-        (backup) =>
-          backup.collectionId === collectionId &&
-          backup.includesFiles === includeFiles &&
-          backup.verifyError === "" &&
-          (preferredBaseId === undefined || backup.backupId === preferredBaseId),
-      );
+    const { table, clock } = this.#options;
+    const nowUs = clock.nowUs();
+    return table.all().find(
+      (backup) =>
+        backup.collectionId === collectionId &&
+        backup.includesFiles === includeFiles &&
+        backup.verifyError === "" &&
+        // One that a clock made when it was ahead would be the newest for long.
+        momentUsOf(backup) <= nowUs &&
+        (preferredBaseId === undefined || backup.backupId === preferredBaseId),
+    );
   }
 
   async #hold(

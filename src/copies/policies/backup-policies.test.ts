@@ -449,4 +449,21 @@ describe("BackupPolicies", () => {
     await fixture.run("hourly");
     assert.equal(fixture.backups.all()[0]?.baseBackupId, "");
   });
+
+  it("is based on no backup that the clock made when it was ahead", async () => {
+    await using fixture = await PoliciesFixture.open("2027-11-27T03:00:00Z");
+    await fixture.put({ ...hourly, incremental: true, fullEvery: 2 });
+    await fixture.run("hourly");
+    fixture.clock.set("2026-11-27T03:00:00Z");
+    for (let round = 0; round < 7; round += 1) {
+      await fixture.run("hourly");
+      fixture.clock.passMs(1000);
+    }
+    const bases = fixture.backups
+      .all()
+      .slice(1)
+      .toReversed()
+      .map(({ baseBackupId }) => baseBackupId.slice(-1));
+    assert.deepEqual(bases, ["", "2", "3", "", "5", "6", ""]);
+  });
 });

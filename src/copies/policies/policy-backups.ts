@@ -12,7 +12,13 @@ import { backUpListed, type ListedCollection } from "../listed-collection.ts";
 import type { ServerBackup } from "../sets/server-backup.ts";
 import { fullEveryOf } from "./check-policy.ts";
 import { tellOf } from "./failure-text.ts";
-import { hasOwnRetention, type KnownBackup, registryId, subjectOf } from "./known-backups.ts";
+import {
+  hasOwnRetention,
+  type KnownBackup,
+  momentUsOf,
+  registryId,
+  subjectOf,
+} from "./known-backups.ts";
 
 export interface PolicyBackupsOptions {
   readonly backups: Pick<BackupCatalog, "all" | "chainOf" | "create">;
@@ -159,15 +165,18 @@ export class PolicyBackups {
     { collectionId }: Pick<ListedCollection, "collectionId">,
   ): string | undefined {
     if (!policy.incremental) return undefined;
-    const { backups } = this.#options;
-    // Only its own: to be based on another's would keep that one from being removed.
+    const { backups, clock } = this.#options;
+    const nowUs = clock.nowUs();
+    // Only its own: to be based on another's would keep that one from being removed. And none that a clock
+    // made when it was ahead: that would be the newest for long, so that nothing was made anew.
     const newest = backups
       .all()
       .find(
         (backup) =>
           backup.policy === policy.name &&
           subjectOf(backup) === collectionId &&
-          backup.includesFiles === !policy.excludeFiles,
+          backup.includesFiles === !policy.excludeFiles &&
+          momentUsOf(backup) <= nowUs,
       );
     if (newest === undefined) return undefined;
     try {

@@ -129,7 +129,7 @@ describe("what runs of policies remove", () => {
       assert.deepEqual(run.deletedBackupIds, made.slice(1, 2));
       assert.deepEqual(foretold.deletedBackupIds, run.deletedBackupIds);
       made.unshift(...run.backupIds);
-      assert.deepEqual(fixture.ids, [...made.slice(0, 2), ...ahead]);
+      assert.deepEqual(fixture.ids, [...ahead, ...made.slice(0, 2)]);
       clock.passMs(dayMs);
     }
     clock.set("2027-12-27T03:00:00Z");
@@ -238,8 +238,8 @@ describe("what runs of a policy for the whole server remove", () => {
       fixture.clock.passMs(dayMs);
     }
     assert.deepEqual(setsOf(fixture), [
-      ["set 3", 4],
       ["set 1", 4],
+      ["set 3", 4],
     ]);
   });
 

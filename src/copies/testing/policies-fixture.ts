@@ -74,8 +74,11 @@ export class LightBackups implements PoliciesBackups {
     this.#folder = folder;
   }
 
+  /** The newest first: real ids begin with the time of the clock that they are of. */
   all(): readonly BackupMetadata[] {
-    return [...this.#backups.values()].toReversed();
+    return [...this.#backups.values()]
+      .toReversed()
+      .sort((one, other) => Number(other.timestamp - one.timestamp));
   }
 
   isHeld(backupId: string): boolean {
