@@ -1,6 +1,3 @@
-import { randomUUIDv7 } from "node:crypto";
-import { rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Archives } from "../archive/archive.ts";
@@ -19,20 +16,10 @@ import {
 import type { Clock } from "../lib/clock.ts";
 import type { Limits } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
-import { removeFile } from "../lib/remove-file.ts";
 import { BackupBases } from "./backup-bases.ts";
-import {
-  type BackupFolders,
-  existing,
-  inFolder,
-  isThere,
-  makeFolderOf,
-  putInPlace,
-  removeSetFolder,
-  syncFolder,
-  unfinishedName,
-} from "./backup-folders.ts";
+import type { BackupFolders } from "./backup-folders.ts";
 import { checkIdentity } from "./backup-identity.ts";
+import { BackupKeeper } from "./backup-keeper.ts";
 import { type BackupsQuery, listBackups } from "./backup-listing.ts";
 import { checkNotes } from "./backup-notes.ts";
 import {
@@ -80,15 +67,15 @@ export interface BackupsOptions {
 export class Backups implements BackupCatalog {
   readonly #options: BackupsOptions;
   readonly #table: BackupTable;
+  readonly #keeper: BackupKeeper;
   readonly #bases: BackupBases;
-  /** Those that are being written, by id, and the absolute path that each will have. */
-  readonly #making = new Map<string, string>();
   /** By collection: its backups are made one after the other. */
   readonly #turns = new CopyTurns();
 
   private constructor(options: BackupsOptions) {
     this.#options = options;
     this.#table = new BackupTable((storagePath) => options.folders.pathOf(storagePath));
+    this.#keeper = new BackupKeeper({ ...options, table: this.#table });
     this.#bases = new BackupBases({ ...options, table: this.#table });
   }
 
@@ -100,7 +87,7 @@ export class Backups implements BackupCatalog {
       if (value.complete) backups.#table.set(value);
       else cut.push(value);
     }
-    for (const backup of cut) await backups.#takeBack(backup);
+    for (const backup of cut) await backups.#keeper.takeBack(backup);
     return backups;
   }
 
@@ -147,7 +134,7 @@ export class Backups implements BackupCatalog {
     write: (path: string, backupId: string) => Promise<Made>,
   ): Promise<BackupMetadata> {
     checkNotes(backup.metadata);
-    return this.#observed(() => this.#keep(backup, destination, write));
+    return this.#observed(() => this.#keeper.keep(backup, destination, write));
   }
 
   async keep(
@@ -156,13 +143,13 @@ export class Backups implements BackupCatalog {
     write: (path: string) => Promise<Made>,
   ): Promise<BackupMetadata> {
     this.#refuseKnown(backup.backupId);
-    return await this.#keep({ ...backup, importTime: this.#now() }, destination, write);
+    return await this.#keeper.keep({ ...backup, importTime: this.#now() }, destination, write);
   }
 
   async adopt(backup: BackupMetadata): Promise<BackupMetadata> {
     this.#refuseKnown(backup.backupId);
     const adopted: BackupMetadata = { ...backup, complete: true, importTime: this.#now() };
-    await this.#save(adopted);
+    await this.#keeper.save(adopted);
     return adopted;
   }
 
@@ -240,7 +227,7 @@ export class Backups implements BackupCatalog {
       verifyTime: timestampOfUs(this.#options.clock.nowUs()),
       verifyError: first === undefined ? "" : `${first.part}: ${first.description}`,
     };
-    await this.#save(verified);
+    await this.#keeper.save(verified);
     return { backup: verified, problems };
   }
 
@@ -257,7 +244,7 @@ export class Backups implements BackupCatalog {
       throw error;
     }
     this.#options.observer?.removed();
-    return await this.#takeBack(gone);
+    return await this.#keeper.takeBack(gone);
   }
 
   async locate(
@@ -291,7 +278,7 @@ export class Backups implements BackupCatalog {
     const { archiver, keys } = this.#options;
     const { namespace, name, collectionId, includeFiles } = request;
     const { metadata, setId, policy, compression } = backup;
-    return this.#keep(backup, request, async (path, backupId) => {
+    return this.#keeper.keep(backup, request, async (path, backupId) => {
       const { manifest, sizeBytes, sha256 } = await archiver.write(
         {
           namespace,
@@ -326,88 +313,12 @@ export class Backups implements BackupCatalog {
 
   /** @throws {CollectorError} BACKUP_EXISTS if it is known or being made */
   #refuseKnown(backupId: string): void {
-    if (!this.#table.has(backupId) && !this.#making.has(backupId)) return;
+    if (!this.#table.has(backupId) && !this.#keeper.isMaking(backupId)) return;
     throw new CollectorError("BACKUP_EXISTS", "a backup of this id is known already");
   }
 
   #now(): Timestamp {
     return timestampOfUs(this.#options.clock.nowUs());
-  }
-
-  /** Whatever happens, either the archive is there, whole and durable, and known, or nothing is. */
-  async #keep(
-    given: BackupMetadata,
-    { destPath, destFolder = "" }: BackupDestination,
-    write: (path: string, backupId: string) => Promise<Made>,
-  ): Promise<BackupMetadata> {
-    const { folders, records } = this.#options;
-    const backupId = given.backupId === "" ? randomUUIDv7() : given.backupId;
-    const place = await folders.locate(
-      destPath === "" ? inFolder(destFolder, `${backupId}.collector`) : destPath,
-      "dest_path",
-    );
-    const { storagePath, path } = place;
-    if ((await isThere(path)) || this.#making.values().some((other) => other === path)) {
-      throw existing();
-    }
-    const begun: BackupMetadata = { ...given, backupId, storagePath, storageType: "file" };
-    const unfinished = unfinishedName(path, backupId);
-    let isInPlace = false;
-    this.#making.set(backupId, path);
-    try {
-      await records.write([{ kind: "put", id: backupId, value: { ...begun, complete: false } }]);
-      await makeFolderOf(place);
-      const made = await write(unfinished, backupId);
-      await putInPlace(unfinished, path);
-      isInPlace = true;
-      const backup: BackupMetadata = { ...begun, ...made, complete: true };
-      await this.#save(backup);
-      return backup;
-    } catch (error) {
-      await rm(unfinished, { force: true });
-      await this.#forget(begun, isInPlace);
-      throw error;
-    } finally {
-      this.#making.delete(backupId);
-    }
-  }
-
-  async #forget(backup: BackupMetadata, isInPlace: boolean): Promise<void> {
-    try {
-      if (isInPlace) await this.#takeBack(backup);
-      else await this.#options.records.write([{ kind: "delete", id: backup.backupId }]);
-    } catch (error) {
-      const { backupId } = backup;
-      this.#options.log.warn({ backup: backupId, err: error }, "backup could not be taken back");
-    }
-  }
-
-  /** Removes the archive of a backup that is not complete, and what is known of it. @returns its bytes */
-  async #takeBack(backup: BackupMetadata): Promise<bigint> {
-    const { folders, records, archives, keys } = this.#options;
-    const { backupId, storagePath } = backup;
-    const path = folders.pathOf(storagePath);
-    let bytes = 0n;
-    if (!this.#table.isAt(path) && (await isThere(path))) {
-      // A file of that name may have come from elsewhere after a crash.
-      const isOurs = await archives.manifest(path, keys.identities).then(
-        (manifest) => manifest.backupId === backupId,
-        () => backup.sizeBytes > 0n || backup.encrypted,
-      );
-      const { size, isFile } = await stat(path).then(
-        (found) => ({ size: BigInt(found.size), isFile: found.isFile() }),
-        () => ({ size: 0n, isFile: false }),
-      );
-      if (isFile && (isOurs || size === 0n)) {
-        await removeFile(path);
-        await syncFolder(dirname(path));
-        bytes = size;
-      }
-    }
-    // Nobody is about to write into it.
-    if (this.#making.size === 0) await removeSetFolder(dirname(path), backup.setId);
-    await records.write([{ kind: "delete", id: backupId }]);
-    return bytes;
   }
 
   /** What was imported comes without its SHA-256, and all of it has been read now. */
@@ -419,12 +330,7 @@ export class Backups implements BackupCatalog {
       const sha256 = digests.get(archive);
       const current = this.get(backup.backupId);
       if (sha256 === undefined || current.sha256 !== "") continue;
-      await this.#save({ ...current, sha256 });
+      await this.#keeper.save({ ...current, sha256 });
     }
-  }
-
-  async #save(backup: BackupMetadata): Promise<void> {
-    await this.#options.records.write([{ kind: "put", id: backup.backupId, value: backup }]);
-    this.#table.set(backup);
   }
 }

@@ -1,0 +1,130 @@
+import { randomUUIDv7 } from "node:crypto";
+import { rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Archives } from "../archive/archive.ts";
+import type { SystemRecords } from "../collections/system-records.ts";
+import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
+import type { Log } from "../lib/log.ts";
+import { removeFile } from "../lib/remove-file.ts";
+import {
+  type BackupFolders,
+  existing,
+  inFolder,
+  isThere,
+  makeFolderOf,
+  putInPlace,
+  removeSetFolder,
+  syncFolder,
+  unfinishedName,
+} from "./backup-folders.ts";
+import type { BackupDestination, Made } from "./backup-parts.ts";
+import type { BackupTable } from "./backup-table.ts";
+import type { ArchiveKeys } from "./copy-parts.ts";
+
+export interface BackupKeeperOptions {
+  readonly table: BackupTable;
+  /** Collection `backups` of namespace `system`. */
+  readonly records: SystemRecords<BackupMetadata>;
+  readonly folders: BackupFolders;
+  readonly archives: Pick<Archives, "manifest">;
+  readonly keys: Pick<ArchiveKeys, "identities">;
+  readonly log: Log;
+}
+
+/** Puts archives in their places together with what is known of them, and takes both back. */
+export class BackupKeeper {
+  readonly #options: BackupKeeperOptions;
+  /** Those that are being written, by id, and the absolute path that each will have. */
+  readonly #making = new Map<string, string>();
+
+  constructor(options: BackupKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** True while the archive of that backup is being written. */
+  isMaking(backupId: string): boolean {
+    return this.#making.has(backupId);
+  }
+
+  /** Whatever happens, either the archive is there, whole and durable, and known, or nothing is. */
+  async keep(
+    given: BackupMetadata,
+    { destPath, destFolder = "" }: BackupDestination,
+    write: (path: string, backupId: string) => Promise<Made>,
+  ): Promise<BackupMetadata> {
+    const { folders, records } = this.#options;
+    const backupId = given.backupId === "" ? randomUUIDv7() : given.backupId;
+    const place = await folders.locate(
+      destPath === "" ? inFolder(destFolder, `${backupId}.collector`) : destPath,
+      "dest_path",
+    );
+    const { storagePath, path } = place;
+    if ((await isThere(path)) || this.#making.values().some((other) => other === path)) {
+      throw existing();
+    }
+    const begun: BackupMetadata = { ...given, backupId, storagePath, storageType: "file" };
+    const unfinished = unfinishedName(path, backupId);
+    let isInPlace = false;
+    this.#making.set(backupId, path);
+    try {
+      await records.write([{ kind: "put", id: backupId, value: { ...begun, complete: false } }]);
+      await makeFolderOf(place);
+      const made = await write(unfinished, backupId);
+      await putInPlace(unfinished, path);
+      isInPlace = true;
+      const backup: BackupMetadata = { ...begun, ...made, complete: true };
+      await this.save(backup);
+      return backup;
+    } catch (error) {
+      await rm(unfinished, { force: true });
+      await this.#forget(begun, isInPlace);
+      throw error;
+    } finally {
+      this.#making.delete(backupId);
+    }
+  }
+
+  async #forget(backup: BackupMetadata, isInPlace: boolean): Promise<void> {
+    try {
+      if (isInPlace) await this.takeBack(backup);
+      else await this.#options.records.write([{ kind: "delete", id: backup.backupId }]);
+    } catch (error) {
+      const { backupId } = backup;
+      this.#options.log.warn({ backup: backupId, err: error }, "backup could not be taken back");
+    }
+  }
+
+  /** Removes the archive of a backup that is not complete, and what is known of it. @returns its bytes */
+  async takeBack(backup: BackupMetadata): Promise<bigint> {
+    const { folders, records, archives, keys } = this.#options;
+    const { backupId, storagePath } = backup;
+    const path = folders.pathOf(storagePath);
+    let bytes = 0n;
+    if (!this.#options.table.isAt(path) && (await isThere(path))) {
+      // A file of that name may have come from elsewhere after a crash.
+      const isOurs = await archives.manifest(path, keys.identities).then(
+        (manifest) => manifest.backupId === backupId,
+        () => backup.sizeBytes > 0n || backup.encrypted,
+      );
+      const { size, isFile } = await stat(path).then(
+        (found) => ({ size: BigInt(found.size), isFile: found.isFile() }),
+        () => ({ size: 0n, isFile: false }),
+      );
+      if (isFile && (isOurs || size === 0n)) {
+        await removeFile(path);
+        await syncFolder(dirname(path));
+        bytes = size;
+      }
+    }
+    // Nobody is about to write into it.
+    if (this.#making.size === 0) await removeSetFolder(dirname(path), backup.setId);
+    await records.write([{ kind: "delete", id: backupId }]);
+    return bytes;
+  }
+
+  /** Notes a complete backup. */
+  async save(backup: BackupMetadata): Promise<void> {
+    await this.#options.records.write([{ kind: "put", id: backup.backupId, value: backup }]);
+    this.#options.table.set(backup);
+  }
+}
