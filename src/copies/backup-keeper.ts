@@ -8,6 +8,7 @@ import type { Log } from "../lib/log.ts";
 import { removeFile } from "../lib/remove-file.ts";
 import {
   type BackupFolders,
+  type BackupPlace,
   existing,
   inFolder,
   isThere,
@@ -34,7 +35,7 @@ export interface BackupKeeperOptions {
 /** Puts archives in their places together with what is known of them, and takes both back. */
 export class BackupKeeper {
   readonly #options: BackupKeeperOptions;
-  /** Those that are being written, by id, and the absolute path that each will have. */
+  /** The paths of archives that are being written, by the ids of their backups. */
   readonly #making = new Map<string, string>();
 
   constructor(options: BackupKeeperOptions) {
@@ -52,35 +53,53 @@ export class BackupKeeper {
     { destPath, destFolder = "" }: BackupDestination,
     write: (path: string, backupId: string) => Promise<Made>,
   ): Promise<BackupMetadata> {
-    const { folders, records } = this.#options;
+    const { folders } = this.#options;
     const backupId = given.backupId === "" ? randomUUIDv7() : given.backupId;
     const place = await folders.locate(
       destPath === "" ? inFolder(destFolder, `${backupId}.collector`) : destPath,
       "dest_path",
     );
-    const { storagePath, path } = place;
-    if ((await isThere(path)) || this.#making.values().some((other) => other === path)) {
-      throw existing();
-    }
-    const begun: BackupMetadata = { ...given, backupId, storagePath, storageType: "file" };
-    const unfinished = unfinishedName(path, backupId);
-    let isInPlace = false;
-    this.#making.set(backupId, path);
+    this.#refuseTaken(place.path);
+    this.#making.set(backupId, place.path);
     try {
-      await records.write([{ kind: "put", id: backupId, value: { ...begun, complete: false } }]);
-      await makeFolderOf(place);
-      const made = await write(unfinished, backupId);
-      await putInPlace(unfinished, path);
-      isInPlace = true;
-      const backup: BackupMetadata = { ...begun, ...made, complete: true };
-      await this.save(backup);
-      return backup;
-    } catch (error) {
-      await rm(unfinished, { force: true });
-      await this.#forget(begun, isInPlace);
-      throw error;
+      if (await isThere(place.path)) throw existing();
+      return await this.#make({ ...given, backupId }, place, write);
     } finally {
       this.#making.delete(backupId);
+    }
+  }
+
+  /** Another backup's place stays its own, also before its archive is there, and when that is missing. */
+  #refuseTaken(path: string): void {
+    const isAwaited = this.#making.values().some((other) => other === path);
+    if (isAwaited || this.#options.table.isAt(path)) throw existing();
+  }
+
+  async #make(
+    given: BackupMetadata,
+    place: BackupPlace,
+    write: (path: string, backupId: string) => Promise<Made>,
+  ): Promise<BackupMetadata> {
+    const { backupId } = given;
+    const { storagePath, path } = place;
+    const unfinished = unfinishedName(path, backupId);
+    let backup: BackupMetadata = { ...given, storagePath, storageType: "file", complete: false };
+    await this.#note(backup);
+    let isInPlace = false;
+    try {
+      await makeFolderOf(place);
+      backup = { ...backup, ...(await write(unfinished, backupId)) };
+      // From here on what is in its place is its archive, even if nobody can read that.
+      await this.#note(backup);
+      await putInPlace(unfinished, path);
+      isInPlace = true;
+      const complete: BackupMetadata = { ...backup, complete: true };
+      await this.save(complete);
+      return complete;
+    } catch (error) {
+      await rm(unfinished, { force: true });
+      await this.#forget(backup, isInPlace);
+      throw error;
     }
   }
 
@@ -96,16 +115,13 @@ export class BackupKeeper {
 
   /** Removes the archive of a backup that is not complete, and what is known of it. @returns its bytes */
   async takeBack(backup: BackupMetadata): Promise<bigint> {
-    const { folders, records, archives, keys } = this.#options;
+    const { folders, records } = this.#options;
     const { backupId, storagePath } = backup;
     const path = folders.pathOf(storagePath);
     let bytes = 0n;
+    // What another backup has by now stays, whatever it is.
     if (!this.#options.table.isAt(path) && (await isThere(path))) {
-      // A file of that name may have come from elsewhere after a crash.
-      const isOurs = await archives.manifest(path, keys.identities).then(
-        (manifest) => manifest.backupId === backupId,
-        () => backup.sizeBytes > 0n || backup.encrypted,
-      );
+      const isOurs = await this.#isArchiveOf(backup, path);
       const { size, isFile } = await stat(path).then(
         (found) => ({ size: BigInt(found.size), isFile: found.isFile() }),
         () => ({ size: 0n, isFile: false }),
@@ -122,9 +138,23 @@ export class BackupKeeper {
     return bytes;
   }
 
+  /** A file of that name may have come from elsewhere after a crash. */
+  async #isArchiveOf({ backupId, sizeBytes }: BackupMetadata, path: string): Promise<boolean> {
+    const { archives, keys } = this.#options;
+    return await archives.manifest(path, keys.identities).then(
+      (manifest) => manifest.backupId === backupId,
+      // It is damaged, or nobody here has its key.
+      async () => sizeBytes > 0n && !(await isThere(unfinishedName(path, backupId))),
+    );
+  }
+
   /** Notes a complete backup. */
   async save(backup: BackupMetadata): Promise<void> {
-    await this.#options.records.write([{ kind: "put", id: backup.backupId, value: backup }]);
+    await this.#note(backup);
     this.#options.table.set(backup);
+  }
+
+  async #note(backup: BackupMetadata): Promise<void> {
+    await this.#options.records.write([{ kind: "put", id: backup.backupId, value: backup }]);
   }
 }

@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { randomUUIDv7 } from "node:crypto";
+import { copyFile, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { generateIdentity, identityToRecipient } from "age-encryption";
+import { BackupsFixture } from "./testing/backups-fixture.ts";
+
+const destPath = "weekly.collector";
+
+/** One that has no key to what it writes. */
+async function openSealed(): Promise<BackupsFixture> {
+  const recipients = [await identityToRecipient(await generateIdentity())];
+  const fixture = await BackupsFixture.open({ recipients });
+  for (const name of ["one", "two"]) await fixture.fill(name);
+  return fixture;
+}
+
+describe("the place of a backup", () => {
+  it("is that of one only, also while it is being written", async () => {
+    await using fixture = await openSealed();
+    let second: Promise<unknown> = Promise.resolve();
+    fixture.beforeWrite = async () => {
+      fixture.beforeWrite = async () => undefined;
+      second = fixture.backUp("two", { destPath });
+      await second.catch(() => undefined);
+    };
+    const { backupId } = await fixture.backUp("one", { destPath });
+    await assert.rejects(second, { reason: "BACKUP_EXISTS" });
+    assert.equal(fixture.backups.get(backupId).storagePath, destPath);
+    assert.deepEqual(await readdir(fixture.own), [destPath]);
+  });
+
+  it("is not given to another one when its archive is missing", async () => {
+    await using fixture = await openSealed();
+    await fixture.backUp("one", { destPath });
+    await rm(join(fixture.own, destPath));
+    await assert.rejects(fixture.backUp("two", { destPath }), { reason: "BACKUP_EXISTS" });
+  });
+});
+
+describe("a start after a crash", () => {
+  it("leaves an archive that a complete backup has, though another was to come there", async () => {
+    await using fixture = await openSealed();
+    const made = await fixture.backUp("one", { destPath });
+    await fixture.noteCut({ ...made, backupId: randomUUIDv7(), sizeBytes: 0n });
+    await fixture.restart();
+    assert.deepEqual(await readdir(fixture.own), [destPath]);
+    assert.deepEqual(
+      fixture.backups.all().map(({ backupId }) => backupId),
+      [made.backupId],
+    );
+  });
+
+  it("leaves what has come since to the place of an archive that was never whole", async () => {
+    await using fixture = await openSealed();
+    const { storagePath, ...other } = await fixture.backUp("one");
+    await copyFile(join(fixture.own, storagePath), join(fixture.own, destPath));
+    const cut = { ...other, storagePath: destPath, backupId: randomUUIDv7(), sizeBytes: 0n };
+    await fixture.noteCut(cut);
+    await fixture.restart();
+    assert.deepEqual((await readdir(fixture.own)).sort(), [storagePath, destPath].sort());
+  });
+
+  it("removes an archive that was whole, and that nobody was told of", async (t) => {
+    await using fixture = await openSealed();
+    const { mock } = t.mock.method(fixture.records, "write");
+    await fixture.backUp("one", { destPath });
+    const notes = mock.calls.flatMap(({ arguments: [writes] }) => [...writes]);
+    const last = notes.flatMap((note) => (note.kind === "put" ? note.value : [])).at(-2);
+    assert.ok(last !== undefined && !last.complete);
+    await fixture.noteCut(last);
+    await fixture.restart();
+    assert.deepEqual([await readdir(fixture.own), fixture.backups.all()], [[], []]);
+  });
+});
