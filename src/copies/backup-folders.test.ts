@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readdir, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative, sep } from "node:path";
 import { describe, it } from "node:test";
@@ -12,6 +12,7 @@ import {
   putInPlace,
   unfinishedName,
 } from "./backup-folders.ts";
+import { asOrdinaryUser } from "./testing/ordinary-user.ts";
 
 /** Two backup folders, with links planted in them that lead out, and what must never change beside them. */
 class Bench implements AsyncDisposable {
@@ -175,3 +176,49 @@ describe("a path of a caller", () => {
     );
   });
 });
+
+describe("backup folders", () => {
+  it("may have folders in them that nobody but root can read", async () => {
+    await using bench = await Bench.open();
+    await chmod(bench.base, 0o755);
+    for (const root of bench.roots) await lock(join(root, "lost+found"));
+    using _user = asOrdinaryUser();
+    const [own = "", root = ""] = bench.roots;
+    assert.equal((await BackupFolders.open(own, [root])).own, own);
+  });
+
+  it("are named with their setting if they cannot be used", async () => {
+    await using bench = await Bench.open();
+    const { base } = bench;
+    await chmod(base, 0o755);
+    await lock(join(base, "locked"));
+    const [own = ""] = bench.roots;
+    const at = (name: string): string => join(base, name);
+    using _user = asOrdinaryUser();
+    const cases: readonly (readonly [string, readonly string[], string])[] = [
+      [at("locked/own"), [], `backupFolder: ${at("locked/own")} cannot be made: EACCES`],
+      [at("own/file"), [], `backupFolder: ${at("own/file")} cannot be made: EEXIST`],
+      [own, [at("locked")], `backupRoots: ${at("locked")} cannot be read: EACCES`],
+      [own, [at("missing")], `backupRoots: ${at("missing")} cannot be found`],
+      [own, [at("own/file")], `backupRoots: ${at("own/file")} is no folder`],
+      [own, ["relative"], "backupRoots: relative is not absolute"],
+    ];
+    for (const [folder, roots, message] of cases) {
+      const opened = BackupFolders.open(folder, roots);
+      await assert.rejects(opened, { reason: "ARGUMENT_INVALID", message });
+    }
+  });
+
+  it("keep no name for an archive that could not be put there", async () => {
+    await using bench = await Bench.open();
+    const { path } = await bench.folders.locate("new.collector", "dest_path");
+    await assert.rejects(putInPlace(unfinishedName(path, "none"), path), { code: "ENOENT" });
+    assert.ok(!(await readdir(bench.folders.own)).includes("new.collector"));
+  });
+});
+
+/** Makes a folder that is not to be read. */
+async function lock(path: string): Promise<void> {
+  await mkdir(path);
+  await chmod(path, process.geteuid?.() === 0 ? 0o700 : 0);
+}

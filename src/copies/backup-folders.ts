@@ -1,8 +1,9 @@
-import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir } from "node:fs/promises";
+import { lstat, mkdir, open, opendir, realpath, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, sep } from "node:path";
+import { errnoCode } from "../archive/file-failure.ts";
 import { CollectorError, invalidField } from "../errors.ts";
 
-/** Starts the name of an archive that is being written; what a crash leaves of them goes at the next start. */
+/** Starts the name of an archive that is being written; no other server's in the same folder is touched. */
 export const unfinishedPrefix = ".new-";
 
 const segmentPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/;
@@ -30,26 +31,22 @@ export class BackupFolders {
   }
 
   /**
-   * Makes the server's own folder if need be, and removes what a crash has left in it.
+   * Makes the server's own folder if need be.
    *
    * @param own absolute
    * @param roots further ones, absolute, which exist
-   * @throws {CollectorError} ARGUMENT_INVALID for a root that is no folder
+   * @throws {CollectorError} ARGUMENT_INVALID, naming the setting, for one that is no folder or cannot be read
    */
   static async open(own: string, roots: readonly string[]): Promise<BackupFolders> {
-    await mkdir(own, { recursive: true });
+    await mkdir(own, { recursive: true }).catch((error: unknown) => {
+      throw badFolder("backupFolder", own, "cannot be made", error);
+    });
     const real: string[] = [];
     for (const root of roots) {
-      if (!isAbsolute(root)) throw badRoot(root, "is not absolute");
-      try {
-        real.push(await realpath(root));
-      } catch {
-        throw badRoot(root, "cannot be found");
-      }
+      if (!isAbsolute(root)) throw badFolder("backupRoots", root, "is not absolute");
+      real.push(await realFolder("backupRoots", root));
     }
-    const folders = new BackupFolders(await realpath(own), real);
-    for (const root of [folders.#own, ...real]) await removeUnfinished(root);
-    return folders;
+    return new BackupFolders(await realFolder("backupFolder", own), real);
   }
 
   /** The server's own folder. */
@@ -122,7 +119,8 @@ export class BackupFolders {
 }
 
 /**
- * Gives a whole archive its name, durably, unless there is something of that name.
+ * Gives a whole archive its name, durably, unless there is something of that name. Whatever fails, nothing
+ * of that name is left.
  *
  * @throws {CollectorError} BACKUP_EXISTS
  */
@@ -132,9 +130,15 @@ export async function putInPlace(unfinished: string, path: string): Promise<void
     if (hasCode(error, "EEXIST", "EISDIR")) throw existing();
     throw error;
   });
-  await placeholder.close();
-  await rename(unfinished, path);
-  await syncFolder(dirname(path));
+  try {
+    await placeholder.close();
+    await rename(unfinished, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    // The name is not left taken.
+    await rm(path, { force: true }).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** A new name beside `path` for an archive that is not whole yet. */
@@ -201,10 +205,16 @@ function isPath(inside: string): boolean {
   return Buffer.byteLength(inside) <= pathBytesMax && segments.every((s) => segmentPattern.test(s));
 }
 
-async function removeUnfinished(root: string): Promise<void> {
-  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || !entry.name.startsWith(unfinishedPrefix)) continue;
-    await rm(join(entry.parentPath, entry.name), { force: true });
+async function realFolder(setting: string, path: string): Promise<string> {
+  try {
+    const real = await realpath(path);
+    await (await opendir(real)).close();
+    return real;
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) throw badFolder(setting, path, "cannot be found");
+    if (hasCode(error, "ENOTDIR")) throw badFolder(setting, path, "is no folder");
+    if (errnoCode(error) === undefined) throw error;
+    throw badFolder(setting, path, "cannot be read", error);
   }
 }
 
@@ -213,8 +223,10 @@ export async function syncFolder(path: string): Promise<void> {
   await folder.sync();
 }
 
-function badRoot(root: string, why: string): CollectorError {
-  return new CollectorError("ARGUMENT_INVALID", `backupRoots: ${root} ${why}`);
+function badFolder(setting: string, path: string, why: string, cause?: unknown): CollectorError {
+  const code = errnoCode(cause);
+  const told = code === undefined ? why : `${why}: ${code}`;
+  return new CollectorError("ARGUMENT_INVALID", `${setting}: ${path} ${told}`, { cause });
 }
 
 function hasCode(error: unknown, ...codes: readonly string[]): boolean {

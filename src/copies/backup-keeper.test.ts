@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUIDv7 } from "node:crypto";
-import { copyFile, readdir, rm } from "node:fs/promises";
+import { copyFile, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { generateIdentity, identityToRecipient } from "age-encryption";
@@ -72,5 +72,36 @@ describe("a start after a crash", () => {
     await fixture.noteCut(last);
     await fixture.restart();
     assert.deepEqual([await readdir(fixture.own), fixture.backups.all()], [[], []]);
+  });
+
+  it("removes what is unfinished of its own, and nothing of another server", async () => {
+    await using fixture = await openSealed();
+    const made = await fixture.backUp("one", { destPath });
+    const cut = { ...made, backupId: randomUUIDv7(), storagePath: "in/two", sizeBytes: 0n };
+    await mkdir(join(fixture.own, "in"));
+    for (const path of [`in/.new-${cut.backupId}`, "in/.new-other", ".new-other", "in/two"]) {
+      await writeFile(join(fixture.own, path), path === "in/two" ? "" : "half");
+    }
+    await fixture.noteCut(cut);
+    await fixture.restart();
+    const left = await readdir(fixture.own, { recursive: true });
+    assert.deepEqual(left.sort(), [".new-other", "in", "in/.new-other", destPath]);
+    assert.equal((await Array.fromAsync(fixture.records.all())).length, 1);
+  });
+
+  it("goes on without what it cannot reach, and removes that another time", async () => {
+    await using fixture = await openSealed();
+    const { storagePath, ...made } = await fixture.backUp("one", { destPath: "in/one" });
+    await fixture.noteCut({ ...made, storagePath });
+    const archive = join(fixture.own, storagePath);
+    // A folder is in the way of what is unfinished.
+    const unfinished = join(fixture.own, "in", `.new-${made.backupId}`);
+    await mkdir(unfinished);
+    await fixture.restart();
+    await rm(unfinished, { recursive: true });
+    assert.deepEqual(fixture.backups.all(), []);
+    await stat(archive);
+    await fixture.restart();
+    await assert.rejects(stat(archive), { code: "ENOENT" });
   });
 });

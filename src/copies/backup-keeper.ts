@@ -2,6 +2,7 @@ import { randomUUIDv7 } from "node:crypto";
 import { rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Archives } from "../archive/archive.ts";
+import { errnoCode } from "../archive/file-failure.ts";
 import type { SystemRecords } from "../collections/system-records.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
 import type { Log } from "../lib/log.ts";
@@ -97,23 +98,30 @@ export class BackupKeeper {
       await this.save(complete);
       return complete;
     } catch (error) {
-      await rm(unfinished, { force: true });
-      await this.#forget(backup, isInPlace);
+      await this.#forget(backup, unfinished, isInPlace);
       throw error;
     }
   }
 
-  async #forget(backup: BackupMetadata, isInPlace: boolean): Promise<void> {
+  async #forget(backup: BackupMetadata, unfinished: string, isInPlace: boolean): Promise<void> {
+    const { records, log } = this.#options;
+    const { backupId } = backup;
     try {
       if (isInPlace) await this.takeBack(backup);
-      else await this.#options.records.write([{ kind: "delete", id: backup.backupId }]);
+      else {
+        await rm(unfinished, { force: true });
+        await records.write([{ kind: "delete", id: backupId }]);
+      }
     } catch (error) {
-      const { backupId } = backup;
-      this.#options.log.warn({ backup: backupId, err: error }, "backup could not be taken back");
+      log.warn({ backup: backupId, err: error }, "backup could not be taken back");
     }
   }
 
-  /** Removes the archive of a backup that is not complete, and what is known of it. @returns its bytes */
+  /**
+   * Removes the archive of a backup that is not complete, whole or not, and what is known of it.
+   *
+   * @returns the bytes of a whole one
+   */
   async takeBack(backup: BackupMetadata): Promise<bigint> {
     const { folders, records } = this.#options;
     const { backupId, storagePath } = backup;
@@ -132,10 +140,22 @@ export class BackupKeeper {
         bytes = size;
       }
     }
+    await removeFile(unfinishedName(path, backupId));
     // Nobody is about to write into it.
     if (this.#making.size === 0) await removeSetFolder(dirname(path), backup.setId);
     await records.write([{ kind: "delete", id: backupId }]);
     return bytes;
+  }
+
+  /** The same for one that a crash has cut. What cannot be reached now goes at a later start. */
+  async takeBackCut(backup: BackupMetadata): Promise<void> {
+    try {
+      await this.takeBack(backup);
+    } catch (error) {
+      if (errnoCode(error) === undefined) throw error;
+      const { backupId } = backup;
+      this.#options.log.warn({ backup: backupId, err: error }, "backup could not be taken back");
+    }
   }
 
   /** A file of that name may have come from elsewhere after a crash. */

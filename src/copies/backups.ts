@@ -87,7 +87,7 @@ export class Backups implements BackupCatalog {
       if (value.complete) backups.#table.set(value);
       else cut.push(value);
     }
-    for (const backup of cut) await backups.#keeper.takeBack(backup);
+    for (const backup of cut) await backups.#keeper.takeBackCut(backup);
     return backups;
   }
 

@@ -65,9 +65,8 @@ export async function* findArchives(
       continue;
     }
     const names = await namesIn(path, entriesMax - seen);
-    if (names === undefined) {
-      const reason = `has more than what is left of ${entriesMax} files and folders; import what is in it by its path`;
-      yield { kind: "unusable", path: storagePathOf(path), reason };
+    if (typeof names === "string") {
+      yield { kind: "unusable", path: storagePathOf(path), reason: names };
       continue;
     }
     seen += names.length;
@@ -89,13 +88,21 @@ export async function readArchiveFile(path: string): Promise<ArchiveFile> {
   throw invalidArchive(`it ${file?.reason ?? "is not there"}`);
 }
 
-/** Undefined if there are more than that. */
-async function namesIn(path: string, max: number): Promise<string[] | undefined> {
+/** @returns why it was not looked into, if there are more than that or it cannot be read */
+async function namesIn(path: string, max: number): Promise<string[] | string> {
   const names: string[] = [];
-  for await (const { name } of await opendir(path)) {
-    if (name.startsWith(unfinishedPrefix)) continue;
-    if (names.length >= max) return undefined;
-    names.push(name);
+  try {
+    for await (const { name } of await opendir(path)) {
+      if (name.startsWith(unfinishedPrefix)) continue;
+      if (names.length >= max) {
+        return `has more than what is left of ${entriesMax} files and folders; import what is in it by its path`;
+      }
+      names.push(name);
+    }
+  } catch (error) {
+    const code = errnoCode(error);
+    if (code === undefined) throw error;
+    return `cannot be read: ${code}`;
   }
   return names;
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { randomUUIDv7 } from "node:crypto";
 import {
+  chmod,
   copyFile,
   mkdir,
   mkdtemp,
@@ -25,6 +26,7 @@ import {
   BackupMetadata_Content,
 } from "../../gen/collector/collection_repo_pb.ts";
 import { BackupFolders } from "../backup-folders.ts";
+import { asOrdinaryUser } from "../testing/ordinary-user.ts";
 import { BackupImport, type ImportedBackups } from "./backup-import.ts";
 
 type Manifest = Exclude<MessageInitShape<typeof ArchiveManifestSchema>, ArchiveManifest>;
@@ -253,6 +255,21 @@ describe("an import of backups", () => {
     assert.deepEqual(backups, []);
     assert.match(refused[0]?.reason ?? "", /9 folders deep, the limit is 8/);
     assert.equal((await bench.run(deep)).backups.length, 1);
+  });
+
+  it("says which folder it may not read, and takes the others", async () => {
+    await using bench = await Bench.open();
+    await bench.put("one");
+    await mkdir(join(bench.own, "lost+found"));
+    // Root's, or else nobody's to read.
+    const mode = process.geteuid?.() === 0 ? 0o700 : 0;
+    await chmod(join(bench.own, "lost+found"), mode);
+    for (const path of [join(bench.own, ".."), bench.own]) await chmod(path, 0o755);
+    await chmod(join(bench.own, "one"), 0o644);
+    using _user = asOrdinaryUser();
+    const found = await bench.run();
+    assert.deepEqual(placesOf(found), ["one"]);
+    assert.deepEqual(found.refused, [{ path: "lost+found", reason: "cannot be read: EACCES" }]);
   });
 
   it("stops when nobody waits any more", async () => {
