@@ -178,6 +178,25 @@ describe("a path of a caller", () => {
 });
 
 describe("backup folders", () => {
+  it("are found by the name that the setting has for them, though that is a link", async () => {
+    await using bench = await Bench.open();
+    const { base } = bench;
+    await symlink("root", join(base, "disk"));
+    await symlink("own", join(base, "here"));
+    const folders = await BackupFolders.open(join(base, "here"), [join(base, "disk/")]);
+    const found = await folders.locate(join(base, "disk/kept/x"), "dest_path");
+    const path = join(base, "root/kept/x");
+    assert.deepEqual(found, { root: join(base, "root"), path, storagePath: path });
+    assert.deepEqual(await folders.locate(path, "dest_path"), found);
+    assert.equal((await folders.locate(join(base, "here/x"), "dest_path")).storagePath, "x");
+    for (const name of ["disk", "disk/", "root"]) {
+      const { root } = await folders.locateExisting(join(base, name), "path");
+      assert.equal(root, join(base, "root"));
+    }
+    const leadsOut = folders.locate(join(base, "disk/link/x"), "dest_path");
+    await assert.rejects(leadsOut, { reason: "ARGUMENT_INVALID" });
+  });
+
   it("may have folders in them that nobody but root can read", async () => {
     await using bench = await Bench.open();
     await chmod(bench.base, 0o755);

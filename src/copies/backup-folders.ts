@@ -20,14 +20,21 @@ export interface BackupPlace {
   readonly storagePath: string;
 }
 
+/** A backup folder as a setting calls it, without a slash at the end, and where that really is. */
+interface Root {
+  readonly called: string;
+  readonly real: string;
+}
+
 /** The folders that backups may be in, and nothing beside them. */
 export class BackupFolders {
   readonly #own: string;
-  readonly #roots: readonly string[];
+  /** All of them, the server's own one last. */
+  readonly #roots: readonly Root[];
 
-  private constructor(own: string, roots: readonly string[]) {
-    this.#own = own;
-    this.#roots = roots;
+  private constructor(own: Root, roots: readonly Root[]) {
+    this.#own = own.real;
+    this.#roots = [...roots, own];
   }
 
   /**
@@ -41,12 +48,12 @@ export class BackupFolders {
     await mkdir(own, { recursive: true }).catch((error: unknown) => {
       throw badFolder("backupFolder", own, "cannot be made", error);
     });
-    const real: string[] = [];
+    const further: Root[] = [];
     for (const root of roots) {
       if (!isAbsolute(root)) throw badFolder("backupRoots", root, "is not absolute");
-      real.push(await realFolder("backupRoots", root));
+      further.push(await openRoot("backupRoots", root));
     }
-    return new BackupFolders(await realFolder("backupFolder", own), real);
+    return new BackupFolders(await openRoot("backupFolder", own), further);
   }
 
   /** The server's own folder. */
@@ -102,13 +109,14 @@ export class BackupFolders {
 
   #rootOf(given: string): string | undefined {
     const path = given.replace(/\/+$/, "");
-    return [...this.#roots, this.#own].find((root) => root === path);
+    return this.#roots.find(({ called, real }) => called === path || real === path)?.real;
   }
 
   #split(given: string, field: string): { readonly root: string; readonly inside: string } {
     if (!isAbsolute(given)) return { root: this.#own, inside: given };
-    for (const root of [...this.#roots, this.#own]) {
-      if (given.startsWith(root + sep)) return { root, inside: given.slice(root.length + 1) };
+    for (const { called, real } of this.#roots) {
+      const root = [called, real].find((name) => given.startsWith(name + sep));
+      if (root !== undefined) return { root: real, inside: given.slice(root.length + 1) };
     }
     throw invalidField(
       "ARGUMENT_INVALID",
@@ -205,11 +213,11 @@ function isPath(inside: string): boolean {
   return Buffer.byteLength(inside) <= pathBytesMax && segments.every((s) => segmentPattern.test(s));
 }
 
-async function realFolder(setting: string, path: string): Promise<string> {
+async function openRoot(setting: string, path: string): Promise<Root> {
   try {
     const real = await realpath(path);
     await (await opendir(real)).close();
-    return real;
+    return { called: path.replace(/\/+$/, ""), real };
   } catch (error) {
     if (hasCode(error, "ENOENT")) throw badFolder(setting, path, "cannot be found");
     if (hasCode(error, "ENOTDIR")) throw badFolder(setting, path, "is no folder");
