@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import type { Archives } from "../archive/archive.ts";
 import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
 import { isArchiveFault } from "./archive-failures.ts";
@@ -34,9 +35,23 @@ export async function verifyChain(
   noteDigest: NoteDigest,
   options: VerifyChainOptions,
 ): Promise<readonly ArchiveProblem[]> {
-  const { installer, verifyRegistry, archives, keys } = options;
   const missing = await missingOf(chain);
   if (missing.length > 0) return missing;
+  const digests = new Map<number, string>();
+  const note: NoteDigest = (archive, sha256) => {
+    digests.set(archive, sha256);
+    noteDigest(archive, sha256);
+  };
+  const problems = await problemsOf(chain, run, note, options);
+  return [...problems, ...(await differencesOf(chain, digests))];
+}
+
+async function problemsOf(
+  chain: readonly ChainLink[],
+  run: CopyRun,
+  noteDigest: NoteDigest,
+  { installer, verifyRegistry, archives, keys }: VerifyChainOptions,
+): Promise<readonly ArchiveProblem[]> {
   try {
     const last = chain.at(-1);
     if (last?.backup.content === BackupMetadata_Content.REGISTRY) {
@@ -52,6 +67,32 @@ export async function verifyChain(
     const description = error.message;
     return [{ archive: chain.length - 1, part: "manifest", offset: -1n, description }];
   }
+}
+
+/** An archive may be whole, and another one than was put there. */
+async function differencesOf(
+  chain: readonly ChainLink[],
+  digests: ReadonlyMap<number, string>,
+): Promise<readonly ArchiveProblem[]> {
+  const differences: ArchiveProblem[] = [];
+  for (const [archive, { backup, path }] of chain.entries()) {
+    const sha256 = digests.get(archive);
+    // What is wrong with it otherwise was told.
+    if (sha256 === undefined) continue;
+    const note = (what: string): void => {
+      const description = `it is whole, but not the archive that is known: ${what}`;
+      differences.push({ archive, part: "trailer", offset: -1n, description });
+    };
+    if (backup.sha256 !== "") {
+      if (sha256 !== backup.sha256) note(`its SHA-256 is ${sha256}, not ${backup.sha256}`);
+      continue;
+    }
+    const sizeBytes = BigInt((await stat(path)).size);
+    if (sizeBytes !== backup.sizeBytes) {
+      note(`it has ${sizeBytes} bytes, not ${backup.sizeBytes}`);
+    }
+  }
+  return differences;
 }
 
 async function missingOf(chain: readonly ChainLink[]): Promise<readonly ArchiveProblem[]> {
