@@ -7,15 +7,14 @@ import type { SystemRecords } from "../collections/system-records.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
 import type { Log } from "../lib/log.ts";
 import { removeFile } from "../lib/remove-file.ts";
+import { ArchiveFolders } from "./archive-folders.ts";
 import {
   type BackupFolders,
   type BackupPlace,
   existing,
   inFolder,
   isThere,
-  makeFolderOf,
   putInPlace,
-  removeSetFolder,
   syncFolder,
   unfinishedName,
 } from "./backup-folders.ts";
@@ -38,6 +37,7 @@ export class BackupKeeper {
   readonly #options: BackupKeeperOptions;
   /** The paths of archives that are being written, by the ids of their backups. */
   readonly #making = new Map<string, string>();
+  readonly #folders = new ArchiveFolders(() => this.#making.values());
 
   constructor(options: BackupKeeperOptions) {
     this.#options = options;
@@ -64,9 +64,12 @@ export class BackupKeeper {
     this.#making.set(backupId, place.path);
     try {
       if (await isThere(place.path)) throw existing();
-      return await this.#make({ ...given, backupId }, place, write);
+      const backup = await this.#make({ ...given, backupId }, place, write);
+      this.#folders.settle(place);
+      return backup;
     } finally {
       this.#making.delete(backupId);
+      await this.#folders.release(place);
     }
   }
 
@@ -88,7 +91,7 @@ export class BackupKeeper {
     await this.#note(backup);
     let isInPlace = false;
     try {
-      await makeFolderOf(place);
+      await this.#folders.make(place);
       backup = { ...backup, ...(await write(unfinished, backupId)) };
       // From here on what is in its place is its archive, even if nobody can read that.
       await this.#note(backup);
@@ -141,8 +144,7 @@ export class BackupKeeper {
       }
     }
     await removeFile(unfinishedName(path, backupId));
-    // Nobody is about to write into it.
-    if (this.#making.size === 0) await removeSetFolder(dirname(path), backup.setId);
+    await this.#folders.removeOfSet(dirname(path), backup.setId);
     await records.write([{ kind: "delete", id: backupId }]);
     return bytes;
   }
