@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Where the bytes of an archive go that comes: the path of a file, or what takes them, one piece after the other. */
@@ -15,7 +15,12 @@ export interface ArchiveSink {
 }
 
 export async function openSink(output: ArchiveOutput): Promise<ArchiveSink> {
-  return typeof output === "string" ? await FileSink.open(output) : new PipeSink(output);
+  if (typeof output !== "string") return new PipeSink(output);
+  const there = await stat(output).catch(() => undefined);
+  if (there === undefined) return await FileSink.open(output);
+  // A link stays, and so does what is no file: a device or a named pipe is written to.
+  if (there.isFile()) return await FileSink.open(await realpath(output));
+  return new OpenSink(await open(output, "w"));
 }
 
 /** A file that appears under its name when it is complete and on the disk. */
@@ -52,6 +57,27 @@ class FileSink implements ArchiveSink {
   async discard(): Promise<void> {
     await this.#file.close();
     await rm(this.#partial, { force: true });
+  }
+}
+
+/** What has a name already, and is no file. */
+class OpenSink implements ArchiveSink {
+  readonly #file: FileHandle;
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    await this.#file.writeFile(bytes);
+  }
+
+  async finish(): Promise<void> {
+    await this.#file.close();
+  }
+
+  async discard(): Promise<void> {
+    await this.#file.close();
   }
 }
 
