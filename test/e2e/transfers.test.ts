@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
 import { connect } from "../../src/client/client.ts";
 import { RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
@@ -247,6 +248,34 @@ describe("archives on their way", () => {
     await server.push({ destName: "two", transferId: second }, bytes, chunkBytes);
     await server.push({ destName: "three" }, bytes);
     assert.deepEqual((await server.names()).sort(), ["notes", "three", "two"]);
+  });
+
+  it("that nobody has gone on with for a while make room too", async () => {
+    await using server = await TransferServer.open({
+      limits: { transfersMax: 1, transferIdleMs: 4000 },
+    });
+    await server.fill(10, largeFile);
+    const request = { sourceCollection: { name: "notes" }, includeFiles: true };
+    const hangUp = new AbortController();
+    const { signal } = hangUp;
+    const left = server.client.repo.pullCollection(request, { signal })[Symbol.asyncIterator]();
+    await left.next();
+    await assert.rejects(server.pull(request), (error) => {
+      return reasonOf(ConnectError.from(error)) === "OVERLOADED";
+    });
+    hangUp.abort();
+    await assert.rejects(async () => {
+      while ((await left.next()).done !== true);
+    });
+    const endMs = performance.now() + 3000;
+    for (;;) {
+      const whole = await server.pull(request).catch((error: unknown) => {
+        assert.equal(reasonOf(ConnectError.from(error)), "OVERLOADED");
+      });
+      if (whole !== undefined) break;
+      assert.ok(performance.now() < endMs, "there was no room");
+      await sleep(100);
+    }
   });
 
   it("are gone when they are given up", async () => {

@@ -39,6 +39,9 @@ export interface OutgoingStream extends Disposable {
   readonly chunks: AsyncIterable<ArchiveChunk>;
 }
 
+/** In which time a receiver comes back whose connection broke, in ms; ours tries for 20 s. */
+const comesBackWithinMs = 30_000;
+
 interface OutgoingTransfer {
   readonly id: string;
   readonly archive: OutgoingArchive;
@@ -47,6 +50,8 @@ interface OutgoingTransfer {
   stream: AbortController | undefined;
   /** All of it was sent once. */
   isSent: boolean;
+  /** Since when nobody goes on with it, by the monotonic clock. */
+  restsSinceMs: number;
   idle: NodeJS.Timeout | undefined;
 }
 
@@ -94,13 +99,18 @@ export class OutgoingTransfers implements AsyncDisposable {
     return true;
   }
 
-  /** Gives up the oldest transfer that was sent to its end, if there is one. */
+  /**
+   * Gives up the oldest transfer that was sent to its end, if there is one, else the one that nobody has gone
+   * on with for longest, if that is longer than a receiver takes to come back.
+   */
   reclaim(): void {
-    for (const transfer of this.#transfers.values()) {
-      if (!transfer.isSent || transfer.stream !== undefined) continue;
-      this.#forget(transfer, "made room for another one");
-      return;
-    }
+    const resting = [...this.#transfers.values()].filter(({ stream }) => stream === undefined);
+    const longest = resting.toSorted((one, other) => one.restsSinceMs - other.restsSinceMs)[0];
+    const sent = resting.find(({ isSent }) => isSent);
+    const graceMs = Math.min(comesBackWithinMs, this.#options.limits.transferIdleMs / 4);
+    const isLeft = longest !== undefined && performance.now() - longest.restsSinceMs >= graceMs;
+    const given = sent ?? (isLeft ? longest : undefined);
+    if (given !== undefined) this.#forget(given, "made room for another one");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -126,7 +136,15 @@ export class OutgoingTransfers implements AsyncDisposable {
           ? await stager.collection({ namespace, name, includeFiles, have }, run)
           : await stager.backup(backupId, incrementalBackup);
       const id = randomUUID();
-      const transfer = { id, archive, slot, stream: undefined, isSent: false, idle: undefined };
+      const transfer = {
+        id,
+        archive,
+        slot,
+        stream: undefined,
+        isSent: false,
+        idle: undefined,
+        restsSinceMs: performance.now(),
+      };
       if (this.#isClosed || signal.aborted) {
         await archive[Symbol.asyncDispose]();
         throw signal.aborted ? signal.reason : shuttingDown();
@@ -180,6 +198,7 @@ export class OutgoingTransfers implements AsyncDisposable {
   #rest(transfer: OutgoingTransfer): void {
     if (!this.#transfers.has(transfer.id)) return;
     const { transferIdleMs } = this.#options.limits;
+    transfer.restsSinceMs = performance.now();
     transfer.idle = setTimeout(() => {
       this.#forget(transfer, "nobody has gone on with it");
     }, transferIdleMs).unref();
