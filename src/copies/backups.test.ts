@@ -161,4 +161,15 @@ describe("Backups", () => {
     assert.deepEqual(backups.all(), []);
     assert.deepEqual(await readdir(bench.backupFolder), []);
   });
+
+  it("are refused with a compression that there is not", async () => {
+    await using bench = await Bench.open();
+    const backups = await bench.start(archiver(await bench.collection("one")));
+    for (const compression of [99, -1] as Compression[]) {
+      await assert.rejects(backups.create({ ...request("one", ""), compression }, calmRun), {
+        reason: "ARGUMENT_INVALID",
+        message: /compression/,
+      });
+    }
+  });
 });

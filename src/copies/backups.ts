@@ -95,6 +95,7 @@ export class Backups implements BackupCatalog {
     const { namespace, name } = request;
     refuseSystemWrite(namespace);
     checkNotes(request.metadata);
+    checkCompression(request.compression);
     const { catalog, keys } = this.#options;
     const key = catalog.get({ namespace, name }).collectionId;
     return this.#turns.run(key, run, async () => {
@@ -333,4 +334,11 @@ export class Backups implements BackupCatalog {
       await this.#keeper.save({ ...current, sha256 });
     }
   }
+}
+
+/** @throws {CollectorError} ARGUMENT_INVALID for a number that has no meaning here */
+function checkCompression(compression: Compression): void {
+  if (Object.values(Compression).includes(compression)) return;
+  const names = ["COMPRESSION_UNSPECIFIED", "COMPRESSION_ZSTD", "COMPRESSION_NONE"].join(", ");
+  throw invalidField("ARGUMENT_INVALID", "compression", `is none of ${names}`);
 }
