@@ -338,7 +338,8 @@ export class Backups implements BackupCatalog {
 
 /** @throws {CollectorError} ARGUMENT_INVALID for a number that has no meaning here */
 function checkCompression(compression: Compression): void {
-  if (Object.values(Compression).includes(compression)) return;
+  const known: readonly number[] = Object.values(Compression);
+  if (known.includes(compression)) return;
   const names = ["COMPRESSION_UNSPECIFIED", "COMPRESSION_ZSTD", "COMPRESSION_NONE"].join(", ");
   throw invalidField("ARGUMENT_INVALID", "compression", `is none of ${names}`);
 }
