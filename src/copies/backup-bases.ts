@@ -5,11 +5,11 @@ import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
+import { momentUsOf } from "./backup-moment.ts";
 import { type CreateBackup, chainMax } from "./backup-parts.ts";
 import type { BackupTable } from "./backup-table.ts";
 import { type BaseContentsOptions, contentsAfter } from "./base-contents.ts";
 import type { CopyBase, CopyRun } from "./copy-parts.ts";
-import { momentUsOf } from "./policies/known-backups.ts";
 
 export interface BackupBasesOptions extends BaseContentsOptions {
   readonly table: BackupTable;

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Archives } from "../archive/archive.ts";
 import { readChanges } from "../archive/change-stream.ts";
+import { digestInName } from "../archive/format.ts";
 import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import { removeFile } from "../lib/remove-file.ts";
@@ -44,9 +45,7 @@ export async function contentsAfter(
 }
 
 function contentsIn({ manifest }: Link): string[] {
-  return manifest.parts
-    .filter(({ name }) => name.startsWith("files/"))
-    .map(({ name }) => name.slice("files/".length));
+  return manifest.parts.flatMap(({ name }) => digestInName(name) ?? []);
 }
 
 /** Those that a file has. An archive of changes names all files of its moment. */

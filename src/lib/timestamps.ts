@@ -8,6 +8,11 @@ export const timestampSecondsMax = 253_402_300_799n;
 export const timestampUsMin: bigint = timestampSecondsMin * 1_000_000n;
 export const timestampUsMax: bigint = timestampSecondsMax * 1_000_000n + 999_999n;
 
+/** In microseconds of Unix time; what is finer is left out. */
+export function usOf({ seconds, nanos }: Pick<Timestamp, "seconds" | "nanos">): bigint {
+  return seconds * 1_000_000n + BigInt(Math.floor(nanos / 1000));
+}
+
 /** Whether it names a moment. Another one has no form in JSON, so no answer with it can be sent. */
 export function isMoment({ seconds, nanos }: Pick<Timestamp, "seconds" | "nanos">): boolean {
   const hasSeconds = seconds >= timestampSecondsMin && seconds <= timestampSecondsMax;

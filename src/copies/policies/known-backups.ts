@@ -1,9 +1,10 @@
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { BackupPolicy, BackupPolicy_Retention } from "../../gen/collector/backups_pb.ts";
 import {
   type BackupMetadata,
   BackupMetadata_Content,
 } from "../../gen/collector/collection_repo_pb.ts";
+import { usOf } from "../../lib/timestamps.ts";
+import { momentUsOf } from "../backup-moment.ts";
 import { BackupChains, type KeepRules, type RetainedBackup } from "./retention.ts";
 import { readRetention, retentionKey } from "./retention-period.ts";
 
@@ -62,15 +63,6 @@ export function subjectOf({ content, collectionId, collection }: BackupMetadata)
   return collectionId === "" ? `${collection?.namespace}/${collection?.name}` : collectionId;
 }
 
-/** The moment that a backup is of. */
-export function momentUsOf({ createTime, timestamp }: BackupMetadata): bigint {
-  return createTime === undefined ? timestamp * 1_000_000n : usOf(createTime);
-}
-
-export function usOf({ seconds, nanos }: Timestamp): bigint {
-  return seconds * 1_000_000n + BigInt(Math.floor(nanos / 1000));
-}
-
 /** True if the rules of a policy count the backup, and may remove it. */
 export function isCountedBy(policy: BackupPolicy, backup: BackupMetadata): boolean {
   const { collection, content } = backup;
@@ -110,10 +102,7 @@ export function isOver(backup: BackupMetadata, nowUs: bigint): boolean {
 
 export function rulesOf(retention: BackupPolicy_Retention): KeepRules {
   const { keepLast, keepWithin, keepDaily, keepWeekly, keepMonthly } = retention;
-  const withinUs =
-    keepWithin === undefined
-      ? 0n
-      : keepWithin.seconds * 1_000_000n + BigInt(Math.floor(keepWithin.nanos / 1000));
+  const withinUs = keepWithin === undefined ? 0n : usOf(keepWithin);
   return {
     last: keepLast,
     withinUs: withinUs === 0n ? undefined : withinUs,

@@ -6,19 +6,14 @@ import { forEachBounded } from "../../lib/bounded.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import { momentUsOf } from "../backup-moment.ts";
 import { type BackupCatalog, chainMax } from "../backup-parts.ts";
 import type { CopyRun } from "../copy-parts.ts";
 import { backUpListed, type ListedCollection } from "../listed-collection.ts";
 import type { ServerBackup } from "../sets/server-backup.ts";
 import { fullEveryOf } from "./check-policy.ts";
 import { tellOf } from "./failure-text.ts";
-import {
-  hasOwnRetention,
-  type KnownBackup,
-  momentUsOf,
-  registryId,
-  subjectOf,
-} from "./known-backups.ts";
+import { hasOwnRetention, type KnownBackup, registryId, subjectOf } from "./known-backups.ts";
 
 export interface PolicyBackupsOptions {
   readonly backups: Pick<BackupCatalog, "all" | "chainOf" | "create">;

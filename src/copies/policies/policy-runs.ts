@@ -9,10 +9,10 @@ import {
 import type { Clock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import { usOf } from "../../lib/timestamps.ts";
 import { Turns } from "../../lib/turns.ts";
 import type { CopyRun } from "../copy-parts.ts";
 import { tellOf } from "./failure-text.ts";
-import { usOf } from "./known-backups.ts";
 import type { PolicyBackups, RunOutcome } from "./policy-backups.ts";
 import { nextAfter } from "./policy-schedule.ts";
 import type { PolicyTable } from "./policy-table.ts";

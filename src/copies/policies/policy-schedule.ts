@@ -2,8 +2,8 @@ import { durationMs } from "@bufbuild/protobuf/wkt";
 import { timestampOfUs } from "../../collections/record-answers.ts";
 import { CollectorError, invalidField } from "../../errors.ts";
 import type { BackupPolicy } from "../../gen/collector/backups_pb.ts";
+import { usOf } from "../../lib/timestamps.ts";
 import { parseCron } from "./cron.ts";
-import { usOf } from "./known-backups.ts";
 import { wallClockOf } from "./wall-clock.ts";
 
 /** The next run of a policy after a moment, to be put into it; empty if it is not to run by itself. */

@@ -6,9 +6,9 @@ import {
 } from "../../gen/collector/backups_pb.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
+import { usOf } from "../../lib/timestamps.ts";
 import type { OperationTopic } from "../../operations/operation.ts";
 import type { OperationStore } from "../../operations/operation-store.ts";
-import { usOf } from "./known-backups.ts";
 import type { PolicyRuns } from "./policy-runs.ts";
 import { isPutOff, nextOf } from "./policy-schedule.ts";
 import type { PolicyTable } from "./policy-table.ts";
