@@ -60,7 +60,7 @@ export class BackupKeeper {
       destPath === "" ? inFolder(destFolder, `${backupId}.collector`) : destPath,
       "dest_path",
     );
-    this.#refuseTaken(place.path);
+    this.#refuseTaken(place);
     this.#making.set(backupId, place.path);
     try {
       if (await isThere(place.path)) throw existing();
@@ -74,9 +74,9 @@ export class BackupKeeper {
   }
 
   /** Another backup's place stays its own, also before its archive is there, and when that is missing. */
-  #refuseTaken(path: string): void {
+  #refuseTaken({ path, storagePath }: BackupPlace): void {
     const isAwaited = this.#making.values().some((other) => other === path);
-    if (isAwaited || this.#options.table.isAt(path)) throw existing();
+    if (isAwaited || this.#options.table.isAt(storagePath)) throw existing();
   }
 
   async #make(
@@ -131,7 +131,7 @@ export class BackupKeeper {
     const path = folders.pathOf(storagePath);
     let bytes = 0n;
     // What another backup has by now stays, whatever it is.
-    if (!this.#options.table.isAt(path) && (await isThere(path))) {
+    if (!this.#options.table.isAt(storagePath) && (await isThere(path))) {
       const isOurs = await this.#isArchiveOf(backup, path);
       const { size, isFile } = await stat(path).then(
         (found) => ({ size: BigInt(found.size), isFile: found.isFile() }),

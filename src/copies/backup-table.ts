@@ -11,6 +11,8 @@ export interface ChainLink {
 export class BackupTable {
   readonly #pathOf: (storagePath: string) => string;
   readonly #backups = new Map<string, BackupMetadata>();
+  /** How many have this `storage_path`, which of a backup never changes. */
+  readonly #places = new Map<string, number>();
   readonly #holds = new Map<string, number>();
   /** The newest first; made when first asked for after a change. */
   #ordered: readonly BackupMetadata[] | undefined;
@@ -23,9 +25,9 @@ export class BackupTable {
     return this.#backups.has(backupId);
   }
 
-  /** Whether the archive of a complete backup is at an absolute path. */
-  isAt(path: string): boolean {
-    return this.#backups.values().some(({ storagePath }) => this.#pathOf(storagePath) === path);
+  /** Whether a complete backup has this `storage_path`. */
+  isAt(storagePath: string): boolean {
+    return this.#places.has(storagePath);
   }
 
   /** @throws {CollectorError} BACKUP_NOT_FOUND, ARGUMENT_MISSING */
@@ -39,13 +41,22 @@ export class BackupTable {
   }
 
   set(backup: BackupMetadata): void {
+    if (!this.has(backup.backupId)) this.#count(backup, 1);
     this.#backups.set(backup.backupId, backup);
     this.#ordered = undefined;
   }
 
   delete(backupId: string): void {
+    const backup = this.#backups.get(backupId);
+    if (backup !== undefined) this.#count(backup, -1);
     this.#backups.delete(backupId);
     this.#ordered = undefined;
+  }
+
+  #count({ storagePath }: BackupMetadata, change: 1 | -1): void {
+    const count = (this.#places.get(storagePath) ?? 0) + change;
+    if (count === 0) this.#places.delete(storagePath);
+    else this.#places.set(storagePath, count);
   }
 
   /** The newest first. The same array until something changes. */
