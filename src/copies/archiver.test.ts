@@ -5,14 +5,12 @@ import { describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { CollectionSchema } from "../gen/collector/collection_pb.ts";
 import { Compression } from "../gen/collector/collection_repo_pb.ts";
-import { systemClock } from "../lib/clock.ts";
-import { Archiver } from "./archiver.ts";
 import { calmRun, InstallerFixture } from "./testing/installer-fixture.ts";
 
 describe("Archiver", () => {
   it("writes the collection that is wanted, and no other that has its name", async () => {
     await using fixture = await InstallerFixture.open();
-    const { catalog, registry, archives, folder } = fixture;
+    const { catalog, folder } = fixture;
     const { collectionId } = await catalog.create(
       create(CollectionSchema, {
         namespace: "default",
@@ -20,15 +18,7 @@ describe("Archiver", () => {
         messageType: { messageName: "shop.v1.Product" },
       }),
     );
-    const archiver = new Archiver({
-      catalog,
-      registry,
-      archives,
-      clock: systemClock,
-      collectorId: "test-collector",
-      serverVersion: "1",
-      scratchFolder: join(folder, "scratch"),
-    });
+    const archiver = fixture.archiver();
     const path = join(folder, "written");
     const { incarnation, revision } = await catalog.store("default", "source").stats();
     const contents = new Set<string>();
@@ -45,7 +35,7 @@ describe("Archiver", () => {
     for (const more of [{}, { base }]) {
       await assert.rejects(
         archiver.write({ ...request, ...more, collectionId: "another" }, calmRun),
-        { reason: "COLLECTION_NOT_FOUND", message: /another collection by now/ },
+        { reason: "COLLECTION_REPLACED", message: /another collection by now/ },
       );
       assert.equal(existsSync(path), false);
       assert.deepEqual(await fixture.traces(), before);

@@ -182,17 +182,16 @@ export function derivesAlike(one: Collection, other: Collection): boolean {
   return equals(CollectionSchema, shape(one), shape(other));
 }
 
-/** Names change hands. @throws {CollectorError} COLLECTION_NOT_FOUND */
+/** Names change hands. @throws {CollectorError} COLLECTION_REPLACED */
 function checkWanted(
   { namespace, name, collectionId }: WriteArchiveRequest,
   found: Pick<Collection, "collectionId">,
 ): void {
   if (collectionId === undefined || found.collectionId === collectionId) return;
-  throw new CollectorError(
-    "COLLECTION_NOT_FOUND",
-    `${namespace}/${name} is the name of another collection by now`,
-    { subject: { namespace, collection: name } },
-  );
+  const problem = `${namespace}/${name} is the name of another collection by now`;
+  throw new CollectorError("COLLECTION_REPLACED", problem, {
+    subject: { namespace, collection: name },
+  });
 }
 
 async function changesAfter(

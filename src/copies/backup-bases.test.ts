@@ -3,7 +3,6 @@ import { describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { ArchiveManifestSchema } from "../gen/collector/archive_pb.ts";
-import { CollectionSchema } from "../gen/collector/collection_pb.ts";
 import { BackupMetadataSchema, Compression } from "../gen/collector/collection_repo_pb.ts";
 import { defaultLimits } from "../lib/limits.ts";
 import { silentLog } from "../lib/log.ts";
@@ -13,6 +12,7 @@ import { BackupTable } from "./backup-table.ts";
 const incremental = {
   namespace: "shop",
   name: "products",
+  collectionId: "c",
   includeFiles: false,
   metadata: {},
   baseBackupId: "",
@@ -30,7 +30,6 @@ async function baseAt(now: string, times: readonly string[]): Promise<string | u
   }
   const bases = new BackupBases({
     table,
-    catalog: { get: () => create(CollectionSchema, { collectionId: "c" }) },
     archives: {
       manifest: () => Promise.resolve(create(ArchiveManifestSchema)),
       unpack: () => assert.fail("nobody asks for files"),

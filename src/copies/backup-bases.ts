@@ -1,5 +1,4 @@
 import type { Archives } from "../archive/archive.ts";
-import type { CollectionCatalog } from "../collections/catalog.ts";
 import { invalidField } from "../errors.ts";
 import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
@@ -13,11 +12,13 @@ import type { CopyBase, CopyRun } from "./copy-parts.ts";
 
 export interface BackupBasesOptions extends BaseContentsOptions {
   readonly table: BackupTable;
-  readonly catalog: Pick<CollectionCatalog, "get">;
   readonly archives: Pick<Archives, "manifest" | "unpack">;
   readonly clock: Clock;
   readonly log: Log;
 }
+
+/** A backup that is to be made, of which collection is known. */
+type BasedBackup = CreateBackup & { readonly collectionId: string };
 
 /** What a backup is based on. Nobody removes it before this is disposed. */
 export interface HeldBase extends Disposable {
@@ -34,14 +35,13 @@ export class BackupBases {
 
   /**
    * @returns undefined if the backup is to hold everything
-   * @throws {CollectorError} BACKUP_NOT_FOUND, ARGUMENT_INVALID, COLLECTION_NOT_FOUND, and what reading an
-   * archive throws if the request names its base
+   * @throws {CollectorError} BACKUP_NOT_FOUND, ARGUMENT_INVALID, and what reading an archive throws if the
+   * request names its base
    */
-  async of(request: CreateBackup, run: CopyRun): Promise<HeldBase | undefined> {
-    const { namespace, name, baseBackupId, incremental, includeFiles } = request;
+  async of(request: BasedBackup, run: CopyRun): Promise<HeldBase | undefined> {
+    const { collectionId, baseBackupId, incremental, includeFiles } = request;
     if (baseBackupId === "" && !incremental) return undefined;
-    const { table, catalog, log } = this.#options;
-    const { collectionId } = catalog.get({ namespace, name });
+    const { table, log } = this.#options;
     if (baseBackupId !== "") {
       const backup = table.get(baseBackupId);
       if (backup.collectionId !== collectionId) {
@@ -49,7 +49,7 @@ export class BackupBases {
       }
       return await this.#hold(backup, includeFiles, run);
     }
-    const newest = this.#newest(collectionId, request);
+    const newest = this.#newest(request);
     if (newest === undefined) return undefined;
     try {
       if (table.chainOf(newest.backupId).length >= chainMax) return undefined;
@@ -62,10 +62,11 @@ export class BackupBases {
     }
   }
 
-  #newest(
-    collectionId: string,
-    { includeFiles, preferredBaseId }: CreateBackup,
-  ): BackupMetadata | undefined {
+  #newest({
+    collectionId,
+    includeFiles,
+    preferredBaseId,
+  }: BasedBackup): BackupMetadata | undefined {
     const { table, clock } = this.#options;
     const nowUs = clock.nowUs();
     return table.all().find(

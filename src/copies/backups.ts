@@ -97,20 +97,20 @@ export class Backups implements BackupCatalog {
     checkNotes(request.metadata);
     checkCompression(request.compression);
     const { catalog, keys } = this.#options;
-    const key = catalog.get({ namespace, name }).collectionId;
-    return this.#turns.run(key, run, async () => {
+    const { collectionId = catalog.get({ namespace, name }).collectionId } = request;
+    return this.#turns.run(collectionId, run, async () => {
       const compression =
         request.compression === Compression.UNSPECIFIED
           ? this.#options.compression
           : request.compression;
-      using held = await this.#bases.of(request, run);
+      using held = await this.#bases.of({ ...request, collectionId }, run);
       const base = held?.base;
       const backup = create(BackupMetadataSchema, {
         collection: { namespace, name },
         includesFiles: request.includeFiles,
         metadata: { ...request.metadata },
         baseBackupId: base?.backupId ?? "",
-        collectionId: key,
+        collectionId,
         compression,
         encrypted: keys.recipients.length > 0,
         policy: request.policy ?? "",
@@ -277,8 +277,8 @@ export class Backups implements BackupCatalog {
     run: CopyRun,
   ): Promise<BackupMetadata> {
     const { archiver, keys } = this.#options;
-    const { namespace, name, collectionId, includeFiles } = request;
-    const { metadata, setId, policy, compression } = backup;
+    const { namespace, name, includeFiles } = request;
+    const { collectionId, metadata, setId, policy, compression } = backup;
     return this.#keeper.keep(backup, request, async (path, backupId) => {
       const { manifest, sizeBytes, sha256 } = await archiver.write(
         {
@@ -295,10 +295,6 @@ export class Backups implements BackupCatalog {
         run,
       );
       const { moment, recordCount, fileCount, revision, incarnation, parts } = manifest;
-      if (manifest.collection?.collectionId !== backup.collectionId) {
-        const problem = `${namespace}/${name} is another collection than when the backup was asked for`;
-        throw new CollectorError("COLLECTION_REPLACED", problem);
-      }
       return {
         sizeBytes,
         sha256,

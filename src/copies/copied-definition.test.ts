@@ -8,8 +8,6 @@ import { product } from "../collections/testing/fixture.ts";
 import { type Collection, CollectionSchema } from "../gen/collector/collection_pb.ts";
 import { Compression } from "../gen/collector/collection_repo_pb.ts";
 import { CreateRequestSchema } from "../gen/collector/collection_server_pb.ts";
-import { systemClock } from "../lib/clock.ts";
-import { Archiver } from "./archiver.ts";
 import { copiedDefinition } from "./copied-definition.ts";
 import { calmRun, InstallerFixture } from "./testing/installer-fixture.ts";
 
@@ -69,7 +67,7 @@ describe("a copy whose indexes were being changed", () => {
     await store.dropIndex("stock");
     await store.addIndex({ path: "title" });
     const path = join(fixture.folder, "archive");
-    const { manifest } = await archiverOf(fixture).write(
+    const { manifest } = await fixture.archiver().write(
       {
         namespace: "default",
         name: "source",
@@ -122,15 +120,3 @@ describe("a copy whose indexes were being changed", () => {
     assert.deepEqual(await fixture.traces(), before);
   });
 });
-
-function archiverOf({ catalog, registry, archives, folder }: InstallerFixture): Archiver {
-  return new Archiver({
-    catalog,
-    registry,
-    archives,
-    clock: systemClock,
-    collectorId: "test-collector",
-    serverVersion: "0",
-    scratchFolder: folder,
-  });
-}

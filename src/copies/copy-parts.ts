@@ -65,8 +65,9 @@ export interface WrittenArchive {
 /** Writes a collection into an archive, as it is at one moment. */
 export interface CollectionArchiver {
   /**
-   * @throws {CollectorError} COLLECTION_NOT_FOUND, also if the name has another collection than the one that is
-   * wanted; CANCELLED, DISK_FULL; BASE_UNUSABLE if there is a base and what changed since cannot be told. Then nothing is left at the path.
+   * @throws {CollectorError} COLLECTION_NOT_FOUND; COLLECTION_REPLACED if the name has another collection than the one
+   * that is wanted; CANCELLED, DISK_FULL; BASE_UNUSABLE if there is a base and what changed since cannot be told. Then
+   * nothing is left at the path.
    */
   write(request: WriteArchiveRequest, run: CopyRun): Promise<WrittenArchive>;
 }

@@ -46,7 +46,9 @@ class Bench {
       const { namespace, name, collectionId = "" } = asked;
       this.asked.push(name);
       this.onCreate();
-      if (names.get(name) !== collectionId) throw refused("COLLECTION_NOT_FOUND");
+      const found = names.get(name);
+      if (found === undefined) throw refused("COLLECTION_NOT_FOUND");
+      if (found !== collectionId) throw refused("COLLECTION_REPLACED");
       return create(BackupMetadataSchema, { collection: { namespace, name }, collectionId });
     };
     return backUpListed({ backups: { create: createBackup }, catalog }, listed, request, calmRun);
@@ -83,7 +85,7 @@ describe("backUpListed", () => {
     assert.equal(await bench.backUp(), undefined);
     assert.equal(await new Bench({ products: "id2" }).backUp(), undefined);
     const failing = new Bench({ products: "id1" });
-    for (const reason of ["COLLECTION_NOT_FOUND", "DISK_FULL"] as const) {
+    for (const reason of ["COLLECTION_NOT_FOUND", "COLLECTION_REPLACED", "DISK_FULL"] as const) {
       failing.onCreate = () => {
         throw refused(reason);
       };

@@ -16,8 +16,10 @@ export interface ListedBackupParts {
 /** What a backup of any collection is asked for with. */
 export type BackupOfListed = Omit<CreateBackup, "namespace" | "name" | "collectionId">;
 
-/** How often a collection is looked for again that has another name whenever its turn comes. */
+/** How often a collection is looked for again that has another name, or changes, whenever its turn comes. */
 const attemptsMax = 5;
+
+const missed: ReadonlySet<string> = new Set(["COLLECTION_NOT_FOUND", "COLLECTION_REPLACED"]);
 
 /**
  * Makes a backup of a collection under the name that it has by then, whatever has that name which it was listed by.
@@ -41,8 +43,9 @@ export async function backUpListed(
     try {
       return await backups.create({ ...request, namespace, name, collectionId }, run);
     } catch (error) {
-      const isMissed = error instanceof CollectorError && error.reason === "COLLECTION_NOT_FOUND";
+      const isMissed = error instanceof CollectorError && missed.has(error.reason);
       if (!isMissed || attempt === attemptsMax) throw error;
+      run.signal.throwIfAborted();
     }
   }
 }

@@ -144,14 +144,7 @@ export class PolicyBackups {
       compression: Compression.UNSPECIFIED,
       policy: policy.name,
     };
-    const backUp = (): Promise<BackupMetadata | undefined> =>
-      backUpListed(this.#options, collection, request, run);
-    return await backUp().catch((error: unknown) => {
-      const isChanged = error instanceof CollectorError && error.reason === "COLLECTION_REPLACED";
-      // The definition changed meanwhile, which does not happen often.
-      if (isChanged && !run.signal.aborted) return backUp();
-      throw error;
-    });
+    return await backUpListed(this.#options, collection, request, run);
   }
 
   /** What an incremental backup is to be based on; undefined: it is to hold everything. */

@@ -13,7 +13,6 @@ import { CreateRequestSchema } from "../../gen/collector/collection_server_pb.ts
 import { systemClock } from "../../lib/clock.ts";
 import { defaultLimits } from "../../lib/limits.ts";
 import { silentLog } from "../../lib/log.ts";
-import { Archiver } from "../archiver.ts";
 import { BackupFolders } from "../backup-folders.ts";
 import type { CreateBackup } from "../backup-parts.ts";
 import { Backups } from "../backups.ts";
@@ -58,16 +57,8 @@ export class BackupsFixture implements AsyncDisposable {
 
   /** Reads everything anew, as a server that starts after a crash. */
   async restart(): Promise<void> {
-    const { catalog, registry, installer, archives, folder } = this.parts;
-    const archiver = new Archiver({
-      catalog,
-      registry,
-      archives,
-      clock: systemClock,
-      collectorId: "test-collector",
-      serverVersion: "0",
-      scratchFolder: folder,
-    });
+    const { catalog, installer, archives, folder } = this.parts;
+    const archiver = this.parts.archiver();
     this.backups = await Backups.open({
       records: this.records,
       folders: await BackupFolders.open(this.own, []),

@@ -27,6 +27,7 @@ import type { Registry } from "../../registry/registry.ts";
 import { openRegistry } from "../../registry/testing/open-registry.ts";
 import { SqliteEngine } from "../../storage/sqlite/sqlite-engine.ts";
 import type { StoreChanges } from "../../storage/store-copies.ts";
+import { Archiver } from "../archiver.ts";
 import type { ArchiveInstaller, CopyRun } from "../copy-parts.ts";
 import { openInstaller } from "../installer.ts";
 
@@ -172,6 +173,20 @@ export class InstallerFixture implements AsyncDisposable {
       ],
     });
     return { path, revision };
+  }
+
+  /** What writes archives of its collections. */
+  archiver(): Archiver {
+    const { catalog, registry, archives, folder } = this;
+    return new Archiver({
+      catalog,
+      registry,
+      archives,
+      clock: systemClock,
+      collectorId: "test-collector",
+      serverVersion: "0",
+      scratchFolder: folder,
+    });
   }
 
   /** What a failed installation must not change. */
