@@ -10,13 +10,14 @@ import {
   type BackupMetadata,
   BackupMetadata_Content,
   BackupMetadataSchema,
-  Compression,
+  type Compression,
   type ListBackupsResponse,
 } from "../gen/collector/collection_repo_pb.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Limits } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
 import { BackupBases } from "./backup-bases.ts";
+import { chosenCompression } from "./backup-compression.ts";
 import type { BackupFolders } from "./backup-folders.ts";
 import { checkIdentity } from "./backup-identity.ts";
 import { BackupKeeper } from "./backup-keeper.ts";
@@ -95,14 +96,10 @@ export class Backups implements BackupCatalog {
     const { namespace, name } = request;
     refuseSystemWrite(namespace);
     checkNotes(request.metadata);
-    checkCompression(request.compression);
     const { catalog, keys } = this.#options;
+    const compression = chosenCompression(request.compression, this.#options.compression);
     const { collectionId = catalog.get({ namespace, name }).collectionId } = request;
     return this.#turns.run(collectionId, run, async () => {
-      const compression =
-        request.compression === Compression.UNSPECIFIED
-          ? this.#options.compression
-          : request.compression;
       using held = await this.#bases.of({ ...request, collectionId }, run);
       const base = held?.base;
       const backup = create(BackupMetadataSchema, {
@@ -330,12 +327,4 @@ export class Backups implements BackupCatalog {
       await this.#keeper.save({ ...current, sha256 });
     }
   }
-}
-
-/** @throws {CollectorError} ARGUMENT_INVALID for a number that has no meaning here */
-function checkCompression(compression: Compression): void {
-  const known: readonly number[] = Object.values(Compression);
-  if (known.includes(compression)) return;
-  const names = ["COMPRESSION_UNSPECIFIED", "COMPRESSION_ZSTD", "COMPRESSION_NONE"].join(", ");
-  throw invalidField("ARGUMENT_INVALID", "compression", `is none of ${names}`);
 }

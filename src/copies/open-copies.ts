@@ -138,7 +138,6 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
   const sets = {
     backup: new ServerBackup({
       backups,
-      folders,
       catalog,
       registry,
       registryCopies,

@@ -8,6 +8,7 @@ import type { RestoreServerResponse_Restored } from "../../src/gen/collector/bac
 import {
   type BackupMetadata,
   BackupMetadata_Content,
+  type Compression,
 } from "../../src/gen/collector/collection_repo_pb.ts";
 import { Status_Code } from "../../src/gen/collector/common_pb.ts";
 import { CompatibilityMode } from "../../src/gen/collector/namespaces_pb.ts";
@@ -201,6 +202,10 @@ describe("backups of a whole server, over sockets", () => {
       reasonOf(await refusal(server.backUp({ namespace: "system" }))),
       "SYSTEM_READ_ONLY",
     );
+    const unknown = await refusal(server.backUp({ compression: 99 as Compression }));
+    assert.equal(unknown.code, Code.InvalidArgument);
+    assert.match(unknown.rawMessage, /^compression: /);
+    assert.equal((await server.client.repo.listBackups({})).totalCount, 2n);
   });
 
   it("hold only what has changed if they are incremental, and are imported with their bases", async () => {

@@ -14,6 +14,7 @@ import type {
   BackupServerResponse,
   RestoreServerResponse_Restored,
 } from "../../src/gen/collector/backups_pb.ts";
+import type { Compression } from "../../src/gen/collector/collection_repo_pb.ts";
 import { RequestOpSchema } from "../../src/gen/collector/collection_server_pb.ts";
 import { CompatibilityMode } from "../../src/gen/collector/namespaces_pb.ts";
 import { type Collector, createCollector } from "../../src/server.ts";
@@ -60,6 +61,7 @@ export interface SetRequest {
   readonly excludeFiles: boolean;
   readonly incremental: boolean;
   readonly metadata: Record<string, string>;
+  readonly compression: Compression;
 }
 
 export interface RestoreRequest {

@@ -1,5 +1,4 @@
 import { randomUUIDv7 } from "node:crypto";
-import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import type { CollectionCatalog } from "../../collections/catalog.ts";
 import { refuseSystemWrite } from "../../collections/names.ts";
@@ -9,7 +8,7 @@ import {
   type BackupMetadata,
   BackupMetadata_Content,
   BackupMetadataSchema,
-  Compression,
+  type Compression,
 } from "../../gen/collector/collection_repo_pb.ts";
 import type { NamespacedName } from "../../gen/collector/common_pb.ts";
 import { forEachBounded } from "../../lib/bounded.ts";
@@ -17,7 +16,8 @@ import type { Clock } from "../../lib/clock.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Registry } from "../../registry/registry.ts";
-import { type BackupFolders, inFolder, removeSetFolder } from "../backup-folders.ts";
+import { chosenCompression } from "../backup-compression.ts";
+import { inFolder } from "../backup-folders.ts";
 import { checkNotes } from "../backup-notes.ts";
 import type { BackupCatalog } from "../backup-parts.ts";
 import type { ArchiveKeys, CopyRun } from "../copy-parts.ts";
@@ -28,7 +28,6 @@ import { SetNames } from "./set-names.ts";
 
 export interface ServerBackupOptions {
   readonly backups: BackupCatalog;
-  readonly folders: BackupFolders;
   readonly catalog: CollectionCatalog;
   readonly registry: Registry;
   readonly registryCopies: RegistryCopies;
@@ -116,11 +115,13 @@ export class ServerBackup {
    * @throws {CollectorError} as {@link run}, but for what could not be made: that is answered
    */
   async make(
-    request: BackUpServer | BackUpByPolicy,
+    given: BackUpServer | BackUpByPolicy,
     run: CopyRun,
     onMade: (backup: BackupMetadata) => void,
   ): Promise<MadeSet> {
-    const { backups, catalog, registry, folders, limits, log } = this.#options;
+    const { backups, catalog, registry, limits, log } = this.#options;
+    const compression = chosenCompression(given.compression, this.#options.compression);
+    const request = { ...given, compression };
     const { namespace, destPath } = request;
     refuseSystemWrite(namespace);
     checkNotes(request.metadata);
@@ -132,43 +133,33 @@ export class ServerBackup {
     const total = BigInt(listed.length + 1);
     let done = 0n;
     const advance = (phase: string): void => run.report({ done, total, phase });
-    let madeCount = 0;
-    const note = (backup: BackupMetadata): void => {
-      madeCount += 1;
-      onMade(backup);
-    };
     const failures: SetFailure[] = [];
     const gone = new Set<ListedCollection>();
     const names = new SetNames();
     advance("backing up");
-    try {
-      await forEachBounded(listed, limits.copiesMax, async (collection) => {
-        const of = `${collection.namespace}/${collection.name}`;
-        const outcome = await attempt(run, log, async () => {
-          advance(of);
-          return this.#backUp(collection, request, { setId, destFolder, names }, run);
-        });
-        if (outcome instanceof CollectorError) failures.push({ of, error: outcome });
-        // Deleted since: at the moment of its backup there was none.
-        else if (outcome === undefined) gone.add(collection);
-        else note(outcome);
-        done += 1n;
+    await forEachBounded(listed, limits.copiesMax, async (collection) => {
+      const of = `${collection.namespace}/${collection.name}`;
+      const outcome = await attempt(run, log, async () => {
         advance(of);
+        return this.#backUp(collection, request, { setId, destFolder, names }, run);
       });
-      run.signal.throwIfAborted();
-      const collections = listed
-        .filter((collection) => !gone.has(collection))
-        .map((collection) => names.of(collection));
-      const ofRegistry = await attempt(run, log, async () => {
-        advance("registry");
-        return this.#backUpRegistry(request, { setId, destFolder, collections }, run);
-      });
-      if (ofRegistry instanceof CollectorError)
-        failures.push({ of: "registry", error: ofRegistry });
-      else note(ofRegistry);
-    } finally {
-      if (madeCount === 0) await removeSetFolder(join(folders.own, setId), setId);
-    }
+      if (outcome instanceof CollectorError) failures.push({ of, error: outcome });
+      // Deleted since: at the moment of its backup there was none.
+      else if (outcome === undefined) gone.add(collection);
+      else onMade(outcome);
+      done += 1n;
+      advance(of);
+    });
+    run.signal.throwIfAborted();
+    const collections = listed
+      .filter((collection) => !gone.has(collection))
+      .map((collection) => names.of(collection));
+    const ofRegistry = await attempt(run, log, async () => {
+      advance("registry");
+      return this.#backUpRegistry(request, { setId, destFolder, collections }, run);
+    });
+    if (ofRegistry instanceof CollectorError) failures.push({ of: "registry", error: ofRegistry });
+    else onMade(ofRegistry);
     return { setId, total, failures };
   }
 
@@ -215,7 +206,7 @@ export class ServerBackup {
   ): Promise<BackupMetadata> {
     const { backups, registry, registryCopies, keys, clock } = this.#options;
     const { setId, destFolder, collections } = set;
-    const compression = request.compression || this.#options.compression;
+    const { compression } = request;
     const moment = timestampOfUs(clock.nowUs());
     const namespaces = registry.moment(request.namespace);
     const { recipients } = keys;
