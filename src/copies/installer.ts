@@ -3,17 +3,16 @@ import { mkdir, rm } from "node:fs/promises";
 import type { CollectionCatalog } from "../collections/catalog.ts";
 import { type CheckedDefinition, layoutOf, locationOf } from "../collections/definitions.ts";
 import { expirySourceOf, isSameExpiry } from "../collections/expiry-definition.ts";
-import { checkCollectionName, refuseSystemWrite } from "../collections/names.ts";
 import { typeNameOf } from "../collections/record-collection.ts";
 import { CollectorError } from "../errors.ts";
 import type { Collection, Origin } from "../gen/collector/collection_pb.ts";
 import type { Clock } from "../lib/clock.ts";
-import { checkNamespaceName } from "../registry/names.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { RecordStore, StoreLocation } from "../storage/record-store.ts";
 import type { StoreIntake } from "../storage/store-copies.ts";
 import { invalidArchive, ProblemsFound, unusableBase } from "./archive-failures.ts";
 import { copyCollection, isSearchedLike } from "./copied-definition.ts";
+import { checkDestination, destinationTaken } from "./copy-destination.ts";
 import type {
   ArchiveInstaller,
   ArchiveKeys,
@@ -321,19 +320,11 @@ class Installer implements ArchiveInstaller {
     const current = this.#options.catalog.find(namespace, name);
     if (current === undefined || mode === "replace") return current;
     if (mode === "refresh" && current.origin?.collectionId === sourceId) return current;
-    const description =
-      mode === "create"
-        ? `there is a collection ${name} in namespace ${namespace} already`
-        : `collection ${name} in namespace ${namespace} is no copy of this source`;
-    throw new CollectorError("COLLECTION_EXISTS", description, {
-      subject: { namespace, collection: name },
-    });
+    throw destinationTaken({ namespace, name }, mode === "create" ? "collection" : "no copy");
   }
 
   async #alone<T>({ namespace, name }: Place, work: () => Promise<T>): Promise<T> {
-    checkNamespaceName(namespace, "namespace");
-    refuseSystemWrite(namespace);
-    checkCollectionName(name, "name");
+    checkDestination({ namespace, name });
     const key = `${namespace}/${name}`;
     if (this.#busy.has(key)) {
       const problem = `another copy is being installed as ${key}; wait for it or cancel it`;

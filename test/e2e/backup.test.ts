@@ -164,6 +164,27 @@ describe("copies, over sockets", () => {
     assert.equal(reasonOf(await refusal(clone())), "COLLECTION_EXISTS");
   });
 
+  it("is told in which field a name is that a copy cannot have", async () => {
+    await using server = await Server.open();
+    await server.fill(1);
+    const { backupId } = await server.backUp();
+    const { repo } = server.client;
+    for (const names of [{ destName: "staging/notes" }, { destNamespace: "a/b" }]) {
+      const [field] = Object.keys(names);
+      for (const copy of [
+        () => repo.restoreBackup({ backupId, ...names }),
+        () => repo.clone({ sourceCollection: { name: "notes" }, ...names }),
+      ]) {
+        const failure = await refusal(copy());
+        assert.equal(reasonOf(failure), "NAME_INVALID");
+        assert.match(
+          failure.rawMessage,
+          field === "destName" ? /^dest_name: / : /^dest_namespace: /,
+        );
+      }
+    }
+  });
+
   it("makes backups of several collections side by side, and of one in turn", async () => {
     await using folder = await tempFolder("backup");
     const limits = { copiesMax: 2 };

@@ -9,6 +9,7 @@ import type {
 } from "../../gen/collector/collection_repo_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import { destinationTaken } from "../copy-destination.ts";
 import type { CopyRun } from "../copy-parts.ts";
 import { IncomingArchive } from "../transfers/incoming-archive.ts";
 import { type InstallArchiveParts, installArchive } from "../transfers/install-archive.ts";
@@ -62,7 +63,8 @@ export class FetchedCopy {
   ): Promise<RemoteCopyResult> {
     const { source, dest, includeFiles, refresh } = request;
     const { catalog, transfers, remote } = this.#options;
-    if (!refresh && catalog.find(dest.namespace, dest.name) !== undefined) throw nameTaken(request);
+    if (!refresh && catalog.find(dest.namespace, dest.name) !== undefined)
+      throw destinationTaken(request.dest, "collection");
     // Tried once: who names a server that is down hears of it at once.
     const { exists } = await remote.describeCopy(source, run.signal);
     if (!exists) throw notThere(remote.endpoint, source);
@@ -193,13 +195,5 @@ function notThere(endpoint: string, { namespace, name }: CollectionPlace): Colle
     "COLLECTION_NOT_FOUND",
     `source_collection: on ${endpoint}, there is no collection ${name} in namespace ${namespace}`,
     { subject: { namespace, collection: name, endpoint } },
-  );
-}
-
-function nameTaken({ dest: { namespace, name } }: RemoteCopyRequest): CollectorError {
-  return new CollectorError(
-    "COLLECTION_EXISTS",
-    `dest_name: there is a collection ${name} in namespace ${namespace} already`,
-    { subject: { namespace, collection: name } },
   );
 }

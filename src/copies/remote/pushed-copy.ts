@@ -5,6 +5,7 @@ import { CollectorError } from "../../errors.ts";
 import type { CopyState, PushCollectionResponse } from "../../gen/collector/collection_repo_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import { destinationTaken } from "../copy-destination.ts";
 import type { CopyRun } from "../copy-parts.ts";
 import type { ArchiveChunk } from "../transfers/archive-chunks.ts";
 import type { Transfers } from "../transfers/open-transfers.ts";
@@ -81,7 +82,8 @@ export class PushedCopy {
     const { exists, sourceCollectionId, state } = await remote.describeCopy(dest, signal);
     if (!exists) return undefined;
     const isOther = sourceCollectionId !== "" && sourceCollectionId !== collectionId;
-    if (!refresh || isOther) throw nameTaken(remote.endpoint, dest, refresh);
+    if (!refresh || isOther)
+      throw destinationTaken(dest, refresh ? "no copy" : "collection", remote.endpoint);
     return state;
   }
 
@@ -243,17 +245,4 @@ function metadataOf(
     baseIncarnation: base?.incarnation ?? "",
     refresh,
   };
-}
-
-function nameTaken(
-  endpoint: string,
-  { namespace, name }: RemoteCopyRequest["dest"],
-  refresh: boolean,
-): CollectorError {
-  const what = refresh
-    ? `collection ${name} in namespace ${namespace} is no copy of this source`
-    : `there is a collection ${name} in namespace ${namespace} already`;
-  return new CollectorError("COLLECTION_EXISTS", `dest_name: on ${endpoint}, ${what}`, {
-    subject: { namespace, collection: name, endpoint },
-  });
 }

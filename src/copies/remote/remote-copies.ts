@@ -1,15 +1,9 @@
-import { checkCollectionName, refuseSystemWrite } from "../../collections/names.ts";
 import { CollectorError } from "../../errors.ts";
-import { checkNamespaceName } from "../../registry/names.ts";
+import { checkDestination } from "../copy-destination.ts";
 import type { CopyRun } from "../copy-parts.ts";
 import { FetchedCopy, type FetchedCopyOptions } from "./fetched-copy.ts";
 import { PushedCopy, type PushedCopyOptions } from "./pushed-copy.ts";
-import type {
-  CollectionPlace,
-  RemoteCollectors,
-  RemoteCopyRequest,
-  RemoteCopyResult,
-} from "./remote-collector.ts";
+import type { RemoteCollectors, RemoteCopyRequest, RemoteCopyResult } from "./remote-collector.ts";
 
 export type RemoteCopiesOptions = Omit<FetchedCopyOptions & PushedCopyOptions, "remote"> & {
   readonly remotes: RemoteCollectors;
@@ -47,13 +41,6 @@ export class RemoteCopies {
     const copy = new FetchedCopy({ ...this.#options, remote });
     return await orWhole(request, (mayBeDelta) => copy.make(request, mayBeDelta, run));
   }
-}
-
-/** @throws {CollectorError} ARGUMENT_MISSING, NAME_INVALID, SYSTEM_READ_ONLY */
-function checkDestination({ namespace, name }: CollectionPlace): void {
-  checkNamespaceName(namespace, "dest_namespace");
-  checkCollectionName(name, "dest_name");
-  refuseSystemWrite(namespace);
 }
 
 /** Brings what has changed, and everything if the copy was written to just then. */

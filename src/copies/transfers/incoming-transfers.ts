@@ -13,6 +13,7 @@ import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
 import type { TransferSlots } from "../../lib/transfer-slots.ts";
 import type { OperationStore } from "../../operations/operation-store.ts";
+import { destinationTaken } from "../copy-destination.ts";
 import type { ArrivedArchive, CopyRun, KeepBackup } from "../copy-parts.ts";
 import type { ArchiveChunk } from "./archive-chunks.ts";
 import { checkCopy } from "./copy-state.ts";
@@ -253,11 +254,7 @@ export class IncomingTransfers implements AsyncDisposable {
   #refuseTaken({ purpose, arrival: { mode, namespace, name } }: PushRequest): void {
     if (purpose !== "install" || mode !== "create" || name === "" || namespace === "") return;
     if (this.#options.catalog.find(namespace, name) === undefined) return;
-    throw new CollectorError(
-      "COLLECTION_EXISTS",
-      `dest_name: there is a collection ${name} in namespace ${namespace} already`,
-      { subject: { namespace, collection: name } },
-    );
+    throw destinationTaken({ namespace, name }, "collection");
   }
 
   #waitFor(entry: Entry, transfer: IncomingTransfer): void {
