@@ -10,17 +10,22 @@ export interface PackedFailure {
 
 const noSpace = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
-/** Makes a failure of the file system one that callers know; others stay as they are. */
-export function translateFileError(error: unknown): unknown {
+/**
+ * Makes a failure of the file system one that callers know; others stay as they are.
+ *
+ * @param what could not be done, as a sentence
+ */
+export function translateFileError(
+  error: unknown,
+  what = "a file could not be read or written",
+): unknown {
   if (!(error instanceof Error) || error instanceof CollectorError) return error;
   const code = errnoCode(error);
   if (code === undefined) return error;
   if (noSpace.has(code)) {
     return new CollectorError("DISK_FULL", "there is no room on the disk", { cause: error });
   }
-  return new CollectorError("STORAGE_UNAVAILABLE", `a file could not be read or written: ${code}`, {
-    cause: error,
-  });
+  return new CollectorError("STORAGE_UNAVAILABLE", `${what}: ${code}`, { cause: error });
 }
 
 /** As in `ENOENT`; undefined if it is no failure of the operating system. */

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { randomUUIDv7 } from "node:crypto";
-import { copyFile, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { generateIdentity, identityToRecipient } from "age-encryption";
+import { CollectorError } from "../errors.ts";
 import { BackupsFixture } from "./testing/backups-fixture.ts";
+import { asOrdinaryUser } from "./testing/ordinary-user.ts";
 
 const destPath = "weekly.collector";
 
@@ -36,6 +38,26 @@ describe("the place of a backup", () => {
     await fixture.backUp("one", { destPath });
     await rm(join(fixture.own, destPath));
     await assert.rejects(fixture.backUp("two", { destPath }), { reason: "BACKUP_EXISTS" });
+  });
+
+  it("stays that of a backup whose archive cannot be removed", async () => {
+    await using fixture = await openSealed();
+    const made = await fixture.backUp("one", { destPath });
+    const { backupId } = made;
+    await chmod(fixture.parts.folder, 0o755);
+    const remove = async (): Promise<unknown> => {
+      using _user = asOrdinaryUser();
+      return await fixture.backups.delete(backupId).catch((error: unknown) => error);
+    };
+    const refused = await remove();
+    assert.ok(refused instanceof CollectorError);
+    assert.equal(refused.reason, "STORAGE_UNAVAILABLE");
+    assert.match(refused.message, /the archive cannot be removed, and the backup stays: E/);
+    assert.deepEqual(fixture.backups.all(), [made]);
+    await fixture.restart();
+    assert.deepEqual(fixture.backups.all(), [made]);
+    assert.ok((await fixture.backups.delete(backupId)) > 0n);
+    assert.deepEqual([await readdir(fixture.own), fixture.backups.all()], [[], []]);
   });
 });
 

@@ -2,7 +2,7 @@ import { randomUUIDv7 } from "node:crypto";
 import { rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Archives } from "../archive/archive.ts";
-import { errnoCode } from "../archive/file-failure.ts";
+import { errnoCode, translateFileError } from "../archive/file-failure.ts";
 import type { SystemRecords } from "../collections/system-records.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
 import type { Log } from "../lib/log.ts";
@@ -117,6 +117,29 @@ export class BackupKeeper {
       }
     } catch (error) {
       log.warn({ backup: backupId, err: error }, "backup could not be taken back");
+    }
+  }
+
+  /**
+   * Removes a complete backup, which nobody is told of from now on. One whose archive cannot go stays.
+   *
+   * @returns the bytes of its archive
+   * @throws {CollectorError} STORAGE_UNAVAILABLE, DISK_FULL
+   */
+  async remove(backup: BackupMetadata): Promise<bigint> {
+    const { table, folders } = this.#options;
+    const gone = { ...backup, complete: false };
+    table.delete(backup.backupId);
+    try {
+      await this.#note(gone);
+      return await this.takeBack(gone);
+    } catch (error) {
+      // What is not known whether it is there is not forgotten.
+      if (await isThere(folders.pathOf(backup.storagePath)).catch(() => true)) {
+        table.set(backup);
+        await this.#note(backup);
+      }
+      throw translateFileError(error, "the archive cannot be removed, and the backup stays");
     }
   }
 

@@ -220,29 +220,24 @@ export class Backups implements BackupCatalog {
     const problems = await verifyChain(chain, run, noteDigest, this.#options);
     const [first] = problems;
     if (first === undefined) await this.#learnDigests(chain, digests);
-    const verified: BackupMetadata = {
-      ...this.get(backupId),
-      verifyTime: timestampOfUs(this.#options.clock.nowUs()),
-      verifyError: first === undefined ? "" : `${first.part}: ${first.description}`,
-    };
-    await this.#keeper.save(verified);
-    return { backup: verified, problems };
+    // Others may be based on what is damaged.
+    for (const [index, { backup }] of chain.slice(0, -1).entries()) {
+      const own = problems.find(({ archive }) => archive === index);
+      if (own !== undefined) await this.#noteVerified(backup.backupId, textOf(own));
+    }
+    const base = first === undefined ? undefined : chain.slice(0, -1)[first.archive];
+    const where =
+      base === undefined ? "" : `backup ${base.backup.backupId}, which it is based on: `;
+    const verifyError = first === undefined ? "" : `${where}${textOf(first)}`;
+    return { backup: await this.#noteVerified(backupId, verifyError), problems };
   }
 
   async delete(backupId: string): Promise<bigint> {
     const backup = this.get(backupId);
     this.#table.refuseUsed(backupId);
-    // From here on it is not listed; if the file cannot go now, the next start removes it.
-    this.#table.delete(backupId);
-    const gone = { ...backup, complete: false };
-    try {
-      await this.#options.records.write([{ kind: "put", id: backupId, value: gone }]);
-    } catch (error) {
-      this.#table.set(backup);
-      throw error;
-    }
+    const bytes = await this.#keeper.remove(backup);
     this.#options.observer?.removed();
-    return await this.#keeper.takeBack(gone);
+    return bytes;
   }
 
   async locate(
@@ -315,6 +310,17 @@ export class Backups implements BackupCatalog {
     return timestampOfUs(this.#options.clock.nowUs());
   }
 
+  /** @param verifyError what is wrong; empty: nothing */
+  async #noteVerified(backupId: string, verifyError: string): Promise<BackupMetadata> {
+    const verified: BackupMetadata = {
+      ...this.get(backupId),
+      verifyTime: this.#now(),
+      verifyError,
+    };
+    await this.#keeper.save(verified);
+    return verified;
+  }
+
   /** What was imported comes without its SHA-256, and all of it has been read now. */
   async #learnDigests(
     chain: readonly ChainLink[],
@@ -327,4 +333,8 @@ export class Backups implements BackupCatalog {
       await this.#keeper.save({ ...current, sha256 });
     }
   }
+}
+
+function textOf({ part, description }: ArchiveProblem): string {
+  return `${part}: ${description}`;
 }

@@ -36,7 +36,16 @@ describe("a backup that is verified", () => {
       problems.map(({ archive, part }) => [archive, part]),
       [[0, "trailer"]],
     );
-    assert.match(backup.verifyError, /not the archive that is known: its SHA-256 is [0-9a-f]{64}/);
+    const what = /trailer: .* not the archive that is known: its SHA-256 is [0-9a-f]{64}/;
+    assert.match(backup.verifyError, what);
+    assert.match(
+      backup.verifyError,
+      new RegExp(`^backup ${full.backupId}, which it is based on: `),
+    );
+    // Another is not based on it either.
+    assert.match(fixture.backups.get(full.backupId).verifyError, /^trailer: /);
+    const next = await fixture.backUp("one", { incremental: true });
+    assert.equal(next.baseBackupId, "");
   });
 
   it("is not valid either if its SHA-256 is not known, and its size is another", async () => {
