@@ -31,10 +31,10 @@ import {
   type Made,
 } from "./backup-parts.ts";
 import { BackupTable, type ChainLink } from "./backup-table.ts";
+import { BackupVerifier, type VerifiedBackup } from "./backup-verifier.ts";
 import type {
   ArchiveInstaller,
   ArchiveKeys,
-  ArchiveProblem,
   CollectionArchiver,
   CopyBase,
   CopyRun,
@@ -42,7 +42,6 @@ import type {
   VerifyRegistry,
 } from "./copy-parts.ts";
 import { CopyTurns } from "./copy-slots.ts";
-import { verifyChain } from "./verify-chain.ts";
 
 export interface BackupsOptions {
   /** Collection `backups` of namespace `system`. */
@@ -70,6 +69,7 @@ export class Backups implements BackupCatalog {
   readonly #table: BackupTable;
   readonly #keeper: BackupKeeper;
   readonly #bases: BackupBases;
+  readonly #verifier: BackupVerifier;
   /** By collection: its backups are made one after the other. */
   readonly #turns = new CopyTurns();
 
@@ -78,6 +78,7 @@ export class Backups implements BackupCatalog {
     this.#table = new BackupTable((storagePath) => options.folders.pathOf(storagePath));
     this.#keeper = new BackupKeeper({ ...options, table: this.#table });
     this.#bases = new BackupBases({ ...options, table: this.#table });
+    this.#verifier = new BackupVerifier({ ...options, table: this.#table, keeper: this.#keeper });
   }
 
   /** Reads all backups, and takes back those that a crash has cut. */
@@ -208,28 +209,8 @@ export class Backups implements BackupCatalog {
     );
   }
 
-  async verify(
-    backupId: string,
-    run: CopyRun,
-  ): Promise<{ readonly backup: BackupMetadata; readonly problems: readonly ArchiveProblem[] }> {
-    this.get(backupId);
-    using _held = this.hold(backupId);
-    const chain = this.chainOf(backupId);
-    const digests = new Map<number, string>();
-    const noteDigest = (archive: number, sha256: string): void => void digests.set(archive, sha256);
-    const problems = await verifyChain(chain, run, noteDigest, this.#options);
-    const [first] = problems;
-    if (first === undefined) await this.#learnDigests(chain, digests);
-    // Others may be based on what is damaged.
-    for (const [index, { backup }] of chain.slice(0, -1).entries()) {
-      const own = problems.find(({ archive }) => archive === index);
-      if (own !== undefined) await this.#noteVerified(backup.backupId, textOf(own));
-    }
-    const base = first === undefined ? undefined : chain.slice(0, -1)[first.archive];
-    const where =
-      base === undefined ? "" : `backup ${base.backup.backupId}, which it is based on: `;
-    const verifyError = first === undefined ? "" : `${where}${textOf(first)}`;
-    return { backup: await this.#noteVerified(backupId, verifyError), problems };
+  verify(backupId: string, run: CopyRun): Promise<VerifiedBackup> {
+    return this.#verifier.verify(backupId, run);
   }
 
   async delete(backupId: string): Promise<bigint> {
@@ -309,32 +290,4 @@ export class Backups implements BackupCatalog {
   #now(): Timestamp {
     return timestampOfUs(this.#options.clock.nowUs());
   }
-
-  /** @param verifyError what is wrong; empty: nothing */
-  async #noteVerified(backupId: string, verifyError: string): Promise<BackupMetadata> {
-    const verified: BackupMetadata = {
-      ...this.get(backupId),
-      verifyTime: this.#now(),
-      verifyError,
-    };
-    await this.#keeper.save(verified);
-    return verified;
-  }
-
-  /** What was imported comes without its SHA-256, and all of it has been read now. */
-  async #learnDigests(
-    chain: readonly ChainLink[],
-    digests: ReadonlyMap<number, string>,
-  ): Promise<void> {
-    for (const [archive, { backup }] of chain.entries()) {
-      const sha256 = digests.get(archive);
-      const current = this.get(backup.backupId);
-      if (sha256 === undefined || current.sha256 !== "") continue;
-      await this.#keeper.save({ ...current, sha256 });
-    }
-  }
-}
-
-function textOf({ part, description }: ArchiveProblem): string {
-  return `${part}: ${description}`;
 }
