@@ -228,6 +228,25 @@ describe("backup folders", () => {
     }
   });
 
+  it("are nowhere that the server keeps other things", async () => {
+    await using bench = await Bench.open();
+    const { base } = bench;
+    const kept = [join(base, "own/kept")];
+    await symlink(join(base, "own/kept"), join(base, "here"));
+    for (const folder of [join(base, "own/kept"), join(base, "own/kept/new"), join(base, "here")]) {
+      const message = `backupFolder: ${folder} is where the server keeps its data`;
+      const refused = { reason: "ARGUMENT_INVALID", message };
+      await assert.rejects(BackupFolders.open(folder, [], kept), refused);
+    }
+    assert.deepEqual((await readdir(join(base, "own/kept"))).sort(), ["deep", "link"]);
+    const around = await BackupFolders.open(join(base, "own"), [base], kept);
+    for (const path of ["kept", "kept/new", "kept/deep/new", join(base, "own/kept/new")]) {
+      const message = "dest_path: is where the server keeps its data";
+      await assert.rejects(around.locate(path, "dest_path"), { message });
+    }
+    assert.equal((await around.locate("kept-not", "dest_path")).storagePath, "kept-not");
+  });
+
   it("keep no name for an archive that could not be put there", async () => {
     await using bench = await Bench.open();
     const { path } = await bench.folders.locate("new.collector", "dest_path");

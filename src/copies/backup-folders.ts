@@ -31,10 +31,12 @@ export class BackupFolders {
   readonly #own: string;
   /** All of them, the server's own one last. */
   readonly #roots: readonly Root[];
+  readonly #kept: readonly string[];
 
-  private constructor(own: Root, roots: readonly Root[]) {
+  private constructor(own: Root, roots: readonly Root[], kept: readonly string[]) {
     this.#own = own.real;
     this.#roots = [...roots, own];
+    this.#kept = kept;
   }
 
   /**
@@ -42,18 +44,24 @@ export class BackupFolders {
    *
    * @param own absolute
    * @param roots further ones, absolute, which exist
+   * @param kept where the server keeps other things, absolute, without links: no backup folder, nor in one
    * @throws {CollectorError} ARGUMENT_INVALID, naming the setting, for one that is no folder or cannot be read
    */
-  static async open(own: string, roots: readonly string[]): Promise<BackupFolders> {
+  static async open(
+    own: string,
+    roots: readonly string[],
+    kept: readonly string[] = [],
+  ): Promise<BackupFolders> {
+    refuseKept("backupFolder", own, own, kept);
     await mkdir(own, { recursive: true }).catch((error: unknown) => {
       throw badFolder("backupFolder", own, "cannot be made", error);
     });
     const further: Root[] = [];
     for (const root of roots) {
       if (!isAbsolute(root)) throw badFolder("backupRoots", root, "is not absolute");
-      further.push(await openRoot("backupRoots", root));
+      further.push(await openRoot("backupRoots", root, kept));
     }
-    return new BackupFolders(await openRoot("backupFolder", own), further);
+    return new BackupFolders(await openRoot("backupFolder", own, kept), further, kept);
   }
 
   /** The server's own folder. */
@@ -77,6 +85,9 @@ export class BackupFolders {
       throw invalidField("ARGUMENT_INVALID", field, `is no path in the backup folder: ${pathRule}`);
     }
     const path = join(root, inside);
+    if (isIn(this.#kept, path)) {
+      throw invalidField("ARGUMENT_INVALID", field, "is where the server keeps its data");
+    }
     await checkParents(root, path, field);
     return this.placeOf(root, path);
   }
@@ -213,9 +224,10 @@ function isPath(inside: string): boolean {
   return Buffer.byteLength(inside) <= pathBytesMax && segments.every((s) => segmentPattern.test(s));
 }
 
-async function openRoot(setting: string, path: string): Promise<Root> {
+async function openRoot(setting: string, path: string, kept: readonly string[]): Promise<Root> {
   try {
     const real = await realpath(path);
+    refuseKept(setting, path, real, kept);
     await (await opendir(real)).close();
     return { called: path.replace(/\/+$/, ""), real };
   } catch (error) {
@@ -224,6 +236,14 @@ async function openRoot(setting: string, path: string): Promise<Root> {
     if (errnoCode(error) === undefined) throw error;
     throw badFolder(setting, path, "cannot be read", error);
   }
+}
+
+function refuseKept(setting: string, path: string, real: string, kept: readonly string[]): void {
+  if (isIn(kept, real)) throw badFolder(setting, path, "is where the server keeps its data");
+}
+
+function isIn(folders: readonly string[], path: string): boolean {
+  return folders.some((folder) => path === folder || path.startsWith(folder + sep));
 }
 
 export async function syncFolder(path: string): Promise<void> {

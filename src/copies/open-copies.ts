@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, realpath, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { createArchives } from "../archive/archive-pool.ts";
 import type { CollectionCatalog } from "../collections/catalog.ts";
@@ -76,7 +76,9 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
   const { collectorId, serverVersion, operations } = options;
   const keys = await loadArchiveKeys(settings);
   const own = resolve(settings.backupFolder ?? join(dataFolder, "backups"));
-  const folders = await BackupFolders.open(own, settings.backupRoots);
+  const data = await realpath(dataFolder);
+  const kept = ["stores", "transfers"].map((name) => join(data, name));
+  const folders = await BackupFolders.open(own, settings.backupRoots, kept);
   const scratchFolder = join(dataFolder, "transfers", "packing");
   await rm(scratchFolder, { recursive: true, force: true });
   await mkdir(scratchFolder, { recursive: true });
