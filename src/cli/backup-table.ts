@@ -36,7 +36,7 @@ export async function printBackups(
 
 /** What is known of a backup, as names and values. */
 export function backupFacts(backup: BackupMetadata): readonly (readonly [string, string])[] {
-  const { baseBackupId, setId, policy, metadata } = backup;
+  const { baseBackupId, fullReason, setId, policy, metadata } = backup;
   return [
     ["Backup", backup.backupId],
     ["Of", subjectOf(backup)],
@@ -51,6 +51,7 @@ export function backupFacts(backup: BackupMetadata): readonly (readonly [string,
     ["Verified", verifiedOf(backup) || "never"],
     ...facts([
       ["Based on", baseBackupId],
+      ["Full because", fullReason],
       ["Set", setId],
       ["Policy", policy],
       ...Object.entries(metadata),

@@ -1,5 +1,5 @@
 import type { Archives } from "../archive/archive.ts";
-import { invalidField } from "../errors.ts";
+import { CollectorError, invalidField } from "../errors.ts";
 import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -25,6 +25,16 @@ export interface HeldBase extends Disposable {
   readonly base: CopyBase;
 }
 
+/** What an incremental backup is based on, or why there is nothing. */
+export interface ChosenBase {
+  readonly held?: HeldBase | undefined;
+  /** Why the backup is to hold everything; empty if nobody asked for a base. */
+  readonly fullReason: string;
+}
+
+/** How many backups are tried. Each that cannot be read may cost as much as one that can. */
+const triesMax = 4;
+
 /** Chooses the backup that the next one of a collection holds only the changes since. */
 export class BackupBases {
   readonly #options: BackupBasesOptions;
@@ -34,50 +44,68 @@ export class BackupBases {
   }
 
   /**
-   * @returns undefined if the backup is to hold everything
+   * The one that the request names, or the newest one that can be read.
+   *
    * @throws {CollectorError} BACKUP_NOT_FOUND, ARGUMENT_INVALID, and what reading an archive throws if the
    * request names its base
    */
-  async of(request: BasedBackup, run: CopyRun): Promise<HeldBase | undefined> {
+  async of(request: BasedBackup, run: CopyRun): Promise<ChosenBase> {
     const { collectionId, baseBackupId, incremental, includeFiles } = request;
-    if (baseBackupId === "" && !incremental) return undefined;
-    const { table, log } = this.#options;
+    if (baseBackupId === "" && !incremental) return { fullReason: "" };
+    const { table } = this.#options;
     if (baseBackupId !== "") {
       const backup = table.get(baseBackupId);
       if (backup.collectionId !== collectionId) {
         throw invalidField("ARGUMENT_INVALID", "base_backup_id", "is of another collection");
       }
-      return await this.#hold(backup, includeFiles, run);
+      return { held: await this.#hold(backup, includeFiles, run), fullReason: "" };
     }
-    const newest = this.#newest(request);
-    if (newest === undefined) return undefined;
-    try {
-      if (table.chainOf(newest.backupId).length >= chainMax) return undefined;
-      return await this.#hold(newest, includeFiles, run);
-    } catch (error) {
-      run.signal.throwIfAborted();
-      // An archive that is gone or damaged is no base; everything is saved anew.
-      log.warn({ backup: newest.backupId, err: error }, "backup cannot be a base");
-      return undefined;
-    }
+    return await this.#newest(request, run);
   }
 
-  #newest({
+  async #newest(request: BasedBackup, run: CopyRun): Promise<ChosenBase> {
+    const { table, log } = this.#options;
+    let fullReason = "there is no backup that it could be based on";
+    for (const { backupId } of this.#candidates(request).take(triesMax)) {
+      if (table.chainOf(backupId).length >= chainMax) {
+        return { fullReason: `${chainMax} backups are based on one another by now` };
+      }
+      try {
+        return {
+          held: await this.#hold(table.get(backupId), request.includeFiles, run),
+          fullReason: "",
+        };
+      } catch (error) {
+        run.signal.throwIfAborted();
+        // An archive that is gone or damaged is no base.
+        log.warn({ backup: backupId, err: error }, "backup cannot be a base");
+        const why = error instanceof CollectorError ? error.message : "its archive cannot be read";
+        fullReason = `backup ${backupId} cannot be a base: ${why}`;
+      }
+    }
+    return { fullReason };
+  }
+
+  /** The newest first. */
+  #candidates({
     collectionId,
     includeFiles,
     preferredBaseId,
-  }: BasedBackup): BackupMetadata | undefined {
+  }: BasedBackup): IteratorObject<BackupMetadata> {
     const { table, clock } = this.#options;
     const nowUs = clock.nowUs();
-    return table.all().find(
-      (backup) =>
-        backup.collectionId === collectionId &&
-        backup.includesFiles === includeFiles &&
-        backup.verifyError === "" &&
-        // One that a clock made when it was ahead would be the newest for long.
-        momentUsOf(backup) <= nowUs &&
-        (preferredBaseId === undefined || backup.backupId === preferredBaseId),
-    );
+    return table
+      .all()
+      .values()
+      .filter(
+        (backup) =>
+          backup.collectionId === collectionId &&
+          backup.includesFiles === includeFiles &&
+          // One that a clock made when it was ahead would be the newest for long.
+          momentUsOf(backup) <= nowUs &&
+          (preferredBaseId === undefined || backup.backupId === preferredBaseId) &&
+          table.chainOf(backup.backupId).every((link) => link.backup.verifyError === ""),
+      );
   }
 
   async #hold(

@@ -101,7 +101,8 @@ export class Backups implements BackupCatalog {
     const compression = chosenCompression(request.compression, this.#options.compression);
     const { collectionId = catalog.get({ namespace, name }).collectionId } = request;
     return this.#turns.run(collectionId, run, async () => {
-      using held = await this.#bases.of({ ...request, collectionId }, run);
+      const { held: chosen, fullReason } = await this.#bases.of({ ...request, collectionId }, run);
+      using held = chosen;
       const base = held?.base;
       const backup = create(BackupMetadataSchema, {
         collection: { namespace, name },
@@ -114,6 +115,7 @@ export class Backups implements BackupCatalog {
         policy: request.policy ?? "",
         setId: request.setId ?? "",
         content: BackupMetadata_Content.COLLECTION,
+        fullReason,
       });
       return await this.#observed(async () => {
         try {
@@ -121,7 +123,8 @@ export class Backups implements BackupCatalog {
         } catch (error) {
           const isUnusable = error instanceof CollectorError && error.reason === "BASE_UNUSABLE";
           if (!isUnusable || request.baseBackupId !== "") throw error;
-          return await this.#make({ ...backup, baseBackupId: "" }, request, undefined, run);
+          const full = { ...backup, baseBackupId: "", fullReason: error.message };
+          return await this.#make(full, request, undefined, run);
         }
       });
     });

@@ -124,6 +124,11 @@ describe("collector backup", () => {
     );
     const next = await json("backup create notes --incremental");
     assert.equal(next.baseBackupId, id);
+    const first = await fixture.run("backup create later --incremental");
+    assert.match(
+      first.stderr,
+      /^it holds everything: there is no backup that it could be based on$/m,
+    );
     await fixture.done(`record put notes --id n49 -d {"title":"again"}`);
   });
 

@@ -95,6 +95,7 @@ Examples:
       );
       const sentence = `backup ${backup.backupId} of ${backupSummary(backup)}`;
       output.result(sentence, await client.toJson(backup));
+      if (backup.fullReason !== "") output.note(`it holds everything: ${backup.fullReason}`);
     });
 
   command
