@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from "node:crypto";
-import { rm, stat } from "node:fs/promises";
+import { rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Archives } from "../archive/archive.ts";
 import { errnoCode, translateFileError } from "../archive/file-failure.ts";
@@ -117,6 +117,49 @@ export class BackupKeeper {
       }
     } catch (error) {
       log.warn({ backup: backupId, err: error }, "backup could not be taken back");
+    }
+  }
+
+  /**
+   * Puts an archive in the place of that of a complete backup. Until it is verified it counts as damaged.
+   *
+   * @throws {CollectorError} STORAGE_UNAVAILABLE, DISK_FULL; then what was in its place is there still
+   */
+  async replace(
+    { backupId, storagePath }: BackupMetadata,
+    write: (path: string) => Promise<void>,
+  ): Promise<void> {
+    const { folders, table } = this.#options;
+    const place = await folders.locate(storagePath, "storage_path");
+    const unfinished = unfinishedName(place.path, backupId);
+    // A start looks beside the archives of such for what a crash has left.
+    await this.save({
+      ...table.get(backupId),
+      verifyError: "it is not verified since it came again",
+    });
+    try {
+      await removeFile(unfinished);
+      await this.#folders.make(place);
+      await write(unfinished);
+      await rename(unfinished, place.path);
+      await syncFolder(dirname(place.path));
+      this.#folders.settle(place);
+    } catch (error) {
+      await rm(unfinished, { force: true }).catch(() => undefined);
+      throw translateFileError(error);
+    } finally {
+      await this.#folders.release(place);
+    }
+  }
+
+  /** Removes what a crash has left of an archive that was to take the place of a damaged one. */
+  async tidy({ backupId, storagePath }: BackupMetadata): Promise<void> {
+    const { folders, log } = this.#options;
+    try {
+      await removeFile(unfinishedName(folders.pathOf(storagePath), backupId));
+    } catch (error) {
+      if (errnoCode(error) === undefined) throw error;
+      log.warn({ backup: backupId, err: error }, "what is unfinished could not be removed");
     }
   }
 

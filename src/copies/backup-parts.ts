@@ -20,6 +20,12 @@ export interface BackupDestination {
 /** What is known of an archive once it is written. */
 export type Made = Pick<BackupMetadata, "sizeBytes" | "sha256"> & Partial<BackupMetadata>;
 
+/** What is wrong with a backup, and what is known of it since that was found out. */
+export interface VerifiedBackup {
+  readonly backup: BackupMetadata;
+  readonly problems: readonly ArchiveProblem[];
+}
+
 export interface CreateBackup extends BackupDestination {
   readonly namespace: string;
   readonly name: string;
@@ -85,6 +91,17 @@ export interface BackupCatalog {
   /** Takes up an archive that lies in a backup folder already. @throws {CollectorError} BACKUP_EXISTS */
   adopt(backup: BackupMetadata): Promise<BackupMetadata>;
 
+  /**
+   * Puts the archive of a backup in its place again, and verifies it: `write` puts it at a path that is given to it.
+   *
+   * @throws {CollectorError} BACKUP_NOT_FOUND, DISK_FULL; then what was in its place is there still
+   */
+  repair(
+    backupId: string,
+    write: (path: string) => Promise<void>,
+    run: CopyRun,
+  ): Promise<VerifiedBackup>;
+
   /** @throws {CollectorError} BACKUP_NOT_FOUND, ARGUMENT_MISSING */
   get(backupId: string): BackupMetadata;
 
@@ -120,10 +137,7 @@ export interface BackupCatalog {
   ): Promise<InstalledCollection>;
 
   /** Reads all of a backup, and notes the outcome in its record. */
-  verify(
-    backupId: string,
-    run: CopyRun,
-  ): Promise<{ readonly backup: BackupMetadata; readonly problems: readonly ArchiveProblem[] }>;
+  verify(backupId: string, run: CopyRun): Promise<VerifiedBackup>;
 
   /** @returns bytes freed. @throws {CollectorError} BACKUP_NOT_FOUND, BACKUP_IN_USE */
   delete(backupId: string): Promise<bigint>;

@@ -2,6 +2,7 @@ import { timestampOfUs } from "../collections/record-answers.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { BackupKeeper } from "./backup-keeper.ts";
+import type { VerifiedBackup } from "./backup-parts.ts";
 import type { BackupTable, ChainLink } from "./backup-table.ts";
 import type { ArchiveProblem, CopyRun } from "./copy-parts.ts";
 import { type VerifyChainOptions, verifyChain } from "./verify-chain.ts";
@@ -10,12 +11,6 @@ export interface BackupVerifierOptions extends VerifyChainOptions {
   readonly table: BackupTable;
   readonly keeper: Pick<BackupKeeper, "save">;
   readonly clock: Clock;
-}
-
-/** What is wrong with a backup, and what is known of it since that was found out. */
-export interface VerifiedBackup {
-  readonly backup: BackupMetadata;
-  readonly problems: readonly ArchiveProblem[];
 }
 
 /** Verifies backups, and notes the outcome. */

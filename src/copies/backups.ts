@@ -29,9 +29,10 @@ import {
   type BackupObserver,
   type CreateBackup,
   type Made,
+  type VerifiedBackup,
 } from "./backup-parts.ts";
 import { BackupTable, type ChainLink } from "./backup-table.ts";
-import { BackupVerifier, type VerifiedBackup } from "./backup-verifier.ts";
+import { BackupVerifier } from "./backup-verifier.ts";
 import type {
   ArchiveInstaller,
   ArchiveKeys,
@@ -90,6 +91,9 @@ export class Backups implements BackupCatalog {
       else cut.push(value);
     }
     for (const backup of cut) await backups.#keeper.takeBackCut(backup);
+    for (const backup of backups.all()) {
+      if (backup.verifyError !== "") await backups.#keeper.tidy(backup);
+    }
     return backups;
   }
 
@@ -153,6 +157,16 @@ export class Backups implements BackupCatalog {
     const adopted: BackupMetadata = { ...backup, complete: true, importTime: this.#now() };
     await this.#keeper.save(adopted);
     return adopted;
+  }
+
+  async repair(
+    backupId: string,
+    write: (path: string) => Promise<void>,
+    run: CopyRun,
+  ): Promise<VerifiedBackup> {
+    using _held = this.hold(backupId);
+    await this.#keeper.replace(this.get(backupId), write);
+    return await this.verify(backupId, run);
   }
 
   get(backupId: string): BackupMetadata {

@@ -64,6 +64,19 @@ describe("collector backup server download, and backup upload", () => {
     assert.equal((await done("backup list", other)).stdout.trim().split("\n").length, 8);
   });
 
+  it("repairs what the server has lost of them, and leaves valid all that is based on it", async () => {
+    const { backups } = await other.client.repo.listBackups({ collection: { name: "notes" } });
+    const [changes, full] = backups;
+    assert.ok(changes !== undefined && full !== undefined);
+    assert.equal(changes.baseBackupId, full.backupId);
+    await writeFile(join(other.backupFolder, full.storagePath), "");
+    const invalid = await run(`backup verify ${changes.backupId}`, other);
+    assert.equal(invalid.exitCode, 1);
+    const { stdout } = await done("backup upload saved", other);
+    assert.doesNotMatch(stdout, /invalid/);
+    for (const { backupId } of backups) await done(`backup verify ${backupId}`, other);
+  });
+
   it("writes one backup with what it is based on, which is restored elsewhere", async () => {
     const listed = await done("backup list notes -o json");
     const [{ backupId }] = JSON.parse(listed.stdout) as [{ readonly backupId: string }];

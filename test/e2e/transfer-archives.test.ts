@@ -40,6 +40,9 @@ describe("archives that are sent and taken", () => {
       [incremental.code, incremental.reason],
       ["FailedPrecondition", "BASE_UNUSABLE"],
     );
+    const both = { backupId: later?.backupId ?? "", sourceCollection: { name: "notes" } };
+    const unclear = await refusalOf(source.pull(both));
+    assert.equal(unclear.reason, "ARGUMENT_INVALID");
     const unknown = await refusalOf(source.pull({ backupId: "none" }));
     assert.equal(unknown.reason, "BACKUP_NOT_FOUND");
   });

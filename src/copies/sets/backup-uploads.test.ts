@@ -155,8 +155,39 @@ describe("an archive that is uploaded", () => {
     await bench.pack("other", { backupId, revision: 6n });
     const { storagePath } = await bench.keep("one");
     assert.match((await bench.refused("other")).message, /is another archive/);
+    await rm(bench.at("other"));
+    await bench.pack("other", { backupId, metadata: { repacked: "since" } });
     await writeFile(join(bench.own, storagePath), "");
-    assert.match((await bench.refused("one")).message, /cannot be read at .*: delete that first/);
+    assert.match((await bench.refused("other")).message, /by its SHA-256: delete that first/);
+  });
+
+  it("takes the place of its own archive if that is missing or damaged", async () => {
+    await using bench = await Bench.open();
+    const setId = randomUUIDv7();
+    await bench.pack("one", { setId });
+    const whole = await readFile(bench.at("one"));
+    const kept = await bench.keep("one");
+    const path = join(bench.own, kept.storagePath);
+    const damaged = Buffer.from(whole);
+    damaged[damaged.length >> 1] = (damaged[damaged.length >> 1] ?? 0) ^ 1;
+    for (const spoil of [
+      () => rm(path),
+      () => rm(join(bench.own, setId), { recursive: true }),
+      () => writeFile(path, ""),
+      async () => {
+        await writeFile(path, damaged);
+        const { problems } = await bench.backups.verify(kept.backupId, calmRun);
+        assert.notDeepEqual(problems, []);
+      },
+    ]) {
+      await spoil();
+      const again = await bench.keep("one");
+      assert.ok((await readFile(path)).equals(whole));
+      assert.deepEqual(await readdir(join(bench.own, setId)), [`${kept.backupId}.collector`]);
+      const { verifyTime, verifyError } = again;
+      assert.deepEqual(again, { ...kept, verifyTime, verifyError });
+      assert.deepEqual(bench.known, [again]);
+    }
   });
 
   it("needs what it is based on", async () => {

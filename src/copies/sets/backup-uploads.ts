@@ -14,7 +14,7 @@ import { archivedBackup } from "./archived-backup.ts";
 import { follows, isSameArchive } from "./backup-import.ts";
 
 export interface BackupUploadsOptions {
-  readonly backups: Pick<BackupCatalog, "all" | "keep" | "hold">;
+  readonly backups: Pick<BackupCatalog, "all" | "keep" | "repair" | "hold">;
   readonly folders: BackupFolders;
   readonly archives: Pick<Archives, "manifest" | "unpack">;
   readonly keys: Pick<ArchiveKeys, "identities">;
@@ -39,8 +39,8 @@ export class BackupUploads {
     const manifest = await archives.manifest(file.path, keys.identities);
     const found = archivedBackup(manifest, await readArchiveFile(file.path));
     return await this.#turns.run([found.backupId], async () => {
-      const known = await this.#known(manifest);
-      if (known !== undefined) return known;
+      const known = backups.all().find(({ backupId }) => backupId === found.backupId);
+      if (known !== undefined) return await this.#again(known, manifest, file, run);
       using _base = this.#holdBase(found, manifest);
       const sha256 = await this.#check(file, run);
       const name = inFolder(found.setId, `${found.backupId}.collector`);
@@ -55,29 +55,42 @@ export class BackupUploads {
       } catch (error) {
         if (!isReason(error, "BACKUP_EXISTS")) throw translateFileError(error);
         // An import may have come upon it in the meantime.
-        const imported = await this.#known(manifest);
-        if (imported !== undefined) return imported;
+        const imported = backups.all().find(({ backupId }) => backupId === found.backupId);
+        if (imported !== undefined) return await this.#again(imported, manifest, file, run);
         const problem = `there is a file ${name} in the backup folder already: import or remove it`;
         throw new CollectorError("BACKUP_EXISTS", problem, { cause: error });
       }
     });
   }
 
-  /** @throws {CollectorError} ARCHIVE_INVALID if its id is that of another archive */
-  async #known(manifest: ArchiveManifest): Promise<BackupMetadata | undefined> {
+  /**
+   * One that is known is answered as it is, or takes the place of an archive that is missing or damaged.
+   *
+   * @throws {CollectorError} ARCHIVE_INVALID if it is not the archive of that backup, or nobody can tell
+   */
+  async #again(
+    known: BackupMetadata,
+    manifest: ArchiveManifest,
+    file: ArrivedArchive,
+    run: CopyRun,
+  ): Promise<BackupMetadata> {
     const { archives, keys, backups, folders } = this.#options;
-    const { backupId } = manifest;
-    const known = backups.all().find((backup) => backup.backupId === backupId);
-    if (known === undefined) return undefined;
-    const { storagePath } = known;
+    const { backupId, storagePath, sha256, verifyError } = known;
     const path = folders.pathOf(storagePath);
-    const theirs = await archives.manifest(path, keys.identities).catch((cause: unknown) => {
-      const reason = `it is of backup ${backupId}, which is known, and whose archive cannot be read at ${storagePath}: delete that first`;
-      throw new CollectorError("ARCHIVE_INVALID", reason, { cause });
-    });
-    if (isSameArchive(theirs, manifest)) return known;
-    const reason = `it has the id of backup ${backupId}, which is known, and is another archive`;
-    throw new CollectorError("ARCHIVE_INVALID", reason);
+    // Whatever keeps it from being read: nothing but its own archive takes its place.
+    const theirs = await archives.manifest(path, keys.identities).catch(() => undefined);
+    if (theirs !== undefined && !isSameArchive(theirs, manifest)) {
+      const reason = `it has the id of backup ${backupId}, which is known, and is another archive`;
+      throw new CollectorError("ARCHIVE_INVALID", reason);
+    }
+    if (theirs !== undefined && verifyError === "") return known;
+    if (sha256 === "" || (await this.#check(file, run)) !== sha256) {
+      const reason = `it is of backup ${backupId}, which is known, and is not the archive that was at ${storagePath} by its SHA-256: delete that first`;
+      throw new CollectorError("ARCHIVE_INVALID", reason);
+    }
+    run.report({ phase: "copying" });
+    const write = (target: string): Promise<void> => copyDurably(file.path, target, run.signal);
+    return (await backups.repair(backupId, write, run)).backup;
   }
 
   /** @throws {CollectorError} BASE_UNUSABLE */

@@ -126,6 +126,10 @@ export class OutgoingTransfers implements AsyncDisposable {
     if (backupId === "" && (source === undefined || source.name === "")) {
       throw invalidField("ARGUMENT_MISSING", "source_collection", "names no collection");
     }
+    if (backupId !== "" && source !== undefined) {
+      const problem = "and source_collection exclude each other: a backup is of one collection";
+      throw invalidField("ARGUMENT_INVALID", "backup_id", problem);
+    }
     checkHave(have);
     if (this.#isClosed) throw shuttingDown();
     const slot = slots.take();

@@ -901,7 +901,8 @@ export type PushCollectionRequest_Metadata = Message<"collector.PushCollectionRe
   /**
    * Makes no collection: the archive of a backup is kept in the server's own backup folder and listed, as by
    * ImportBackups, when all of its checksums are right, and answered as `backup`. One that is known already
-   * is answered as it is. Where it would go is not looked at. Needs what an incremental backup is based on
+   * is answered as it is, unless its archive is missing or a verification has found it damaged: this one
+   * takes its place then, if its SHA-256 is the recorded one, and is verified. Where it would go is not looked at. Needs what an incremental backup is based on
    * (FAILED_PRECONDITION), and the key of an encrypted one.
    *
    * @generated from field: bool keep_as_backup = 60;
@@ -1022,7 +1023,7 @@ export const CopyStateSchema: GenMessage<CopyState> = /*@__PURE__*/
  */
 export type PullCollectionRequest = Message<"collector.PullCollectionRequest"> & {
   /**
-   * The collection. Required.
+   * The collection. Required, unless `backup_id` is set.
    *
    * @generated from field: collector.NamespacedName source_collection = 1;
    */
