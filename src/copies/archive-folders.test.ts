@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
 import { BackupsFixture } from "./testing/backups-fixture.ts";
 import { calmRun } from "./testing/installer-fixture.ts";
 
@@ -28,6 +29,31 @@ describe("the folder of an archive that does not come", () => {
     const run = { ...calmRun, signal: cancel.signal };
     await assert.rejects(fixture.backUp("one", { destPath: "2026/11/x" }, run));
     assert.deepEqual(await left(), ["kept"]);
+  });
+
+  it("is removed by the start after a crash too", async () => {
+    await using fixture = await open();
+    await mkdir(join(fixture.own, "kept"));
+    let cut: readonly BackupMetadata[] = [];
+    fixture.beforeWrite = async () => {
+      // What a crash would leave.
+      cut = (await Array.fromAsync(fixture.records.all())).map(({ value }) => value);
+      throw refused;
+    };
+    for (const [destPath, file, stays] of [
+      ["2026/11/x", "", []],
+      ["kept/11/x", "", []],
+      ["kept/12/x", "kept/12/notes.txt", ["12", "12/notes.txt"]],
+    ] as const) {
+      await assert.rejects(fixture.backUp("one", { destPath }), refused);
+      assert.equal(cut.length, 1);
+      await mkdir(join(fixture.own, destPath, ".."), { recursive: true });
+      if (file !== "") await writeFile(join(fixture.own, file), "mine");
+      for (const backup of cut) await fixture.noteCut(backup);
+      await fixture.restart();
+      assert.deepEqual(await readdir(fixture.own), ["kept"]);
+      assert.deepEqual(await readdir(join(fixture.own, "kept"), { recursive: true }), stays);
+    }
   });
 
   it("stays if something has come into it", async () => {

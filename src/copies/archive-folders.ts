@@ -26,13 +26,20 @@ export class ArchiveFolders {
     this.#awaited = awaited;
   }
 
+  /** Those folders of an archive that are not there, the innermost first. */
+  async missing(place: BackupPlace): Promise<readonly string[]> {
+    const missing: string[] = [];
+    for (const folder of foldersOf(place)) {
+      if (await isThere(folder)) break;
+      missing.push(folder);
+    }
+    return missing;
+  }
+
   /** Makes the folder of an archive that is awaited, durably. */
   async make(place: BackupPlace): Promise<void> {
     await this.#turns.run([turn], async () => {
-      for (const folder of foldersOf(place)) {
-        if (await isThere(folder)) break;
-        this.#made.add(folder);
-      }
+      for (const folder of await this.missing(place)) this.#made.add(folder);
       await makeFolderOf(place);
     });
   }
@@ -49,6 +56,17 @@ export class ArchiveFolders {
         if (!this.#made.has(folder) || this.#isAwaited(folder)) return;
         this.#made.delete(folder);
         if (!(await removeEmpty(folder))) return this.settle(place);
+      }
+    });
+  }
+
+  /** Removes folders that an earlier process has made for an archive which does not come, the innermost first. */
+  async removeNew(path: string, count: number): Promise<void> {
+    await this.#turns.run([turn], async () => {
+      let folder = path;
+      for (let left = count; left > 0; left -= 1) {
+        folder = dirname(folder);
+        if (this.#isAwaited(folder) || !(await removeEmpty(folder))) return;
       }
     });
   }

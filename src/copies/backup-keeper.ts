@@ -87,7 +87,9 @@ export class BackupKeeper {
     const { backupId } = given;
     const { storagePath, path } = place;
     const unfinished = unfinishedName(path, backupId);
-    let backup: BackupMetadata = { ...given, storagePath, storageType: "file", complete: false };
+    const { length: newFolders } = await this.#folders.missing(place);
+    const known = { ...given, storagePath, storageType: "file" };
+    let backup: BackupMetadata = { ...known, newFolders, complete: false };
     await this.#note(backup);
     let isInPlace = false;
     try {
@@ -97,7 +99,7 @@ export class BackupKeeper {
       await this.#note(backup);
       await putInPlace(unfinished, path);
       isInPlace = true;
-      const complete: BackupMetadata = { ...backup, complete: true };
+      const complete: BackupMetadata = { ...backup, newFolders: 0, complete: true };
       await this.save(complete);
       return complete;
     } catch (error) {
@@ -211,6 +213,7 @@ export class BackupKeeper {
     }
     await removeFile(unfinishedName(path, backupId));
     await this.#folders.removeOfSet(dirname(path), backup.setId);
+    await this.#folders.removeNew(path, backup.newFolders);
     await records.write([{ kind: "delete", id: backupId }]);
     return bytes;
   }
