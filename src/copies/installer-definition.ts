@@ -3,6 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   type CheckedDefinition,
   checkDefinition,
+  layoutOf,
   newDefinition,
 } from "../collections/definitions.ts";
 import { CollectorError } from "../errors.ts";
@@ -10,6 +11,8 @@ import { type Collection, type Origin, OriginSchema } from "../gen/collector/col
 import type { Limits } from "../lib/limits.ts";
 import type { TypeSnapshot } from "../registry/type-snapshot.ts";
 import { invalidArchive } from "./archive-failures.ts";
+import type { ChainLink } from "./installer-chain.ts";
+import type { ChainWork } from "./installer-store.ts";
 import type { ArchivedTypes } from "./schema-install.ts";
 
 /** Names the backup that a collection was restored from. */
@@ -94,4 +97,28 @@ export function installedDefinition(made: InstalledDefinition): Collection {
       },
     },
   };
+}
+
+/** The archive's definition with all defaults filled in. */
+export function definitionOf({ collection }: ChainLink, checked: CheckedDefinition): Collection {
+  const { indexedFields, durability, textSearch, vectorFields, expiry } = checked;
+  const { textSearch: _textSearch, expiry: _expiry, ...rest } = collection;
+  return {
+    ...rest,
+    indexedFields,
+    durability,
+    vectorFields,
+    ...(textSearch === undefined ? {} : { textSearch }),
+    ...(expiry === undefined ? {} : { expiry }),
+  };
+}
+
+/** @throws {CollectorError} ARCHIVE_INVALID if what is indexed changes along a chain */
+export function checkSameLayout(chain: readonly ChainLink[], { definition }: ChainWork): void {
+  const wanted = JSON.stringify(layoutOf(definition));
+  for (const { collection, index } of chain) {
+    const layout = { ...collection, durability: definition.durability };
+    if (JSON.stringify(layoutOf(layout)) === wanted) continue;
+    throw invalidArchive(`archive ${index + 1} has other indexes than those after it`);
+  }
 }

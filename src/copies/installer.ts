@@ -1,8 +1,7 @@
 import { randomUUIDv7 } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import type { CollectionCatalog } from "../collections/catalog.ts";
-import { type CheckedDefinition, layoutOf, locationOf } from "../collections/definitions.ts";
-import { expirySourceOf, isSameExpiry } from "../collections/expiry-definition.ts";
+import { type CheckedDefinition, locationOf } from "../collections/definitions.ts";
 import { typeNameOf } from "../collections/record-collection.ts";
 import { CollectorError } from "../errors.ts";
 import type { Collection, Origin } from "../gen/collector/collection_pb.ts";
@@ -10,8 +9,8 @@ import type { Clock } from "../lib/clock.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { RecordStore, StoreLocation } from "../storage/record-store.ts";
 import type { StoreIntake } from "../storage/store-copies.ts";
-import { invalidArchive, ProblemsFound, unusableBase } from "./archive-failures.ts";
-import { copyCollection, isSearchedLike } from "./copied-definition.ts";
+import { ProblemsFound } from "./archive-failures.ts";
+import { copyCollection } from "./copied-definition.ts";
 import { checkDestination, destinationTaken } from "./copy-destination.ts";
 import type {
   ArchiveInstaller,
@@ -22,21 +21,21 @@ import type {
   InstallRequest,
   NoteDigest,
 } from "./copy-parts.ts";
+import { takeBase, withoutContent } from "./installer-base.ts";
 import { type ChainLink, checkChain } from "./installer-chain.ts";
-import { checkArchivedDefinition, installedDefinition } from "./installer-definition.ts";
+import {
+  checkArchivedDefinition,
+  checkSameLayout,
+  definitionOf,
+  installedDefinition,
+} from "./installer-definition.ts";
 import {
   type ChainWork,
   linkContents,
   StoreMaker,
   type StoreMakerOptions,
 } from "./installer-store.ts";
-import {
-  type ArchivedTypes,
-  areInForce,
-  checkTypes,
-  linkTypes,
-  registerTypes,
-} from "./schema-install.ts";
+import { type ArchivedTypes, checkTypes, linkTypes, registerTypes } from "./schema-install.ts";
 
 export interface InstallerOptions extends Omit<StoreMakerOptions, "identities"> {
   readonly catalog: CollectionCatalog;
@@ -84,7 +83,8 @@ class Installer implements ArchiveInstaller {
       const location = newLocation(replaces);
       try {
         await using intake = await this.#options.engine.intake();
-        const isBaseDerived = onto && (await this.#takeBase(intake, chain[0], replaces, work));
+        const isBaseDerived =
+          onto && (await takeBase(intake, chain[0], replaces, work, this.#options));
         if (!onto) await this.#maker.unpack(intake, chain[0], work);
         const store = await this.#complete(intake, location, run);
         await settleIndexes(store, work.definition, run);
@@ -253,42 +253,6 @@ class Installer implements ArchiveInstaller {
     return { collection, recordCount, fileCount };
   }
 
-  /**
-   * Copies what is there, for changes to be applied to.
-   *
-   * @returns whether what is derived of it has to be derived anew
-   * @throws {CollectorError} BASE_UNUSABLE
-   */
-  async #takeBase(
-    intake: StoreIntake,
-    { manifest: { base } }: ChainLink,
-    current: Collection | undefined,
-    { definition, types, run }: ChainWork,
-  ): Promise<boolean> {
-    const origin = current?.origin;
-    if (base === undefined || current === undefined || origin === undefined) {
-      throw unusableBase("there is no copy that they are based on");
-    }
-    if (origin.incarnation !== base.incarnation || origin.revision !== base.revision) {
-      throw unusableBase("they are based on another moment than the copy that is there");
-    }
-    const { namespace, name } = current;
-    const place = { namespace, name, files: true, path: intake.dataPath };
-    await using copy = await copyCollection(this.#options, place, run);
-    const { snapshot, deriveAnew } = copy;
-    if (snapshot.revision !== base.revision) {
-      throw unusableBase("the copy that is there was written to since it was made");
-    }
-    if (!isSearchedLike(definition, snapshot.layout)) {
-      throw unusableBase("what is searched has changed since the copy was made");
-    }
-    await linkContents(intake, snapshot, run);
-    // Of what is there, all was derived by the types in force.
-    const isSameType = areInForce(types, this.#placeOf(current));
-    const expiries = [definition, copy.definition].map(expirySourceOf);
-    return deriveAnew || !isSameType || !isSameExpiry(expiries[0], expiries[1]);
-  }
-
   async #readChain(
     paths: readonly string[],
     onto: boolean,
@@ -375,36 +339,6 @@ function newLocation(replaces: Collection | undefined): StoreLocation {
   if (replaces === undefined) return { storeId: randomUUIDv7(), generation: 1n };
   const { storeId, generation } = locationOf(replaces);
   return { storeId, generation: generation + 1n };
-}
-
-/** The archive's definition with all defaults filled in. */
-function definitionOf({ collection }: ChainLink, checked: CheckedDefinition): Collection {
-  const { indexedFields, durability, textSearch, vectorFields, expiry } = checked;
-  const { textSearch: _textSearch, expiry: _expiry, ...rest } = collection;
-  return {
-    ...rest,
-    indexedFields,
-    durability,
-    vectorFields,
-    ...(textSearch === undefined ? {} : { textSearch }),
-    ...(expiry === undefined ? {} : { expiry }),
-  };
-}
-
-/** A file that the copy was said to have may be gone by now. */
-function withoutContent(error: unknown): unknown {
-  const cause = error instanceof Error ? error.cause : undefined;
-  const isMissing = cause instanceof CollectorError && cause.reason === "CONTENT_MISMATCH";
-  return isMissing ? unusableBase("files of the copy that is there are missing") : error;
-}
-
-function checkSameLayout(chain: readonly ChainLink[], { definition }: ChainWork): void {
-  const wanted = JSON.stringify(layoutOf(definition));
-  for (const { collection, index } of chain) {
-    const layout = { ...collection, durability: definition.durability };
-    if (JSON.stringify(layoutOf(layout)) === wanted) continue;
-    throw invalidArchive(`archive ${index + 1} has other indexes than those after it`);
-  }
 }
 
 /** Finishes what the source was about to do when it was copied. */
