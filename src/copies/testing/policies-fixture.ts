@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, stat, truncate, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { CollectionCatalog } from "../../collections/catalog.ts";
 import { timestampOfUs } from "../../collections/record-answers.ts";
 import { openSystemRecords } from "../../collections/system-collections.ts";
@@ -29,6 +30,21 @@ import type { BackupCatalog, CreateBackup } from "../backup-parts.ts";
 import type { CopyRun } from "../copy-parts.ts";
 import { BackupPolicies } from "../policies/backup-policies.ts";
 import type { ServerBackup, SetFailure } from "../sets/server-backup.ts";
+
+/** A policy of a namespace. */
+export const nightly: Parameters<PoliciesFixture["put"]>[0] = {
+  name: "nightly",
+  namespace: "shop",
+  schedule: { case: "cron", value: "0 3 * * *" },
+};
+
+/** A policy of a collection. */
+export const hourly: Parameters<PoliciesFixture["put"]>[0] = {
+  name: "hourly",
+  namespace: "shop",
+  collectionName: "products",
+  schedule: { case: "interval", value: durationFromMs(3_600_000) },
+};
 
 type PoliciesBackups = Pick<BackupCatalog, "all" | "chainOf" | "create" | "delete" | "isHeld">;
 
