@@ -1,7 +1,14 @@
 import type { DescMessage, JsonValue } from "@bufbuild/protobuf";
-import { type Any, anyPack, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import {
+  type Any,
+  AnySchema,
+  anyPack,
+  type Timestamp,
+  timestampDate,
+} from "@bufbuild/protobuf/wkt";
 import type { Client } from "../client/client.ts";
 import { ClientError } from "../client/client-error.ts";
+import { collectionNameOf } from "../client/collection-name.ts";
 import { didYouMean } from "../lib/suggest.ts";
 import { CliError } from "./failure.ts";
 import { type JsonDocument, parseDocument } from "./json-input.ts";
@@ -31,14 +38,18 @@ export interface ShownRecord {
 /** The records of a collection, read and written as JSON. */
 export class JsonRecords {
   readonly #client: Client;
+  readonly #types: ReturnType<Client["typesOf"]>;
   readonly #namespace: string;
   readonly #collection: string;
   #type: DescMessage | undefined;
 
+  /** @param collection with its namespace before a slash, if it is not in that one */
   constructor(client: Client, namespace: string, collection: string) {
     this.#client = client;
-    this.#namespace = namespace;
-    this.#collection = collection;
+    const named = collectionNameOf(collection, namespace);
+    this.#types = client.typesOf(named.namespace);
+    this.#namespace = named.namespace;
+    this.#collection = named.name;
   }
 
   /** What requests name the collection by. */
@@ -51,7 +62,7 @@ export class JsonRecords {
     const type = await this.#messageType();
     const json = parseDocument(document);
     try {
-      return anyPack(type, await this.#client.fromJson(type, json));
+      return anyPack(type, await this.#types.fromJson(type, json));
     } catch (error) {
       if (!(error instanceof ClientError) || error.reason !== "JSON_INVALID") throw error;
       throw new CliError("JSON_INVALID", `${document.where}: ${await this.#explain(error)}`, {
@@ -69,7 +80,7 @@ export class JsonRecords {
 
   /** A record for showing. */
   async show(item: Any | undefined, meta: Meta | undefined, score?: number): Promise<ShownRecord> {
-    const json = item === undefined ? {} : withoutType(await this.#client.toJson(item));
+    const json = item === undefined ? {} : withoutType(await this.#types.toJson(AnySchema, item));
     const full: { [key: string]: JsonValue } = {
       id: meta?.id ?? "",
       version: meta?.version ?? "",
@@ -87,7 +98,7 @@ export class JsonRecords {
     const match = /^cannot decode message (\S+) from JSON: key "(.+)" is unknown$/.exec(message);
     const [, typeName, key] = match ?? [];
     if (typeName === undefined || key === undefined) return message;
-    const { fields } = await this.#client.messageType(typeName);
+    const { fields } = await this.#types.message(typeName);
     const names = fields.flatMap(({ name, jsonName }) => [jsonName, name]);
     return `${typeName} has no field "${key}"${didYouMean(key, new Set(names))}`;
   }
@@ -96,7 +107,7 @@ export class JsonRecords {
     if (this.#type !== undefined) return this.#type;
     const { collectionDefinition } = await this.#client.services.records.describe(this.target);
     const name = collectionDefinition?.messageType?.messageName ?? "";
-    this.#type = await this.#client.messageType(name);
+    this.#type = await this.#types.message(name);
     return this.#type;
   }
 }

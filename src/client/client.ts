@@ -144,9 +144,7 @@ export class Client implements AsyncDisposable {
       const { collectionDefinition } = await records.describe({ namespace, collectionName: name });
       return collectionDefinition?.messageType?.messageName ?? "";
     };
-    const types =
-      namespace === this.namespace ? this.#types : new DynamicTypes(this.services.types, namespace);
-    const items = new JsonCodec({ types, collection: name, typeName });
+    const items = new JsonCodec({ types: this.typesOf(namespace), collection: name, typeName });
     return new RecordCollection({ ...parts, items });
   }
 
@@ -265,6 +263,12 @@ export class Client implements AsyncDisposable {
       `${service.typeName} has no method ${methodName}; it has ${names}`,
       { code: Code.Unimplemented },
     );
+  }
+
+  /** The types of a namespace, as the server has them. */
+  typesOf(namespace: string): DynamicTypes {
+    if (namespace === this.namespace) return this.#types;
+    return new DynamicTypes(this.services.types, namespace);
   }
 
   /** A message type of the namespace. @throws {ClientError} TYPE_NOT_FOUND, TYPE_AMBIGUOUS */

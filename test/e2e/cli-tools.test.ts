@@ -145,6 +145,29 @@ describe("collector, the tools around records", () => {
     });
   });
 
+  describe("a collection of another namespace", () => {
+    it("is named with it", async () => {
+      await succeed("namespace create far");
+      await writeFile(
+        path("pot.proto"),
+        'syntax = "proto3"; package far.v1; message Pot { string title = 1; }',
+      );
+      await succeed(`-n far schema add ${path("pot.proto")}`);
+      const made = await succeed("collection create far/pots --type far.v1.Pot");
+      assert.equal(made.stdout, "created far/pots\n");
+      await succeed("record put far/pots --id a -d", '{"title": "Pot"}');
+      assert.match((await succeed("collection show far/pots")).stdout, /^Collection +far\/pots$/m);
+      assert.match((await succeed("record list far/pots")).stdout, /^a +Pot$/m);
+      await succeed("collection alter far/pots --index title");
+      const { stdout } = await succeed("collection reindex far/pots");
+      assert.equal(stdout, "reindexed far/pots: 1 record\n");
+      await fail(3, "collection show pots");
+      assert.equal((await succeed("collection rm far/pots --yes")).stdout, "deleted far/pots\n");
+      await succeed("-n far schema rm pot.proto");
+      await succeed("namespace rm far");
+    });
+  });
+
   describe("collection reindex", () => {
     it("makes the indexes anew, or begins to", async () => {
       const { stdout } = await succeed("collection reindex products");

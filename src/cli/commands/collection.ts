@@ -1,3 +1,4 @@
+import { collectionNameOf } from "../../client/collection-name.ts";
 import { longCall } from "../../client/long-call.ts";
 import { ReindexCollectionResponseSchema } from "../../gen/collector/collection_admin_pb.ts";
 import { Durability } from "../../gen/collector/collection_pb.ts";
@@ -47,8 +48,9 @@ export const define: DefineCommands = (command, context, environment) => {
       "after",
       "\nWithout --text all text is searched; --index is for filters and order.",
     )
-    .action(async (name: string, options: CreateOptions, self) => {
-      const { output, connect, signal, namespace = "" } = context(self);
+    .action(async (given: string, options: CreateOptions, self) => {
+      const { output, connect, signal, namespace: own = "" } = context(self);
+      const { namespace, name } = collectionNameOf(given, own);
       await using client = await connect();
       const { collection, serverEndpoint } = await client.services.repo.createCollection(
         {
@@ -88,8 +90,9 @@ Examples:
   collector collection alter products --index price_cents,tags --dry-run
   collector collection alter products --text title:3,body --tokenizer english`,
     )
-    .action(async (collectionName: string, options: ModifyOptions, self) => {
-      const { output, connect, confirm, signal, namespace = "" } = context(self);
+    .action(async (given: string, options: ModifyOptions, self) => {
+      const { output, connect, confirm, signal, namespace: own = "" } = context(self);
+      const { namespace, name: collectionName } = collectionNameOf(given, own);
       const textSearch = textSearchOf(options);
       const expiry = expiryOf(options);
       const updateMask = [
@@ -168,10 +171,11 @@ Examples:
   command
     .command("show <name>")
     .description("show a collection: definition, size, fields")
-    .action(async (collectionName: string, _options, self) => {
-      const { output, connect, signal, namespace = "" } = context(self);
+    .action(async (given: string, _options, self) => {
+      const { output, connect, signal, namespace: own = "" } = context(self);
+      const { namespace, name } = collectionNameOf(given, own);
       await using client = await connect();
-      await showCollection({ client, name: collectionName, namespace, output, signal });
+      await showCollection({ client, name, namespace, output, signal });
     });
 
   command
@@ -184,8 +188,9 @@ Examples:
 Mends an index that is damaged, and has text searched as quickly as in a new collection. What serves now
 does so until the new indexes are complete. Ctrl-C cancels the work and leaves everything as it was.`,
     )
-    .action(async (name: string, { wait }: { wait: boolean }, self) => {
-      const { output, connect, signal, namespace = "" } = context(self);
+    .action(async (given: string, { wait }: { wait: boolean }, self) => {
+      const { output, connect, signal, namespace: own = "" } = context(self);
+      const { namespace, name } = collectionNameOf(given, own);
       await using client = await connect();
       const { admin, operations } = client.services;
       const request = { collection: { namespace, name }, returnImmediately: true };
@@ -215,8 +220,9 @@ does so until the new indexes are complete. Ctrl-C cancels the work and leaves e
     .command("rm <name>")
     .description("delete a collection and all its records")
     .option(...dryRunOption)
-    .action(async (name: string, { dryRun: validateOnly = false }: DryRun, self) => {
-      const { output, connect, confirm, signal, namespace = "" } = context(self);
+    .action(async (given: string, { dryRun: validateOnly = false }: DryRun, self) => {
+      const { output, connect, confirm, signal, namespace: own = "" } = context(self);
+      const { namespace, name } = collectionNameOf(given, own);
       await using client = await connect();
       const target = { namespace, collectionName: name };
       const { recordCount, fileCount, collectionDefinition } =
