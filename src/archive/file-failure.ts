@@ -17,13 +17,15 @@ const noSpace = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
  */
 export function translateFileError(
   error: unknown,
-  what = "a file could not be read or written",
+  what = "an archive could not be read or written",
 ): unknown {
   if (!(error instanceof Error) || error instanceof CollectorError) return error;
   const code = errnoCode(error);
   if (code === undefined) return error;
   if (noSpace.has(code)) {
-    return new CollectorError("DISK_FULL", "there is no room on the disk", { cause: error });
+    return new CollectorError("DISK_FULL", "there is no room on the disk for the archive", {
+      cause: error,
+    });
   }
   return new CollectorError("STORAGE_UNAVAILABLE", `${what}: ${code}`, { cause: error });
 }

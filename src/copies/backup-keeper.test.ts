@@ -40,6 +40,21 @@ describe("the place of a backup", () => {
     await assert.rejects(fixture.backUp("two", { destPath }), { reason: "BACKUP_EXISTS" });
   });
 
+  it("is told of if nothing can be put there, and nothing is left", async () => {
+    await using fixture = await openSealed();
+    await chmod(fixture.parts.folder, 0o755);
+    const made = await fixture.backUp("two", { destPath });
+    const backUp = async (): Promise<unknown> => {
+      using _user = asOrdinaryUser();
+      return await fixture.backUp("one", { destPath: "in/one" }).catch((error: unknown) => error);
+    };
+    const refused = await backUp();
+    assert.ok(refused instanceof CollectorError, String(refused));
+    assert.equal(refused.reason, "STORAGE_UNAVAILABLE");
+    assert.match(refused.message, /^the archive cannot be put in the backup folder: E/);
+    assert.deepEqual([await readdir(fixture.own), fixture.backups.all()], [[destPath], [made]]);
+  });
+
   it("stays that of a backup whose archive cannot be removed", async () => {
     await using fixture = await openSealed();
     const made = await fixture.backUp("one", { destPath });

@@ -104,7 +104,7 @@ export class BackupKeeper {
       return complete;
     } catch (error) {
       await this.#forget(backup, unfinished, isInPlace);
-      throw error;
+      throw translateFileError(error, "the archive cannot be put in the backup folder");
     }
   }
 
