@@ -8,7 +8,7 @@ import type { Client } from "../client/client.ts";
 import { archiveIn, archiveOut, pipeName } from "./archive-pipe.ts";
 import { contents } from "./backup-table.ts";
 import type { CliEnvironment } from "./context.ts";
-import { CliError, codeOf, unreadable } from "./failure.ts";
+import { readable, writable } from "./file-failure.ts";
 import { longWork } from "./long-work.ts";
 import { count, type Output } from "./output.ts";
 
@@ -73,38 +73,4 @@ export async function fromArchiveFile<T extends UploadedArchive | VerifiedArchiv
   const { response, resumed } = await readable(path, work(piped?.chunks ?? path));
   if (resumed > 0) output.note(`the connection broke ${count(resumed, "time")}`);
   return response;
-}
-
-/** Waits for work that writes a file here. @throws {CliError} FILE_UNWRITABLE */
-export async function writable<T>(path: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    throw isFileError(error) ? unwritable(path, error) : error;
-  }
-}
-
-async function readable<T>(path: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    throw isFileError(error) ? unreadable(path, error) : error;
-  }
-}
-
-function isFileError(error: unknown): boolean {
-  return codeOf(error) !== undefined && error instanceof Error && "syscall" in error;
-}
-
-function unwritable(path: string, error: unknown): CliError {
-  const code = codeOf(error);
-  const why =
-    code === "ENOENT"
-      ? "there is no such folder"
-      : code === "EISDIR"
-        ? "it is a folder"
-        : code === "EEXIST" || code === "ENOTDIR"
-          ? "there is a file of that name"
-          : (code ?? "");
-  return new CliError("FILE_UNWRITABLE", `cannot write ${path}: ${why}`, { cause: error });
 }

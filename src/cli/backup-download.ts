@@ -6,11 +6,12 @@ import { pipeline } from "node:stream/promises";
 import type { Client } from "../client/client.ts";
 import { ClientError } from "../client/client-error.ts";
 import type { BackupMetadata } from "../gen/collector/collection_repo_pb.ts";
-import { toArchiveFile, writable } from "./archive-file.ts";
+import { toArchiveFile } from "./archive-file.ts";
 import type { CliEnvironment } from "./context.ts";
 import type { DefineCommands } from "./define-commands.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { CliError, usageError } from "./failure.ts";
+import { writable } from "./file-failure.ts";
 import { longWork } from "./long-work.ts";
 import { count, formatBytes } from "./output.ts";
 

@@ -7,7 +7,8 @@ import { fromArchiveFile } from "./archive-file.ts";
 import { printBackups } from "./backup-table.ts";
 import type { CliEnvironment } from "./context.ts";
 import type { DefineCommands } from "./define-commands.ts";
-import { CliError, unreadable } from "./failure.ts";
+import { CliError } from "./failure.ts";
+import { unreadable } from "./file-failure.ts";
 import { longWork } from "./long-work.ts";
 import { count, type Output } from "./output.ts";
 

@@ -52,7 +52,7 @@ export const defineExport: DefineCommands = (command, context, environment) => {
           progress?.add(part.records.length);
         }
       }
-      await writeLocal(options.file, chunks(), environment.stdout);
+      await writeLocal(options.file, chunks(), environment);
       const sentence = `exported ${count(written, "record")}`;
       if (options.file === "-") output.note(sentence);
       else

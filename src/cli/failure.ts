@@ -42,21 +42,6 @@ export function usageError(message: string, hint?: string): CliError {
   return new CliError("USAGE", message, hint === undefined ? options : { ...options, hint });
 }
 
-/** The file or folder that a command was told to read is not there or cannot be read. */
-export function unreadable(path: string, error: unknown): CliError {
-  const code = codeOf(error);
-  const why =
-    code === "ENOENT"
-      ? "there is no such file"
-      : code === "EISDIR"
-        ? "it is a folder"
-        : (code ?? "");
-  return new CliError("FILE_UNREADABLE", `cannot read ${path}: ${why}`, {
-    cause: error,
-    exitCode: code === "ENOENT" ? exitCodes.notFound : exitCodes.failed,
-  });
-}
-
 /** The code of an error of the operating system, as in `ENOENT`. */
 export function codeOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("code" in error)) return undefined;

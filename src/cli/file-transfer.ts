@@ -1,8 +1,10 @@
-import { createReadStream, createWriteStream } from "node:fs";
-import { rename, rm, stat } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { CliError, codeOf, unreadable } from "./failure.ts";
+import { openSink } from "../client/open-sink.ts";
+import type { CliEnvironment } from "./context.ts";
+import { unreadable, writable } from "./file-failure.ts";
 
 /** Content that is to be sent. */
 export interface LocalContent {
@@ -12,6 +14,9 @@ export interface LocalContent {
 }
 
 const readBytes = 256 * 1024;
+
+/** What is smaller waits for more, so that what comes line by line is not written so. */
+const blockBytes = 256 * 1024;
 
 /** Opens a file, or stdin for `-`. @throws {CliError} FILE_UNREADABLE */
 export async function readLocal(path: string, stdin: NodeJS.ReadStream): Promise<LocalContent> {
@@ -34,29 +39,43 @@ export async function readLocal(path: string, stdin: NodeJS.ReadStream): Promise
 export async function writeLocal(
   path: string,
   chunks: AsyncIterable<Uint8Array>,
-  stdout: NodeJS.WriteStream,
+  { stdout, signal }: CliEnvironment,
 ): Promise<void> {
-  if (path === "-") {
-    await pipeline(Readable.from(chunks), stdout, { end: false });
-    return;
-  }
-  const partial = `${path}.${process.pid}.part`;
+  const blocks = inBlocks(chunks);
+  if (path === "-") await pipeline(Readable.from(blocks), stdout, { end: false });
+  else await writable(path, toFile(path, blocks, signal));
+}
+
+async function toFile(
+  path: string,
+  blocks: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  const sink = await openSink(path, signal);
   try {
-    await pipeline(Readable.from(chunks), createWriteStream(partial, { flags: "wx" }));
-    await rename(partial, path);
+    for await (const block of blocks) await sink.write(block);
+    await sink.finish();
   } catch (error) {
-    const isOwn = codeOf(error) !== "EEXIST";
-    if (isOwn) await rm(partial, { force: true });
-    throw isFileError(error) ? unwritable(path, error) : error;
+    await sink.discard();
+    throw error;
   }
 }
 
-function isFileError(error: unknown): boolean {
-  return error instanceof Error && "syscall" in error && "path" in error;
+async function* inBlocks(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  let waiting: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    waiting.push(chunk);
+    bytes += chunk.byteLength;
+    if (bytes < blockBytes) continue;
+    yield joined(waiting);
+    waiting = [];
+    bytes = 0;
+  }
+  if (bytes > 0) yield joined(waiting);
 }
 
-function unwritable(path: string, error: unknown): CliError {
-  const code = codeOf(error);
-  const why = code === "ENOENT" ? "there is no such folder" : (code ?? "");
-  return new CliError("FILE_UNWRITABLE", `cannot write ${path}: ${why}`, { cause: error });
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const [first] = chunks;
+  return chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
 }

@@ -2,7 +2,8 @@ import { createReadStream } from "node:fs";
 import type { JsonValue } from "@bufbuild/protobuf";
 import { parseExactJson } from "../client/json.ts";
 import { exitCodes } from "./exit-codes.ts";
-import { CliError, unreadable, usageError } from "./failure.ts";
+import { CliError, usageError } from "./failure.ts";
+import { unreadable } from "./file-failure.ts";
 
 /** One JSON document and where it came from, for messages. */
 export interface JsonDocument {

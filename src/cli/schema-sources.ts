@@ -2,7 +2,8 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
 import { type FileDescriptorProto, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
-import { CliError, codeOf, unreadable, usageError } from "./failure.ts";
+import { CliError, codeOf, usageError } from "./failure.ts";
+import { unreadable } from "./file-failure.ts";
 import type { ProtoSource } from "./proto/compiler.ts";
 
 const descriptorSetSuffixes = [".binpb", ".pb", ".protoset", ".fds"];

@@ -6,10 +6,10 @@ import type {
   PullCollectionChunk_Metadata,
 } from "../gen/collector/collection_repo_pb.ts";
 import type { Attempted } from "./archive-attempts.ts";
-import type { ArchiveSink } from "./archive-sink.ts";
 import { mismatch, unexpected } from "./archive-transfer-failures.ts";
 import { ClientError } from "./client-error.ts";
 import type { LongCallOptions } from "./long-call.ts";
+import type { Sink } from "./sink.ts";
 
 /** An archive that is complete here. */
 export interface DownloadedArchive {
@@ -25,7 +25,7 @@ export interface DownloadedArchive {
 
 /** Writes what arrives and checks it. */
 export class Receiver implements Attempted {
-  readonly #sink: ArchiveSink;
+  readonly #sink: Sink;
   readonly #onProgress: LongCallOptions["onProgress"];
   readonly #hash: Hash = createHash("sha256");
   #metadata: PullCollectionChunk_Metadata | undefined;
@@ -33,7 +33,7 @@ export class Receiver implements Attempted {
   /** What writing has failed with. */
   failure: unknown;
 
-  constructor(sink: ArchiveSink, options: LongCallOptions) {
+  constructor(sink: Sink, options: LongCallOptions) {
     this.#sink = sink;
     this.#onProgress = options.onProgress;
   }

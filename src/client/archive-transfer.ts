@@ -9,13 +9,17 @@ import { persist } from "./archive-attempts.ts";
 import { type ArchiveContent, type ArchiveInput, openContent } from "./archive-content.ts";
 import { type DownloadedArchive, Receiver } from "./archive-receiver.ts";
 import { Sender } from "./archive-sender.ts";
-import { type ArchiveOutput, openSink } from "./archive-sink.ts";
 import { unexpected } from "./archive-transfer-failures.ts";
 import { ClientError } from "./client-error.ts";
 import { limitsOf } from "./collection.ts";
 import { collectionNameOf } from "./collection-name.ts";
 import { cancelled, type LongCallOptions } from "./long-call.ts";
+import { openSink, type SinkTarget } from "./open-sink.ts";
 import type { Services } from "./services.ts";
+import type { Sink } from "./sink.ts";
+
+/** Where the bytes of an archive go that comes: the path of a file, or what takes them, one piece after the other. */
+export type ArchiveOutput = SinkTarget;
 
 /** What a file here is to be made of. */
 export type ArchiveSource =
@@ -73,7 +77,7 @@ export async function downloadArchive(
   output: ArchiveOutput,
   options: LongCallOptions,
 ): Promise<DownloadedArchive> {
-  const sink = await openSink(output);
+  const sink = await sinkOf(output, options.signal);
   const receiver = new Receiver(sink, options);
   // The server first writes the archive, which is then as it was at one moment.
   options.onProgress?.({ operation: "", phase: "preparing", done: 0n, total: 0n });
@@ -96,6 +100,14 @@ export async function downloadArchive(
     throw options.signal?.aborted === true ? cancelled(error) : error;
   } finally {
     if (receiver.transferId !== "") await abandon(services, receiver.transferId);
+  }
+}
+
+async function sinkOf(output: ArchiveOutput, signal: AbortSignal | undefined): Promise<Sink> {
+  try {
+    return await openSink(output, signal);
+  } catch (error) {
+    throw signal?.aborted === true ? cancelled(error) : error;
   }
 }
 

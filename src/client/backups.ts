@@ -18,8 +18,8 @@ import {
 } from "../gen/collector/collection_repo_pb.ts";
 import type { ArchiveInput } from "./archive-content.ts";
 import type { DownloadedArchive } from "./archive-receiver.ts";
-import type { ArchiveOutput } from "./archive-sink.ts";
 import {
+  type ArchiveOutput,
   type ArchiveSource,
   downloadArchive,
   type KeptArchive,

@@ -4,8 +4,8 @@
  */
 import type { ArchiveInput } from "./archive-content.ts";
 import type { DownloadedArchive } from "./archive-receiver.ts";
-import type { ArchiveOutput } from "./archive-sink.ts";
 import type {
+  ArchiveOutput,
   ArchiveSource,
   UploadedArchive,
   UploadOptions,

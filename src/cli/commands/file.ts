@@ -107,7 +107,7 @@ Examples:
           showFrom: progressFrom,
         });
         const chunks = counted(content, progress, ({ byteLength }) => byteLength);
-        await writeLocal(target, chunks, environment.stdout);
+        await writeLocal(target, chunks, environment);
         progress[Symbol.dispose]();
         if (target === "-") return;
         const json = { ...toJson(file), path: target };
