@@ -1,5 +1,6 @@
 import { sizeDelimitedEncode } from "@bufbuild/protobuf/wire";
 import type { Any } from "@bufbuild/protobuf/wkt";
+import { untilLeft } from "../client/until-left.ts";
 import { type CollectionRecord, CollectionRecordSchema } from "../gen/collector/collection_pb.ts";
 import type { DefineCommands } from "./define-commands.ts";
 import { writeLocal } from "./file-transfer.ts";
@@ -34,7 +35,9 @@ export const defineExport: DefineCommands = (command, context, environment) => {
         using bars = new DisposableStack();
         let progress: Progress | undefined;
         let typeUrl = "";
-        for await (const part of client.services.streams.export(request, { signal })) {
+        const call = (untilThen: AbortSignal) =>
+          client.services.streams.export(request, { signal: untilThen });
+        for await (const part of untilLeft(call, signal)) {
           if (part.collection !== undefined) {
             typeUrl = `type.googleapis.com/${part.collection.messageType?.messageName ?? ""}`;
             progress = bars.use(

@@ -17,6 +17,7 @@ import { cancelled, type LongCallOptions } from "./long-call.ts";
 import { openSink, type SinkTarget } from "./open-sink.ts";
 import type { Services } from "./services.ts";
 import type { Sink } from "./sink.ts";
+import { untilLeft } from "./until-left.ts";
 
 /** Where the bytes of an archive go that comes: the path of a file, or what takes them, one piece after the other. */
 export type ArchiveOutput = SinkTarget;
@@ -90,7 +91,8 @@ export async function downloadArchive(
         reportProgress: options.onProgress !== undefined,
         ...requestOf(source, namespace),
       };
-      await receiver.take(services.repo.pullCollection(request, untimed(options.signal)));
+      const call = (signal: AbortSignal) => services.repo.pullCollection(request, untimed(signal));
+      await receiver.take(untilLeft(call, options.signal));
     });
     const archive = receiver.complete(typeof output === "string" ? output : "", resumed);
     await sink.finish();

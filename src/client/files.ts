@@ -5,6 +5,7 @@ import type { FileInfo, UploadFileRequestSchema } from "../gen/collector/files_p
 import { ClientError } from "./client-error.ts";
 import { type CallLimits, limitsOf } from "./collection.ts";
 import type { Services } from "./services.ts";
+import { untilLeft } from "./until-left.ts";
 
 /** What the server knows about a file. */
 export interface AttachedFile {
@@ -118,12 +119,14 @@ export class CollectionFiles {
   async get(name: string, options: GetFileOptions = {}): Promise<FileContent> {
     const { offset = 0n, length = 0n } = options;
     const request = { file: this.#name(name, options), offset, length };
-    const answer = this.#files.downloadFile(request, transferLimits(options));
-    const messages = answer[Symbol.asyncIterator]();
+    const messages = untilLeft(
+      (signal) => this.#files.downloadFile(request, transferLimits({ ...options, signal })),
+      options.signal,
+    );
     const first = await messages.next();
     const file = toFile(first.done === true ? undefined : first.value.file);
     const content = async function* (): AsyncIterable<Uint8Array> {
-      for await (const { chunk } of { [Symbol.asyncIterator]: () => messages }) yield chunk;
+      for await (const { chunk } of messages) yield chunk;
     };
     return { file, content: content() };
   }

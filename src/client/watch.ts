@@ -3,6 +3,7 @@ import type { WatchResponse } from "../gen/collector/record_streams_pb.ts";
 import { ClientError } from "./client-error.ts";
 import { pause } from "./pause.ts";
 import type { Services } from "./services.ts";
+import { untilLeft } from "./until-left.ts";
 
 export interface WatchOptions<C = never> {
   /** Only records for which this holds: conditions by field, or text in the filter language of AIP-160. */
@@ -55,10 +56,11 @@ export async function* watchCollection(
   while (!hasFired(signal)) {
     try {
       const request = { ...target, where, idsOnly, resumeToken };
-      // A watch has no deadline.
-      const call = signal === undefined ? { timeoutMs: 0 } : { timeoutMs: 0, signal };
       isAnswered = false;
-      for await (const response of streams.watch(request, call)) {
+      const call = (untilThen: AbortSignal) =>
+        // A watch has no deadline.
+        streams.watch(request, { timeoutMs: 0, signal: untilThen });
+      for await (const response of untilLeft(call, signal)) {
         resumeToken = response.resumeToken;
         hasBegun = true;
         delayMs = firstDelayMs;
