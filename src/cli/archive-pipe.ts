@@ -1,5 +1,6 @@
 import type { CliEnvironment } from "./context.ts";
-import { CliError, codeOf, usageError } from "./failure.ts";
+import { usageError } from "./failure.ts";
+import { notWritten } from "./stdout.ts";
 
 /** Stands for stdin or stdout in the place of a file. */
 export const pipeName = "-";
@@ -7,23 +8,42 @@ export const pipeName = "-";
 /**
  * What writes an archive to stdout, piece by piece, as fast as that is read.
  *
- * @throws {CliError} USAGE for a terminal; of the function, OUTPUT_CLOSED
+ * @throws {CliError} USAGE for a terminal; of the function, OUTPUT_CLOSED, FILE_UNWRITABLE
  */
-export function archiveOut({
-  stdout,
-  needWholeOutput,
-}: CliEnvironment): (bytes: Uint8Array) => Promise<void> {
-  if (stdout.isTTY) {
+export function archiveOut(environment: CliEnvironment): (bytes: Uint8Array) => Promise<void> {
+  if (environment.stdout.isTTY === true) {
     throw usageError("an archive is nothing for a terminal", "send it on with `|`, or to a file");
   }
+  return contentOut(environment);
+}
+
+/**
+ * What writes content to stdout that is worth nothing in part, piece by piece, as fast as that is read.
+ *
+ * @throws {CliError} of the function, OUTPUT_CLOSED, FILE_UNWRITABLE
+ */
+export function contentOut({
+  stdout,
+  signal,
+  needWholeOutput,
+}: CliEnvironment): (bytes: Uint8Array) => Promise<void> {
   needWholeOutput();
-  return (bytes) =>
-    new Promise((resolve, reject) => {
-      stdout.write(bytes, (error) => {
-        if (error === null || error === undefined) resolve();
-        else reject(codeOf(error) === "EPIPE" ? closed(error) : error);
-      });
+  return async (bytes) => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    // A reader may take its time.
+    const giveUp = (): void => reject(signal.reason);
+    if (signal.aborted) giveUp();
+    signal.addEventListener("abort", giveUp, { once: true });
+    stdout.write(bytes, (error) => {
+      if (error === null || error === undefined) resolve();
+      else reject(notWritten(error));
     });
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
+  };
 }
 
 /** An archive that is read from stdin, once. Disposing it lets the process end. */
@@ -42,9 +62,4 @@ export function archiveIn({ stdin }: CliEnvironment): ArchiveIn {
       stdin.destroy();
     },
   };
-}
-
-function closed(cause: unknown): CliError {
-  const message = "the archive is not all written: whoever reads it has gone";
-  return new CliError("OUTPUT_CLOSED", message, { cause });
 }

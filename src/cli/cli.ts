@@ -111,6 +111,16 @@ const aboutAll: ReadonlySet<string> = new Set(["commands", "completion"]);
 
 /** Runs one command line. Never throws: what goes wrong is told on stderr. */
 export async function runCli(environment: CliEnvironment): Promise<ExitCode> {
+  try {
+    const exitCode = await runCommand(environment);
+    await environment.outputWritten();
+    return exitCode;
+  } catch (error) {
+    return await reportFailure(error, environment);
+  }
+}
+
+async function runCommand(environment: CliEnvironment): Promise<ExitCode> {
   const { argv } = environment;
   try {
     const program = await buildProgram(environment);
@@ -124,12 +134,11 @@ export async function runCli(environment: CliEnvironment): Promise<ExitCode> {
     await program.parseAsync([...argv], { from: "user" });
     return exitCodes.ok;
   } catch (error) {
-    if (error instanceof CommanderError) {
-      if (error.exitCode === 0) return exitCodes.ok;
-      // Called without a command: the help has been printed.
-      if (error.code === "commander.help") return exitCodes.usage;
-    }
-    return await reportFailure(error, environment);
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return exitCodes.ok;
+    // Called without a command: the help has been printed.
+    if (error.code === "commander.help") return exitCodes.usage;
+    throw fromCommander(error);
   }
 }
 
@@ -164,10 +173,8 @@ async function buildProgram(environment: CliEnvironment): Promise<Command> {
 async function reportFailure(error: unknown, environment: CliEnvironment): Promise<ExitCode> {
   // With the client's errors comes most of the client, which a command that succeeds may not need.
   const { toFailure } = await import("./to-failure.ts");
-  const failure = environment.signal.aborted
-    ? toFailure(new DOMException("interrupted", "AbortError"))
-    : toFailure(error instanceof CommanderError ? fromCommander(error) : error);
-  const { argv } = environment;
+  const { argv, signal } = environment;
+  const failure = toFailure(signal.aborted ? signal.reason : error);
   // Read by hand: the options may be what is wrong.
   const formats = argv.map((argument, index) => {
     const isApart = argument === "-o" || argument === "--output";

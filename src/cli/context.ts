@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { Client } from "../client/client.ts";
 import { usageError } from "./failure.ts";
 import { Output, type OutputFormat, outputFormats } from "./output.ts";
+import type { StdoutStream } from "./stdout.ts";
 import { findTarget, type Target } from "./target.ts";
 
 /** What every command has at hand. */
@@ -30,11 +31,14 @@ export interface CliEnvironment {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdin: NodeJS.ReadStream;
-  readonly stdout: NodeJS.WriteStream;
+  readonly stdout: StdoutStream;
   readonly stderr: NodeJS.WriteStream;
+  /** Fires at Ctrl-C and the like, and with a CliError if stdout cannot be written. */
   readonly signal: AbortSignal;
-  /** From now on a reader of stdout that goes before the end is a failure, which the command tells of. */
+  /** From now on a reader of stdout that goes before the end is a failure. */
   readonly needWholeOutput: () => void;
+  /** Resolves when all that was written to stdout has arrived. @throws {CliError} */
+  readonly outputWritten: () => Promise<void>;
 }
 
 interface GlobalOptions {
@@ -102,7 +106,7 @@ export function createOutput(
   const noColor = (env["NO_COLOR"] ?? "") !== "" || env["TERM"] === "dumb";
   return new Output({
     format: parseFormat(format ?? "table"),
-    color: color && !noColor && stdout.isTTY && stderr.isTTY,
+    color: color && !noColor && stdout.isTTY === true && stderr.isTTY,
     stdout,
     stderr,
   });

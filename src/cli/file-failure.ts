@@ -28,7 +28,8 @@ export function unreadable(path: string, error: unknown): CliError {
   });
 }
 
-function unwritable(path: string, error: unknown): CliError {
+/** The file that a command was told to write cannot be written. */
+export function unwritable(path: string, error: unknown): CliError {
   const code = codeOf(error) ?? "";
   const why = unwrittenWhy[code] ?? code;
   return new CliError("FILE_UNWRITABLE", `cannot write ${path}: ${why}`, { cause: error });

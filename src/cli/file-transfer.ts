@@ -1,8 +1,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { openSink } from "../client/open-sink.ts";
+import { openSink, type SinkTarget } from "../client/open-sink.ts";
+import { contentOut, pipeName } from "./archive-pipe.ts";
 import type { CliEnvironment } from "./context.ts";
 import { unreadable, writable } from "./file-failure.ts";
 
@@ -20,7 +19,7 @@ const blockBytes = 256 * 1024;
 
 /** Opens a file, or stdin for `-`. @throws {CliError} FILE_UNREADABLE */
 export async function readLocal(path: string, stdin: NodeJS.ReadStream): Promise<LocalContent> {
-  if (path === "-") return { chunks: stdin, sizeBytes: undefined };
+  if (path === pipeName) return { chunks: stdin, sizeBytes: undefined };
   try {
     const found = await stat(path);
     if (found.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
@@ -34,26 +33,25 @@ export async function readLocal(path: string, stdin: NodeJS.ReadStream): Promise
 /**
  * Writes content to a file, or to stdout for `-`. A file appears under its name when it is complete.
  *
- * @throws {CliError} FILE_UNWRITABLE; what `chunks` throws
+ * @throws {CliError} FILE_UNWRITABLE, OUTPUT_CLOSED; what `chunks` throws
  */
 export async function writeLocal(
   path: string,
   chunks: AsyncIterable<Uint8Array>,
-  { stdout, signal }: CliEnvironment,
+  environment: CliEnvironment,
 ): Promise<void> {
-  const blocks = inBlocks(chunks);
-  if (path === "-") await pipeline(Readable.from(blocks), stdout, { end: false });
-  else await writable(path, toFile(path, blocks, signal));
+  const target = path === pipeName ? contentOut(environment) : path;
+  await writable(path, toSink(target, chunks, environment.signal));
 }
 
-async function toFile(
-  path: string,
-  blocks: AsyncIterable<Uint8Array>,
+async function toSink(
+  target: SinkTarget,
+  chunks: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
-  const sink = await openSink(path, signal);
+  const sink = await openSink(target, signal);
   try {
-    for await (const block of blocks) await sink.write(block);
+    for await (const block of inBlocks(chunks)) await sink.write(block);
     await sink.finish();
   } catch (error) {
     await sink.discard();

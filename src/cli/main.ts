@@ -25,23 +25,30 @@ for (const name of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-let needsWholeOutput = false;
+// Nobody can be told that nobody can be told.
+process.stderr.on("error", () => undefined);
 
-// A reader that has seen enough, as in `collector record list | head`, is no failure. Half an archive is.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  if (!needsWholeOutput) process.exit(exitCodes.ok);
+const [{ runCli }, { Stdout }] = await Promise.all([import("./cli.ts"), import("./stdout.ts")]);
+
+const stdout = new Stdout({
+  onEnough: () => process.exit(exitCodes.ok),
+  onFailure: (failure) => interrupt.abort(failure),
 });
 
-const { runCli } = await import("./cli.ts");
-process.exitCode = await runCli({
+const exitCode = await runCli({
   argv: process.argv.slice(2),
   env: process.env,
   stdin: process.stdin,
-  stdout: process.stdout,
+  stdout: stdout.stream,
   stderr: process.stderr,
   signal: interrupt.signal,
-  needWholeOutput: () => {
-    needsWholeOutput = true;
-  },
+  needWholeOutput: () => stdout.needAll(),
+  outputWritten: () => stdout.settle(),
 });
+
+process.exitCode = exitCode;
+
+// What somebody was to read who does not would keep the process.
+if (interrupt.signal.aborted && stdout.stream.writableLength > 0) {
+  process.stderr.write("", () => process.exit(exitCode));
+}

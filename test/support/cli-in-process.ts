@@ -21,6 +21,7 @@ export async function runCliHere(
     stderr: stderr as unknown as NodeJS.WriteStream,
     signal: new AbortController().signal,
     needWholeOutput: () => undefined,
+    outputWritten: () => Promise.resolve(),
   });
   return { exitCode, stdout: stdout.text, stderr: stderr.text };
 }
