@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
@@ -105,13 +105,18 @@ const toCopied = {
   returnImmediately: true,
 };
 
+/** Folders that archives were to be put in, and those of them that one has come into. */
+const archiveFolders = { asked: 0, used: new Set<string>() };
+
 const copies: Readonly<Record<string, Copying>> = {
   backup: {
     phases: ["copying", "packing"],
     runsOn: 0,
     killed: 0,
     async begin(pair) {
-      const request = { collection: source, includeFiles: true, returnImmediately: true };
+      archiveFolders.asked += 1;
+      const destPath = `kills/${archiveFolders.asked}/archive`;
+      const request = { collection: source, includeFiles: true, destPath, returnImmediately: true };
       return (await pair.client(0).repo.backupCollection(request)).operation;
     },
     async check(pair) {
@@ -124,9 +129,14 @@ const copies: Readonly<Record<string, Copying>> = {
         assert.ok(isValid, errorMessage);
       }
       for (const { backupId } of older) await pair.client(0).repo.deleteBackup({ backupId });
+      for (const { storagePath } of backups) archiveFolders.used.add(dirname(storagePath));
       const listed = newest === undefined ? 0 : 1;
       const onDisk = await filesIn(join(pair.folder(0), "backups"));
       assert.equal(onDisk.length, listed, `left in the backup folder: ${onDisk.join(", ")}`);
+      for (const number of await namesIn(join(pair.folder(0), "backups/kills"))) {
+        const isUsed = archiveFolders.used.has(`kills/${number}`);
+        assert.ok(isUsed, `left in the backup folder: kills/${number}, into which nothing came`);
+      }
     },
   },
   "restore over a collection": {
@@ -367,6 +377,10 @@ async function checkFolders(pair: Pair): Promise<void> {
       return (await filesIn(join(pair.folder(at), "transfers"))).length === 0;
     });
   }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return await readdir(folder).catch(() => []);
 }
 
 async function filesIn(folder: string): Promise<string[]> {
