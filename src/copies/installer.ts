@@ -1,11 +1,12 @@
 import { randomUUIDv7 } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import type { CollectionCatalog } from "../collections/catalog.ts";
 import { type CheckedDefinition, locationOf } from "../collections/definitions.ts";
 import { typeNameOf } from "../collections/record-collection.ts";
 import { CollectorError } from "../errors.ts";
 import type { Collection, Origin } from "../gen/collector/collection_pb.ts";
 import type { Clock } from "../lib/clock.ts";
+import { removeFolder } from "../lib/remove-folder.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { RecordStore, StoreLocation } from "../storage/record-store.ts";
 import type { StoreIntake } from "../storage/store-copies.ts";
@@ -50,7 +51,7 @@ type Place = Pick<InstallRequest, "namespace" | "name" | "mode">;
 
 /** @param options its scratch folder is the installer's alone: what an earlier run has left in it goes. */
 export async function openInstaller(options: InstallerOptions): Promise<ArchiveInstaller> {
-  await rm(options.scratchFolder, { recursive: true, force: true });
+  await removeFolder(options.scratchFolder);
   await mkdir(options.scratchFolder, { recursive: true });
   return createInstaller(options);
 }

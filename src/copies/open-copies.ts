@@ -1,4 +1,4 @@
-import { mkdir, realpath, rm } from "node:fs/promises";
+import { mkdir, realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { createArchives } from "../archive/archive-pool.ts";
 import type { CollectionCatalog } from "../collections/catalog.ts";
@@ -7,6 +7,7 @@ import { type BackupMetadata, Compression } from "../gen/collector/collection_re
 import { systemClock } from "../lib/clock.ts";
 import type { Limits } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
+import { removeFolder } from "../lib/remove-folder.ts";
 import type { OperationStore } from "../operations/operation-store.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { StorageEngine } from "../storage/record-store.ts";
@@ -80,7 +81,7 @@ export async function openCopies(options: CopiesOptions): Promise<Copies> {
   const kept = ["stores", "transfers"].map((name) => join(data, name));
   const folders = await BackupFolders.open(own, settings.backupRoots, kept);
   const scratchFolder = join(dataFolder, "transfers", "packing");
-  await rm(scratchFolder, { recursive: true, force: true });
+  await removeFolder(scratchFolder);
   await mkdir(scratchFolder, { recursive: true });
   const archives = createArchives({
     threads: 2,

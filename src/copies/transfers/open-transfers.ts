@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { CollectionCatalog } from "../../collections/catalog.ts";
 import type { DescribeCopyResponse } from "../../gen/collector/backups_pb.ts";
@@ -6,6 +6,7 @@ import type { Compression } from "../../gen/collector/collection_repo_pb.ts";
 import type { NamespacedName } from "../../gen/collector/common_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type { Log } from "../../lib/log.ts";
+import { removeFolder } from "../../lib/remove-folder.ts";
 import { TransferSlots } from "../../lib/transfer-slots.ts";
 import type { OperationStore } from "../../operations/operation-store.ts";
 import type { BackupCatalog } from "../backup-parts.ts";
@@ -66,7 +67,7 @@ export class Transfers implements AsyncDisposable {
       incoming: join(options.folder, "incoming"),
     };
     for (const folder of Object.values(folders)) {
-      await rm(folder, { recursive: true, force: true });
+      await removeFolder(folder);
       await mkdir(folder, { recursive: true });
     }
     return new Transfers(options, folders);

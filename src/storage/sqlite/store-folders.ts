@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { access, mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { access, mkdir, readdir, rename, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { CollectorError } from "../../errors.ts";
+import { removeFolder } from "../../lib/remove-folder.ts";
 import type { StoreLocation } from "../record-store.ts";
 import { hasCode, syncPath } from "./file-sync.ts";
 import { dataFileName, locationOf, transientPrefix } from "./store-paths.ts";
@@ -24,7 +25,7 @@ export class StoreFolders {
     try {
       await mkdir(root, { recursive: true });
       for (const name of await readdir(root)) {
-        if (name.startsWith(transientPrefix)) await rm(join(root, name), { recursive: true });
+        if (name.startsWith(transientPrefix)) await removeFolder(join(root, name));
       }
     } catch (error) {
       throw translateError(error);
@@ -62,7 +63,7 @@ export class StoreFolders {
         await syncPath(this.#root);
       });
     } catch (error) {
-      await rm(path, { recursive: true, force: true });
+      await removeFolder(path);
       if (hasCode(error, "ENOTEMPTY", "EEXIST")) {
         throw new CollectorError("COLLECTION_EXISTS", "this store exists already");
       }
@@ -80,7 +81,7 @@ export class StoreFolders {
         await syncPath(this.#root);
         await removeIfEmpty(dirname(folder));
       });
-      await rm(old, { recursive: true });
+      await removeFolder(old);
     } catch (error) {
       if (!hasCode(error, "ENOENT")) throw translateError(error);
     }
