@@ -1,80 +1,17 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { appendFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { crc32, zstdCompressSync } from "node:zlib";
-import { create, toBinary } from "@bufbuild/protobuf";
+import { zstdCompressSync } from "node:zlib";
 import { Decrypter, generateIdentity, identityToRecipient } from "age-encryption";
 import * as fc from "fast-check";
-import { CollectorError, type ErrorReason } from "../errors.ts";
-import { type ArchiveManifest, ArchiveManifestSchema } from "../gen/collector/archive_pb.ts";
 import { Compression } from "../gen/collector/collection_repo_pb.ts";
-import type { Archives, PackedArchive, UnpackedArchive } from "./archive.ts";
-import { createArchives } from "./archive-pool.ts";
+import { contentPath } from "../lib/content-list.ts";
+import { complaint, filePart, isRefusal, openBench } from "./testing/archive-bench.ts";
+import { block, craft, withParts } from "./testing/crafted-archive.ts";
 
 const mebibyte = 1024 * 1024;
-
-interface Bench extends AsyncDisposable {
-  readonly archives: Archives;
-  readonly folder: string;
-  pack(options: PackOptions): Promise<PackedArchive>;
-  check(identities?: readonly string[]): Promise<UnpackedArchive>;
-}
-
-interface PackOptions {
-  readonly parts: ReadonlyMap<string, Buffer>;
-  readonly compression?: Compression;
-  readonly recipients?: readonly string[];
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: { done: bigint; total: bigint }) => void;
-}
-
-async function openBench(): Promise<Bench> {
-  const folder = await mkdtemp(join(tmpdir(), "collector-archive-"));
-  const archives = createArchives({ threads: 1 });
-  const path = join(folder, "a.collector");
-  return {
-    archives,
-    folder,
-    async pack({ parts, compression = Compression.ZSTD, recipients = [], signal, onProgress }) {
-      await rm(path, { force: true });
-      const sources = [];
-      for (const [name, content] of parts) {
-        const source = join(folder, name.replace("/", "-"));
-        await writeFile(source, content);
-        sources.push({ name, path: source });
-      }
-      const manifest = { compression, incarnation: "i", revision: 7n };
-      return archives.pack({ path, manifest, parts: sources, recipients, signal, onProgress });
-    },
-    check: (identities = []) => archives.unpack({ path, identities, targets: new Map() }),
-    async [Symbol.asyncDispose]() {
-      await archives[Symbol.asyncDispose]();
-      await rm(folder, { recursive: true });
-    },
-  };
-}
-
-function filePart(content: Buffer): [string, Buffer] {
-  return [`files/${createHash("sha256").update(content).digest("hex")}`, content];
-}
-
-/** What a reader says of an archive: faults, a refusal, or nothing. */
-async function complaint(bench: Bench, identities: readonly string[]): Promise<string> {
-  try {
-    const { faults } = await bench.check(identities);
-    return faults.map(({ part, description }) => `${part}: ${description}`).join();
-  } catch (error) {
-    if (error instanceof CollectorError) return error.reason;
-    throw error;
-  }
-}
-
-function isRefusal(reason: ErrorReason): (error: unknown) => boolean {
-  return (error) => error instanceof CollectorError && error.reason === reason;
-}
 
 const smallParts: ReadonlyMap<string, Buffer> = new Map([
   [
@@ -112,15 +49,21 @@ describe("An archive", () => {
           assert.equal(packed.sha256, createHash("sha256").update(bytes).digest("hex"));
           const identities = isEncrypted ? [identity] : [];
           assert.deepEqual(await bench.archives.manifest(path, identities), packed.manifest);
-          const names = [...parts.keys()];
-          const targets = new Map(names.map((name, at) => [name, join(bench.folder, `t${at}`)]));
-          const unpacked = await bench.archives.unpack({ path, identities, targets });
+          const contentsFolder = join(bench.folder, "unpacked");
+          await mkdir(contentsFolder);
+          const target = join(bench.folder, "t");
+          const targets = new Map([["database", target]]);
+          const wanted = { targets, contentsFolder };
+          const unpacked = await bench.archives.unpack({ path, identities, ...wanted });
           const { manifest, sha256 } = packed;
           assert.deepEqual(unpacked, { manifest, faults: [], sha256 });
-          for (const [name, target] of targets) {
-            assert.ok(parts.get(name)?.equals(await readFile(target)));
-            await rm(target);
+          for (const [name, content] of parts) {
+            const sha256OfName = name.slice("files/".length);
+            const there = name === "database" ? target : contentPath(contentsFolder, sha256OfName);
+            assert.ok(content.equals(await readFile(there)));
+            await rm(there);
           }
+          await rm(contentsFolder, { recursive: true });
         },
       ),
       { numRuns: 40 },
@@ -233,55 +176,6 @@ describe("An archive", () => {
   });
 });
 
-interface Crafted {
-  readonly version?: number;
-  readonly manifest?: ArchiveManifest;
-  /** In place of a manifest. */
-  readonly encoded?: Buffer;
-  readonly manifestBytes?: number;
-  readonly blocks?: readonly Buffer[];
-}
-
-/** An archive with right checksums, whatever is in it. */
-function craft(crafted: Crafted): Buffer {
-  const { version = 1, manifest = withParts(), manifestBytes, blocks = [] } = crafted;
-  const { encoded = toBinary(ArchiveManifestSchema, manifest) } = crafted;
-  const numbers = Buffer.alloc(8);
-  numbers.writeUInt32LE(version);
-  numbers.writeUInt32LE(manifestBytes ?? encoded.length, 4);
-  const start = Buffer.concat([Buffer.from("\x93COL\r\n\x1a\n", "latin1"), numbers, encoded]);
-  const length = Buffer.alloc(8);
-  const body = Buffer.concat([start, digest(start), ...blocks]);
-  length.writeBigUInt64LE(BigInt(body.length + 48));
-  const closed = Buffer.concat([body, Buffer.from("\x93END\r\n\x1a\n", "latin1"), length]);
-  return Buffer.concat([closed, digest(closed)]);
-}
-
-function block(kind: number, plainBytes: number, payload: Buffer, storedBytes?: number): Buffer {
-  const header = Buffer.alloc(12);
-  header.writeUInt32LE(kind);
-  header.writeUInt32LE(plainBytes, 4);
-  header.writeUInt32LE(storedBytes ?? payload.length, 8);
-  const checksum = Buffer.alloc(4);
-  checksum.writeUInt32LE(crc32(payload, crc32(header)));
-  return Buffer.concat([header, payload, checksum]);
-}
-
-function digest(bytes: Buffer): Buffer {
-  return createHash("sha256").update(bytes).digest();
-}
-
-function withParts(...parts: readonly (readonly [string, Buffer])[]): ArchiveManifest {
-  return create(ArchiveManifestSchema, {
-    formatVersion: 1,
-    parts: parts.map(([name, content]) => ({
-      name,
-      sizeBytes: BigInt(content.length),
-      sha256: digest(content),
-    })),
-  });
-}
-
 describe("A crafted archive", () => {
   const end = block(3, 0, Buffer.alloc(0));
   const text = Buffer.from("text");
@@ -293,7 +187,7 @@ describe("A crafted archive", () => {
       craft({ manifest: withParts(["database", text]), blocks: [block(1, 4, text), end] }),
       "",
     ],
-    ["of a newer format", craft({ version: 2 }), "ARCHIVE_TOO_NEW"],
+    ["of a newer format", craft({ version: 3 }), "ARCHIVE_TOO_NEW"],
     [
       "with a huge manifest",
       craft({ manifestBytes: 0xffffffff }),

@@ -1,6 +1,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { CollectorError } from "../errors.ts";
 import { type ArchiveManifest, ArchiveManifestSchema } from "../gen/collector/archive_pb.ts";
+import { ContentList } from "../lib/content-list.ts";
 import { defaultLimits } from "../lib/limits.ts";
 import { type Log, silentLog } from "../lib/log.ts";
 import type {
@@ -36,11 +37,13 @@ class ArchivePool implements Archives {
 
   async pack(request: PackRequest): Promise<PackedArchive> {
     const { path, parts, recipients } = request;
+    const { list = new ContentList(), folder = "" } = request.contents ?? {};
+    const contents = { digests: list.digests, sizes: list.sizes, folder };
     const manifest = toBinary(
       ArchiveManifestSchema,
       create(ArchiveManifestSchema, { ...request.manifest, parts: [] }),
     );
-    const job = { kind: "pack", path, manifest, parts, recipients } as const;
+    const job = { kind: "pack", path, manifest, parts, contents, recipients } as const;
     const answer = await this.#threads.run(job, request);
     return { ...answer, manifest: decode(answer.manifest) };
   }
@@ -50,9 +53,10 @@ class ArchivePool implements Archives {
   }
 
   async unpack(request: UnpackRequest): Promise<UnpackedArchive> {
-    const { path, identities, targets } = request;
+    const { path, identities, targets, contentsFolder } = request;
     const diskReserveBytes = this.#diskReserveBytes;
-    const job = { kind: "unpack", path, identities, targets, diskReserveBytes } as const;
+    const wanted = { targets, contentsFolder, diskReserveBytes };
+    const job = { kind: "unpack", path, identities, ...wanted } as const;
     const answer = await this.#threads.run(job, request);
     const { manifest, faults, sha256 } = answer;
     return { manifest: manifest === undefined ? undefined : decode(manifest), faults, sha256 };

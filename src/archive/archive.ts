@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ArchiveManifest, ArchiveManifestSchema } from "../gen/collector/archive_pb.ts";
+import type { ContentList } from "../lib/content-list.ts";
 
 /** A part to be packed. */
 export interface PartSource {
@@ -7,6 +8,13 @@ export interface PartSource {
   readonly name: string;
   /** Absolute; not changed meanwhile. */
   readonly path: string;
+}
+
+/** Contents of attached files to be packed. */
+export interface ContentsSource {
+  readonly list: ContentList;
+  /** Absolute; has each of them as `<first two digits>/<SHA-256>`, unchanged. */
+  readonly folder: string;
 }
 
 export interface ArchiveOptions {
@@ -20,7 +28,9 @@ export interface PackRequest extends ArchiveOptions {
   readonly path: string;
   /** Without `format_version` and `parts`, which are filled in. */
   readonly manifest: MessageInitShape<typeof ArchiveManifestSchema>;
+  /** All but contents of attached files. */
   readonly parts: readonly PartSource[];
+  readonly contents?: ContentsSource | undefined;
   /** age recipients; empty: not encrypted. */
   readonly recipients: readonly string[];
 }
@@ -48,6 +58,11 @@ export interface UnpackRequest extends ArchiveOptions {
   readonly identities: readonly string[];
   /** Where to write each part, absolute: nothing is there yet. Undefined: it is only checked. */
   readonly targets: ReadonlyMap<string, string>;
+  /**
+   * Absolute; exists and is empty. Where to write the contents of attached files, as `<first two digits>/<SHA-256>`; the folders in
+   * it are made. Undefined: they are only checked.
+   */
+  readonly contentsFolder?: string | undefined;
 }
 
 export interface UnpackedArchive {

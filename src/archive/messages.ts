@@ -9,6 +9,12 @@ export type ArchiveJob =
       readonly path: string;
       readonly manifest: Uint8Array;
       readonly parts: readonly PartSource[];
+      /** A ContentList as it travels, and its folder. */
+      readonly contents: {
+        readonly digests: Uint8Array;
+        readonly sizes: Uint8Array;
+        readonly folder: string;
+      };
       readonly recipients: readonly string[];
     }
   | { readonly kind: "manifest"; readonly path: string; readonly identities: readonly string[] }
@@ -17,6 +23,7 @@ export type ArchiveJob =
       readonly path: string;
       readonly identities: readonly string[];
       readonly targets: ReadonlyMap<string, string>;
+      readonly contentsFolder: string | undefined;
       readonly diskReserveBytes: number;
     };
 

@@ -11,6 +11,7 @@ import {
   ArchivePartSchema,
 } from "../gen/collector/archive_pb.ts";
 import { Compression } from "../gen/collector/collection_repo_pb.ts";
+import { ContentList, contentPath, type ListedContent } from "../lib/content-list.ts";
 import { freeBytes } from "../lib/free-bytes.ts";
 import { isTooHeavy } from "../lib/wire-weight.ts";
 import { beginAge } from "./age-envelope.ts";
@@ -24,9 +25,11 @@ import {
   checkPartName,
   checksumBytes,
   decodedBytesMax,
-  digestInName,
   formatVersion,
+  type ListedPart,
   manifestBytesMax,
+  namedContentsMax,
+  partsOf,
   preambleBytes,
   trailerBytes,
   trailerMarker,
@@ -35,6 +38,7 @@ import {
 import type { JobContext } from "./job-context.ts";
 import type { ArchiveJob, PackAnswer } from "./messages.ts";
 import { PacedFile } from "./paced-file.ts";
+import { PartDigest } from "./part-digest.ts";
 
 type PackJob = Extract<ArchiveJob, { kind: "pack" }>;
 
@@ -64,15 +68,24 @@ export async function packArchive(job: PackJob, context: JobContext): Promise<Pa
   const file = PacedFile.create(job.path);
   try {
     const manifest = fromBinary(ArchiveManifestSchema, job.manifest);
-    manifest.formatVersion = formatVersion;
+    const contents = new ContentList(job.contents.digests, job.contents.sizes);
     manifest.compression ||= Compression.ZSTD;
-    manifest.parts = describeParts(job.parts, context);
+    manifest.formatVersion = 1;
+    manifest.parts = describeParts(job.parts, contents, context);
+    if (contents.count > namedContentsMax) {
+      manifest.formatVersion = formatVersion;
+      manifest.contentSha256 = contents.digests;
+      manifest.contentSizes = contents.sizes;
+    } else manifest.parts.push(...Array.from(contents, contentPart));
     const manifestBytes = toBinary(ArchiveManifestSchema, manifest);
     const output = new ArchiveOutput(file, age);
-    writeHeader(output, manifestBytes);
-    for (const [index, source] of job.parts.entries()) {
-      const part = manifest.parts[index];
-      if (part !== undefined) writePart(output, source, part, manifest, context);
+    writeHeader(output, manifestBytes, manifest.formatVersion);
+    const sources = new Map(job.parts.map(({ name, path }) => [name, path]));
+    for (const part of partsOf(manifest)) {
+      const { name, content } = part;
+      const path =
+        content === undefined ? sources.get(name) : contentPath(job.contents.folder, content);
+      writePart(output, path ?? "", part, manifest, context);
     }
     writeTrailer(output);
     const finished = output.finish();
@@ -86,24 +99,31 @@ export async function packArchive(job: PackJob, context: JobContext): Promise<Pa
   }
 }
 
-function describeParts(sources: readonly PartSource[], context: JobContext): ArchivePart[] {
+function describeParts(
+  sources: readonly PartSource[],
+  contents: ContentList,
+  context: JobContext,
+): ArchivePart[] {
   const seen = new Set<string>();
   const sizes = sources.map((source) => {
     checkPartName(source.name, seen);
     return statSync(source.path).size;
   });
-  const total = sizes.reduce((sum, size) => sum + size, 0);
-  const twice = sizes.filter((_, index) => digestInName(sources[index]?.name ?? "") === undefined);
-  context.progress.begin(
-    total,
-    twice.reduce((sum, size) => sum + size, total),
-  );
+  const twice = sizes.reduce((sum, size) => sum + size, 0);
+  const total = twice + Number(contents.totalBytes);
+  context.progress.begin(total, total + twice);
   return sources.map(({ name, path }, index) => {
     const size = sizes[index] ?? 0;
-    const named = digestInName(name);
-    const sha256 =
-      named === undefined ? hashOfFile(path, size, context) : Buffer.from(named, "hex");
+    const sha256 = hashOfFile(path, size, context);
     return create(ArchivePartSchema, { name, sizeBytes: BigInt(size), sha256 });
+  });
+}
+
+function contentPart({ sha256, sizeBytes }: ListedContent): ArchivePart {
+  return create(ArchivePartSchema, {
+    name: `files/${sha256}`,
+    sizeBytes,
+    sha256: Buffer.from(sha256, "hex"),
   });
 }
 
@@ -117,7 +137,7 @@ function hashOfFile(path: string, size: number, { progress, throttle }: JobConte
   return hash.digest();
 }
 
-function writeHeader(output: ArchiveOutput, manifest: Uint8Array): void {
+function writeHeader(output: ArchiveOutput, manifest: Uint8Array, version: number): void {
   if (manifest.length > manifestBytesMax) {
     throw new CollectorError(
       "QUOTA_EXCEEDED",
@@ -132,7 +152,7 @@ function writeHeader(output: ArchiveOutput, manifest: Uint8Array): void {
   }
   const preamble = Buffer.alloc(preambleBytes);
   archiveMagic.copy(preamble);
-  preamble.writeUInt32LE(formatVersion, archiveMagic.length);
+  preamble.writeUInt32LE(version, archiveMagic.length);
   preamble.writeUInt32LE(manifest.length, archiveMagic.length + 4);
   output.write(preamble);
   output.write(manifest);
@@ -141,18 +161,19 @@ function writeHeader(output: ArchiveOutput, manifest: Uint8Array): void {
 
 function writePart(
   output: ArchiveOutput,
-  source: PartSource,
-  part: ArchivePart,
+  path: string,
+  part: ListedPart,
   manifest: ArchiveManifest,
   { progress, throttle }: JobContext,
 ): void {
   const isZstd = manifest.compression === Compression.ZSTD;
   // The others were hashed before; should one have changed since, every reader of the archive finds it.
-  const hash = digestInName(part.name) === undefined ? undefined : createHash("sha256");
+  const size = Number(part.sizeBytes);
+  const digest = part.content === undefined ? undefined : new PartDigest(size);
   // Pictures, films and archives are compressed already: to try each block would cost most of the time for nothing.
   let vainBlocks = 0;
-  for (const block of blocksOf(source.path, Number(part.sizeBytes))) {
-    hash?.update(block);
+  for (const block of blocksOf(path, size)) {
+    digest?.update(block);
     const isTried = isZstd && (vainBlocks < vainBlocksMax || vainBlocks % tryEvery === 0);
     const packed = isTried ? zstdCompressSync(block, zstdOptions) : block;
     vainBlocks = packed.length < block.length ? 0 : vainBlocks + 1;
@@ -164,7 +185,7 @@ function writePart(
     throttle.step();
     progress.advance(block.length);
   }
-  if (hash !== undefined && !hash.digest().equals(part.sha256)) {
+  if (digest !== undefined && !digest.end().equals(part.sha256)) {
     throw new CollectorError("STORAGE_CORRUPT", `${part.name} is not what its SHA-256 says`);
   }
   writeBlock(output, blockKind.end, 0, new Uint8Array(0));

@@ -1,7 +1,9 @@
-import { createHash, type Hash } from "node:crypto";
+import { mkdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { constants, crc32, zstdDecompressSync } from "node:zlib";
 import { CollectorError } from "../errors.ts";
-import type { ArchiveManifest, ArchivePart } from "../gen/collector/archive_pb.ts";
+import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
+import { contentPath } from "../lib/content-list.ts";
 import { freeBytes } from "../lib/free-bytes.ts";
 import type { ArchiveFault } from "./archive.ts";
 import { ArchiveInput, DamagedInput } from "./archive-input.ts";
@@ -12,11 +14,15 @@ import {
   blockHeaderBytes,
   blockKind,
   checksumBytes,
+  contentsOf,
   damaged,
   digestBytes,
   formatVersion,
   invalid,
+  type ListedPart,
   manifestBytesMax,
+  partsOf,
+  plainBytesOf,
   preambleBytes,
   readManifest,
   tooNew,
@@ -27,6 +33,7 @@ import {
 import type { JobContext } from "./job-context.ts";
 import type { ArchiveJob, UnpackAnswer } from "./messages.ts";
 import { PacedFile } from "./paced-file.ts";
+import { PartDigest } from "./part-digest.ts";
 
 type UnpackJob = Extract<ArchiveJob, { kind: "unpack" }>;
 type ManifestJob = Extract<ArchiveJob, { kind: "manifest" }>;
@@ -78,8 +85,9 @@ function readHeader(input: ArchiveInput): Header {
       throw damaged("its header does not match its checksum");
     }
     if (version > formatVersion) throw tooNew(version);
-    if (version !== formatVersion) throw invalid("its version is not valid");
-    return { bytes, manifest: readManifest(bytes) };
+    const manifest = readManifest(bytes);
+    if (version !== manifest.formatVersion) throw invalid("its version is not valid");
+    return { bytes, manifest };
   } catch (error) {
     if (error instanceof DamagedInput) throw damaged(error.message);
     throw error;
@@ -93,6 +101,8 @@ class Unpacking {
   readonly #context: JobContext;
   readonly #faults: ArchiveFault[] = [];
   readonly #written: PacedFile[] = [];
+  /** Of contents. */
+  readonly #folders = new Set<string>();
   readonly #room: DiskRoom;
   #current = "header";
 
@@ -106,7 +116,7 @@ class Unpacking {
 
   run(): readonly ArchiveFault[] {
     this.#room.checkFor(this.#filesToWrite());
-    const total = Number(this.#manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0n));
+    const total = Number(plainBytesOf(this.#manifest));
     this.#context.progress.begin(total, total);
     try {
       this.#readAll();
@@ -131,10 +141,14 @@ class Unpacking {
       const path = this.#job.targets.get(name);
       if (path !== undefined) yield { path, bytes: Number(sizeBytes) };
     }
+    const { contentsFolder } = this.#job;
+    if (contentsFolder === undefined) return;
+    const bytes = Number(contentsOf(this.#manifest).totalBytes);
+    yield { path: join(contentsFolder, "contents"), bytes };
   }
 
   #readAll(): void {
-    for (const part of this.#manifest.parts) {
+    for (const part of partsOf(this.#manifest)) {
       this.#current = part.name;
       if (!this.#readPart(part)) return;
     }
@@ -143,13 +157,14 @@ class Unpacking {
   }
 
   /** Returns whether what follows can be read. */
-  #readPart(part: ArchivePart): boolean {
-    const target = this.#job.targets.get(part.name);
-    const file = target === undefined ? undefined : this.#create(target);
+  #readPart(part: ListedPart): boolean {
+    const target = this.#targetOf(part);
+    const file = target === undefined ? undefined : PacedFile.create(target);
     using _ = file;
+    if (file !== undefined && part.content === undefined) this.#written.push(file);
     const faultsBefore = this.#faults.length;
     const size = Number(part.sizeBytes);
-    const hash = createHash("sha256");
+    const digest = new PartDigest(size);
     let done = 0;
     for (;;) {
       const at = this.#input.offset;
@@ -169,7 +184,7 @@ class Unpacking {
       const plain = this.#readBlock(header, storedBytes, plainBytes, at);
       done += plainBytes;
       if (plain !== undefined) {
-        this.#keep(plain, hash, file);
+        this.#keep(plain, digest, file);
         // What was not compressed lies in the input's memory.
         if (kind === blockKind.zstd) freeBytes(plain);
       }
@@ -177,18 +192,29 @@ class Unpacking {
       this.#context.progress.advance(plainBytes);
     }
     // A block that is missing is told once.
-    if (this.#faults.length === faultsBefore) this.#checkWhole(part, done, hash.digest());
+    if (this.#faults.length === faultsBefore) this.#checkWhole(part, done, digest.end());
     return true;
   }
 
-  #keep(plain: Buffer, hash: Hash, file: PacedFile | undefined): void {
-    hash.update(plain);
+  #targetOf({ name, content }: ListedPart): string | undefined {
+    const { targets, contentsFolder } = this.#job;
+    if (content === undefined) return targets.get(name);
+    if (contentsFolder === undefined) return undefined;
+    const path = contentPath(contentsFolder, content);
+    const folder = dirname(path);
+    if (!this.#folders.has(folder)) mkdirSync(folder, { recursive: true });
+    this.#folders.add(folder);
+    return path;
+  }
+
+  #keep(plain: Buffer, digest: PartDigest, file: PacedFile | undefined): void {
+    digest.update(plain);
     if (file === undefined) return;
     this.#room.beforeWrite({ path: file.path, bytes: plain.length });
     file.write([plain]);
   }
 
-  #checkWhole(part: ArchivePart, done: number, digest: Buffer): void {
+  #checkWhole(part: ListedPart, done: number, digest: Buffer): void {
     if (BigInt(done) !== part.sizeBytes) {
       this.#fault(this.#input.offset, `the part has ${done} bytes instead of ${part.sizeBytes}`);
     } else if (!digest.equals(part.sha256)) {
@@ -235,14 +261,9 @@ class Unpacking {
     if (!this.#input.isAtEnd()) this.#fault(at + trailerBytes, "something follows the archive");
   }
 
-  #create(path: string): PacedFile {
-    const file = PacedFile.create(path);
-    this.#written.push(file);
-    return file;
-  }
-
   #removeWritten(): void {
     for (const file of this.#written) file.remove();
+    for (const folder of this.#folders) rmSync(folder, { recursive: true, force: true });
   }
 
   #fault(offset: number, description: string): void {

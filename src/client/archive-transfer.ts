@@ -65,7 +65,7 @@ export interface KeptArchive {
 }
 
 /** Newest format of archives that this client knows to carry; it does not look inside. */
-const formatVersion = 1;
+const newestFormat = 2;
 
 /** How long a transfer that is not needed any more may take to be given up. */
 const abandonMs = 5000;
@@ -85,7 +85,7 @@ export async function downloadArchive(
   try {
     const resumed = await persist(options.signal, receiver, async () => {
       const request = {
-        formatVersion,
+        formatVersion: newestFormat,
         transferId: receiver.transferId,
         offset: BigInt(receiver.received),
         reportProgress: options.onProgress !== undefined,
@@ -172,7 +172,8 @@ async function send(
     sizeUnknown,
     includeFiles: true,
     transferId,
-    formatVersion,
+    // At least: the server reads in the archive which it is.
+    formatVersion: 1,
     sha256,
   };
   const sender = new Sender(content, metadata, options);

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { create, equals, type MessageInitShape } from "@bufbuild/protobuf";
-import type { Archives, PartSource } from "../archive/archive.ts";
+import type { Archives, ContentsSource, PartSource } from "../archive/archive.ts";
 import { writeChanges } from "../archive/change-stream.ts";
 import type { CollectionCatalog } from "../collections/catalog.ts";
 import { timestampOfUs } from "../collections/record-answers.ts";
@@ -17,7 +17,7 @@ import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
 import type { Clock } from "../lib/clock.ts";
 import { removeFile } from "../lib/remove-file.ts";
 import type { Registry } from "../registry/registry.ts";
-import type { CopyFacts, HeldContent, StoreChange, StoreChanges } from "../storage/store-copies.ts";
+import type { CopyFacts, StoreChange, StoreChanges } from "../storage/store-copies.ts";
 import { unusableBase } from "./archive-failures.ts";
 import { type CopiedDefinition, copyCollection } from "./copied-definition.ts";
 import type {
@@ -70,8 +70,8 @@ export class Archiver implements CollectionArchiver {
       await using copy = await copyCollection(this.#options, what, run);
       checkWanted(request, copy.definition);
       const { snapshot, nowUs } = copy;
-      const parts = [{ name: "database", path: scratch }, ...snapshot.contents.map(filePart)];
-      written = await this.#pack(request, copy, snapshot, nowUs, parts, run);
+      const content = { part: { name: "database", path: scratch }, contents: snapshot.contents };
+      written = await this.#pack(request, copy, snapshot, nowUs, content, run);
     } catch (error) {
       // The disk may have failed to take the copy that was read.
       if (written !== undefined) await removeFile(request.path);
@@ -109,10 +109,11 @@ export class Archiver implements CollectionArchiver {
     }
     run.report({ phase: "copying" });
     await writeChanges(scratch, entriesOf(changes), { signal: run.signal });
-    const fresh = changes.contents.filter(({ sha256 }) => !base.contents.has(sha256));
-    const parts = [{ name: "changes", path: scratch }, ...fresh.map(filePart)];
+    const { list, folder } = changes.contents;
+    const contents = { list: list.filter((sha256) => !base.contents.has(sha256)), folder };
+    const content = { part: { name: "changes", path: scratch }, contents };
     const copied = { definition, indexes: undefined, deriveAnew: false };
-    return await this.#pack(request, copied, changes, nowUs, parts, run);
+    return await this.#pack(request, copied, changes, nowUs, content, run);
   }
 
   async #pack(
@@ -120,7 +121,7 @@ export class Archiver implements CollectionArchiver {
     { definition, indexes, deriveAnew }: CopiedDefinition,
     facts: CopyFacts,
     nowUs: bigint,
-    parts: readonly PartSource[],
+    { part, contents }: { readonly part: PartSource; readonly contents: ContentsSource },
     run: CopyRun,
   ): Promise<WrittenArchive> {
     const { archives, registry, collectorId, serverVersion } = this.#options;
@@ -158,7 +159,8 @@ export class Archiver implements CollectionArchiver {
     return await archives.pack({
       path,
       manifest,
-      parts,
+      parts: [part],
+      contents,
       recipients,
       signal: run.signal,
       onProgress: (progress) => run.report({ ...progress, phase: "packing" }),
@@ -255,8 +257,4 @@ function entryOf(change: StoreChange): ArchiveChange {
       },
     },
   });
-}
-
-function filePart({ sha256, path }: HeldContent): PartSource {
-  return { name: `files/${sha256}`, path };
 }

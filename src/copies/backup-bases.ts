@@ -121,7 +121,7 @@ export class BackupBases {
       chain.push({ path, manifest: await archives.manifest(path, keys.identities) });
     }
     const { incarnation = "", revision = 0n, collection } = chain.at(-1)?.manifest ?? {};
-    const contents: ReadonlySet<string> = includeFiles
+    const contents: CopyBase["contents"] = includeFiles
       ? await contentsAfter(chain, run, this.#options)
       : new Set<string>();
     const base = { backupId, incarnation, revision, definition: collection, contents };

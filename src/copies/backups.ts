@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Archives } from "../archive/archive.ts";
+import { plainBytesOf } from "../archive/format.ts";
 import type { CollectionCatalog } from "../collections/catalog.ts";
 import { refuseSystemWrite } from "../collections/names.ts";
 import { timestampOfUs } from "../collections/record-answers.ts";
@@ -284,7 +285,7 @@ export class Backups implements BackupCatalog {
         },
         run,
       );
-      const { moment, recordCount, fileCount, revision, incarnation, parts } = manifest;
+      const { moment, recordCount, fileCount, revision, incarnation } = manifest;
       return {
         sizeBytes,
         sha256,
@@ -292,7 +293,7 @@ export class Backups implements BackupCatalog {
         fileCount,
         revision,
         incarnation,
-        contentBytes: parts.reduce((sum, part) => sum + part.sizeBytes, 0n),
+        contentBytes: plainBytesOf(manifest),
         ...(moment === undefined ? {} : { createTime: moment, timestamp: moment.seconds }),
       };
     });

@@ -2,12 +2,12 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Archives } from "../archive/archive.ts";
 import { readChanges } from "../archive/change-stream.ts";
-import { digestInName } from "../archive/format.ts";
+import { contentsOf } from "../archive/format.ts";
 import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { Limits } from "../lib/limits.ts";
 import { removeFile } from "../lib/remove-file.ts";
 import { damagedArchive } from "./archive-failures.ts";
-import type { ArchiveKeys, CopyRun } from "./copy-parts.ts";
+import type { ArchiveKeys, CopyBase, CopyRun } from "./copy-parts.ts";
 
 export interface BaseContentsOptions {
   readonly archives: Pick<Archives, "unpack">;
@@ -34,23 +34,20 @@ export async function contentsAfter(
   chain: readonly Link[],
   run: CopyRun,
   options: BaseContentsOptions,
-): Promise<ReadonlySet<string>> {
+): Promise<CopyBase["contents"]> {
   const last = chain.at(-1);
   if (last === undefined) return new Set();
   const { includeFiles, fileCount, base } = last.manifest;
   if (!includeFiles || fileCount === 0n) return new Set();
-  if (base === undefined) return new Set(contentsIn(last));
-  const brought = new Set(chain.flatMap(contentsIn));
-  return brought.size === 0 ? brought : await namedAmong(brought, last, run, options);
-}
-
-function contentsIn({ manifest }: Link): string[] {
-  return manifest.parts.flatMap(({ name }) => digestInName(name) ?? []);
+  if (base === undefined) return contentsOf(last.manifest);
+  const brought = chain.map(({ manifest }) => contentsOf(manifest));
+  const isBrought = (sha256: string): boolean => brought.some((list) => list.has(sha256));
+  return await namedAmong(isBrought, last, run, options);
 }
 
 /** Those that a file has. An archive of changes names all files of its moment. */
 async function namedAmong(
-  contents: ReadonlySet<string>,
+  isBrought: (sha256: string) => boolean,
   { path }: Link,
   { signal }: CopyRun,
   { archives, keys, limits, scratchFolder }: BaseContentsOptions,
@@ -71,7 +68,7 @@ async function namedAmong(
     for await (const { entry } of readChanges(changes, { signal, changeBytesMax })) {
       if (entry.case !== "file") continue;
       const sha256 = Buffer.from(entry.value.sha256).toString("hex");
-      if (contents.has(sha256)) named.add(sha256);
+      if (isBrought(sha256)) named.add(sha256);
     }
     return named;
   } finally {

@@ -17,8 +17,8 @@ export interface CopyBase {
   readonly revision: bigint;
   /** Definition at the moment of the base; undefined if the receiver compares it. */
   readonly definition: Collection | undefined;
-  /** Hashes, in hex, of contents that files of the base's moment have, and need not be sent. */
-  readonly contents: ReadonlySet<string>;
+  /** Tells of each hash, in hex, whether files of the base's moment have that content: it need not be sent. */
+  readonly contents: { has(sha256: string): boolean };
 }
 
 export interface WriteArchiveRequest {

@@ -1,11 +1,11 @@
-import type { ArchiveManifest, ArchivePart } from "../gen/collector/archive_pb.ts";
+import { contentsOf } from "../archive/format.ts";
+import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { Collection } from "../gen/collector/collection_pb.ts";
 import { BackupMetadata_Content } from "../gen/collector/collection_repo_pb.ts";
+import type { ContentList } from "../lib/content-list.ts";
 import { isMoment } from "../lib/timestamps.ts";
 import { revisionMax } from "../storage/store-copies.ts";
 import { invalidArchive } from "./archive-failures.ts";
-
-const contentName = /^files\/([0-9a-f]{64})$/;
 
 /** One archive of a chain. */
 export interface ChainLink {
@@ -13,8 +13,8 @@ export interface ChainLink {
   readonly path: string;
   readonly manifest: ArchiveManifest;
   readonly collection: Collection;
-  /** Sizes of the contents in it, by hash in hex. */
-  readonly contents: ReadonlyMap<string, bigint>;
+  /** The contents of files in it. */
+  readonly contents: ContentList;
   /** That its file has to have, in hex; empty: any. */
   readonly sha256: string;
 }
@@ -86,23 +86,10 @@ function checkManifest(
   ) {
     throw invalidArchive("its base is of another history");
   }
-  const contents = contentsOf(manifest.parts);
+  const contents = contentsOf(manifest);
   const data = base === undefined ? "database" : "changes";
   if (!manifest.parts.some(({ name }) => name === data)) {
     throw invalidArchive(`it has no part ${data}`);
   }
   return { index, path, manifest, collection, contents, sha256 };
-}
-
-function contentsOf(parts: readonly ArchivePart[]): Map<string, bigint> {
-  const contents = new Map<string, bigint>();
-  for (const { name, sizeBytes, sha256 } of parts) {
-    const hex = contentName.exec(name)?.[1];
-    if (hex === undefined) continue;
-    if (Buffer.from(sha256).toString("hex") !== hex) {
-      throw invalidArchive("a content is not the one that its name says");
-    }
-    contents.set(hex, sizeBytes);
-  }
-  return contents;
 }

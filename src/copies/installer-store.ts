@@ -1,16 +1,18 @@
 import { randomUUIDv7 } from "node:crypto";
-import { copyFile, link, mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { copyFile, link, mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Archives } from "../archive/archive.ts";
 import { layoutOf } from "../collections/definitions.ts";
 import { CollectorError } from "../errors.ts";
 import type { ArchiveManifest } from "../gen/collector/archive_pb.ts";
 import type { Collection } from "../gen/collector/collection_pb.ts";
+import { contentPath } from "../lib/content-list.ts";
 import type { Limits } from "../lib/limits.ts";
+import { removeFolder } from "../lib/remove-folder.ts";
 import { siblingModule } from "../lib/sibling-module.ts";
 import { wirePlanOf } from "../lib/wire-plan.ts";
 import type { RecordStore, StorageEngine, StoreLocation } from "../storage/record-store.ts";
-import type { HeldContent, StoreIntake, StoreSnapshot } from "../storage/store-copies.ts";
+import type { StoreIntake, StoreSnapshot } from "../storage/store-copies.ts";
 import type { StoreLayout } from "../storage/store-layout.ts";
 import { invalidArchive, ProblemsFound } from "./archive-failures.ts";
 import type { CopyRun } from "./copy-parts.ts";
@@ -50,12 +52,8 @@ export class StoreMaker {
     const { manifest, contents } = archive;
     const { definition, types, withoutFiles, run } = work;
     const targets = new Map([["database", intake.dataPath]]);
-    if (!withoutFiles) {
-      for (const sha256 of contents.keys()) {
-        targets.set(`files/${sha256}`, await intake.contentPath(sha256));
-      }
-    }
-    await this.#unpack(archive, targets, run);
+    const contentsFolder = withoutFiles ? undefined : intake.contentsFolder;
+    await this.#unpack(archive, targets, contentsFolder, run);
     run.report({ phase: "verifying" });
     run.signal.throwIfAborted();
     const found = await intake.check(
@@ -115,9 +113,10 @@ export class StoreMaker {
       const changes = join(folder, "changes");
       const targets = new Map([["changes", changes]]);
       const hasFiles = manifest.includeFiles && !withoutFiles;
-      const pathOf = (sha256: string): string => join(folder, sha256);
-      if (hasFiles) for (const sha of contents.keys()) targets.set(`files/${sha}`, pathOf(sha));
-      await this.#unpack(archive, targets, run);
+      const contentsFolder = join(folder, "files");
+      await mkdir(contentsFolder);
+      await this.#unpack(archive, targets, hasFiles ? contentsFolder : undefined, run);
+      const pathOf = (sha256: string): string => contentPath(contentsFolder, sha256);
       run.report({ phase: "applying changes" });
       run.signal.throwIfAborted();
       await replayChanges({
@@ -132,7 +131,7 @@ export class StoreMaker {
         signal: run.signal,
       });
     } finally {
-      await rm(folder, { recursive: true, force: true });
+      await removeFolder(folder);
     }
   }
 
@@ -166,6 +165,7 @@ export class StoreMaker {
   async #unpack(
     archive: ChainLink,
     targets: ReadonlyMap<string, string>,
+    contentsFolder: string | undefined,
     run: CopyRun,
   ): Promise<void> {
     const { archives, identities } = this.#options;
@@ -175,6 +175,7 @@ export class StoreMaker {
       path: archive.path,
       identities,
       targets,
+      contentsFolder,
       signal: run.signal,
       onProgress: (progress) => run.report({ ...progress, phase: "unpacking" }),
     });
@@ -204,16 +205,20 @@ function archivedLayout(definition: Collection, { indexes }: ArchiveManifest): S
 /** Gives an intake the contents of a snapshot: as links where that is possible. */
 export async function linkContents(
   intake: StoreIntake,
-  { contents }: StoreSnapshot,
+  { contents: { list, folder } }: StoreSnapshot,
   { signal }: CopyRun,
 ): Promise<void> {
-  for (const content of contents) {
+  const made = new Set<string>();
+  for (const { sha256 } of list) {
     signal.throwIfAborted();
-    await linkOrCopy(content, await intake.contentPath(content.sha256));
+    const target = contentPath(intake.contentsFolder, sha256);
+    if (!made.has(dirname(target))) await mkdir(dirname(target), { recursive: true });
+    made.add(dirname(target));
+    await linkOrCopy(contentPath(folder, sha256), target);
   }
 }
 
-async function linkOrCopy({ path }: HeldContent, target: string): Promise<void> {
+async function linkOrCopy(path: string, target: string): Promise<void> {
   try {
     await link(path, target);
   } catch {

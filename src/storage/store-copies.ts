@@ -1,3 +1,4 @@
+import type { ContentList } from "../lib/content-list.ts";
 import type { FileStats, StoredFile } from "./store-files.ts";
 import type { StoreLayout } from "./store-layout.ts";
 
@@ -13,13 +14,11 @@ export interface CopyOptions {
   readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
 
-/** Content of attached files, by its hash. The file at `path` is never changed: it may be linked. */
-export interface HeldContent {
-  /** Lower-case hex. */
-  readonly sha256: string;
-  readonly sizeBytes: bigint;
-  /** Absolute. */
-  readonly path: string;
+/** Contents of attached files. No file of theirs is ever changed: they may be linked. */
+export interface HeldContents {
+  readonly list: ContentList;
+  /** Absolute; has each of them where `contentPath` says. */
+  readonly folder: string;
 }
 
 /** Highest revision that a copy can have: more writes fit above than any collection sees. */
@@ -56,8 +55,8 @@ export interface SnapshotOptions extends CopyOptions {
  */
 export interface StoreSnapshot extends CopyFacts, AsyncDisposable {
   readonly dataBytes: bigint;
-  /** Each content once that a file of the copy has. */
-  readonly contents: readonly HeldContent[];
+  /** What the files of the copy have. */
+  readonly contents: HeldContents;
   /** What serves queries in the copy; what was being built at its moment is not in it. */
   readonly layout: Omit<StoreLayout, "durability">;
 }
@@ -88,7 +87,7 @@ export type StoreChange =
 export interface StoreChanges extends CopyFacts, AsyncDisposable {
   /** Every attached file at that moment; none if they were not asked for. */
   readonly names: readonly StoredFile[];
-  readonly contents: readonly HeldContent[];
+  readonly contents: HeldContents;
   /** The next changes by revision, a few hundred KiB of them; undefined at the end. */
   next(): Promise<readonly StoreChange[] | undefined>;
 }
@@ -96,8 +95,8 @@ export interface StoreChanges extends CopyFacts, AsyncDisposable {
 /** What a store that comes from elsewhere has to be. */
 export interface CopyExpectation extends CopyFacts {
   readonly layout: StoreLayout;
-  /** Sizes of the contents that come with it, by hash; undefined: not looked at. */
-  readonly contents: ReadonlyMap<string, bigint> | undefined;
+  /** What comes with it; undefined: not looked at. */
+  readonly contents: ContentList | undefined;
 }
 
 /** Says of each record whether it is one, in a process of its own. */
@@ -118,8 +117,8 @@ export interface RecordCheck {
 export interface StoreIntake extends AsyncDisposable {
   /** Absolute; where the copy's data has to be written. */
   readonly dataPath: string;
-  /** Absolute; where content of this hash has to be written, or linked. Its folder exists then. */
-  contentPath(sha256: string): Promise<string>;
+  /** Absolute; where contents have to be written, or linked, as `contentPath` says. Exists, and is empty. */
+  readonly contentsFolder: string;
   /**
    * Reads all of the data: its form, its integrity, counts and records, and that the contents of all
    * files have come. Costs about as much as a few full scans, in a process of its own.

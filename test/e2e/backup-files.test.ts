@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
 import { type Client, connect } from "../../src/client/client.ts";
 import type { BackupMetadata } from "../../src/gen/collector/collection_repo_pb.ts";
+import { refusalOf } from "../support/refusal.ts";
 import { TransferServer } from "../support/transfer-server.ts";
 
 const fileBytes = 200_000;
@@ -65,6 +66,33 @@ describe("files in a chain of backups", () => {
     await bench.assertRestores(again);
     await bench.server.put(6);
     await bench.assertRestores(await bench.backUp(again));
+  });
+
+  it("may be more than an archive names one by one", async () => {
+    await using bench = await Bench.open();
+    const put = async (from: number, to: number): Promise<void> => {
+      const numbers = Array.from({ length: to - from }, (_, index) => from + index);
+      await Promise.all(
+        numbers.map((number) =>
+          bench.client.files("notes").put(`many/${number}`, Buffer.from(`no ${number}`)),
+        ),
+      );
+    };
+    await put(0, 1100);
+    const full = await bench.backUp();
+    assert.equal(full.fileCount, 1101n);
+    await put(1100, 1103);
+    const next = await bench.backUp(full);
+    assert.deepEqual([next.fileCount, next.baseBackupId], [1104n, full.backupId]);
+    await put(1103, 2150);
+    await bench.assertRestores(await bench.backUp(next));
+    const { server } = bench;
+    const { backupId } = full;
+    const old = await refusalOf(server.pull({ backupId }));
+    assert.deepEqual([old.code, old.reason], ["FailedPrecondition", "ARCHIVE_TOO_NEW"]);
+    const { metadata, bytes } = await server.pull({ backupId, formatVersion: 2 });
+    assert.equal(metadata.formatVersion, 2);
+    assert.equal((await server.push({ destName: "pushed" }, bytes)).filesCloned, 1101n);
   });
 
   it("are left out of those after it as long as they stay, also under another name", async () => {

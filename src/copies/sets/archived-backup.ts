@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { plainBytesOf } from "../../archive/format.ts";
 import { checkCollectionName, refuseSystemWrite } from "../../collections/names.ts";
 import { CollectorError } from "../../errors.ts";
 import type { ArchiveManifest } from "../../gen/collector/archive_pb.ts";
@@ -61,7 +62,7 @@ export function archivedBackup(manifest: ArchiveManifest, file: ArchiveFile): Ba
       recordCount: manifest.recordCount,
       fileCount: manifest.fileCount,
       includesFiles: manifest.includeFiles,
-      contentBytes: manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0n),
+      contentBytes: plainBytesOf(manifest),
       compression: manifest.compression === Compression.NONE ? Compression.NONE : Compression.ZSTD,
       sizeBytes: file.sizeBytes,
       encrypted: file.encrypted,

@@ -1,6 +1,5 @@
 import { toBinary } from "@bufbuild/protobuf";
 import type { Archives } from "../../archive/archive.ts";
-import { digestInName } from "../../archive/format.ts";
 import { KeyedLock } from "../../collections/keyed-lock.ts";
 import { CollectorError } from "../../errors.ts";
 import type { ArchiveManifest } from "../../gen/collector/archive_pb.ts";
@@ -203,9 +202,17 @@ export function isSameArchive(one: ArchiveManifest, other: ArchiveManifest): boo
 
 /** The data in an archive names all files by their SHA-256, so its own stands for everything. */
 function digestOf(manifest: ArchiveManifest): string {
-  const { incarnation, revision, moment, parts } = manifest;
-  const data = parts.find(({ name }) => digestInName(name) === undefined);
+  const { incarnation, revision, moment, parts, contentSizes } = manifest;
+  const data = parts.find(({ name }) => !name.startsWith("files/"));
   const sha256 = Buffer.from(data?.sha256 ?? []).toString("hex");
   const time = `${moment?.seconds ?? 0n}.${moment?.nanos ?? 0}`;
-  return [incarnation, revision, time, data?.name ?? "", sha256, parts.length].join(" ");
+  return [
+    incarnation,
+    revision,
+    time,
+    data?.name ?? "",
+    sha256,
+    parts.length,
+    contentSizes.length,
+  ].join(" ");
 }

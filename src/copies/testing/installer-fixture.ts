@@ -164,13 +164,8 @@ export class InstallerFixture implements AsyncDisposable {
       path,
       manifest,
       recipients: [],
-      parts: [
-        { name: since === undefined ? "database" : "changes", path: data },
-        ...(hasContents ? copy.contents : []).map(({ sha256, path: from }) => ({
-          name: `files/${sha256}`,
-          path: from,
-        })),
-      ],
+      parts: [{ name: since === undefined ? "database" : "changes", path: data }],
+      contents: hasContents ? copy.contents : undefined,
     });
     return { path, revision };
   }

@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import type { Archives } from "../../archive/archive.ts";
-import { formatVersion } from "../../archive/format.ts";
 import type { CollectionCatalog } from "../../collections/catalog.ts";
 import { refuseSystemWrite } from "../../collections/names.ts";
 import { CollectorError } from "../../errors.ts";
@@ -95,7 +94,8 @@ export class ArchiveStager {
       recordCount,
       fileCount,
       includesFiles,
-      formatVersion: manifest?.formatVersion ?? formatVersion,
+      // Of one that cannot be read here, its reader finds out.
+      formatVersion: manifest?.formatVersion ?? 1,
       base: manifest?.base,
     };
     return await OutgoingArchive.open(path, facts, false);

@@ -64,7 +64,9 @@ async function contentsOf(
 ): Promise<CopyState["contentSha256"]> {
   if ((await store.files.stats()).count === 0n) return [];
   await using now = await store.changesSince(revision, { files: true });
-  return now.contents
-    .slice(0, contentsMax)
-    .map(({ sha256 }) => new Uint8Array(Buffer.from(sha256, "hex")));
+  const { list } = now.contents;
+  return Iterator.from(list)
+    .take(contentsMax)
+    .map(({ sha256 }) => new Uint8Array(Buffer.from(sha256, "hex")))
+    .toArray();
 }

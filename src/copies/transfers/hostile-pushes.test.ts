@@ -163,7 +163,7 @@ describe("pushes that are not what they should be", () => {
       ["total_size", { totalSize: 0n }, "ARGUMENT_MISSING"],
       ["total_size", { totalSize: -1n }, "ARGUMENT_INVALID"],
       ["total_size", { totalSize: BigInt(defaultLimits.archiveBytesMax) + 1n }, "FILE_TOO_LARGE"],
-      ["format_version", { formatVersion: 2 }, "ARCHIVE_TOO_NEW"],
+      ["format_version", { formatVersion: 3 }, "ARCHIVE_TOO_NEW"],
       ["format_version", { formatVersion: -1 }, "ARGUMENT_INVALID"],
       ["transfer_id", { transferId: "short" }, "ARGUMENT_INVALID"],
       ["transfer_id", { transferId: "x".repeat(65) }, "ARGUMENT_INVALID"],

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { formatVersion } from "../../archive/format.ts";
 import { CollectorError, invalidField } from "../../errors.ts";
 import type { CopyState, PullCollectionRequest } from "../../gen/collector/collection_repo_pb.ts";
 import type { Limits } from "../../lib/limits.ts";
@@ -75,7 +74,8 @@ export class OutgoingTransfers implements AsyncDisposable {
    */
   async open(request: PullRequest, room: ChunkRoom, run: CopyRun): Promise<OutgoingStream> {
     const { transferId, offset } = request;
-    checkFormat(request.formatVersion, formatVersion);
+    // Whether the archive is for this reader is known when it is there.
+    checkFormat(request.formatVersion, 1);
     const isNew = transferId === "";
     if (offset < 0n || (isNew && offset > 0n)) {
       const description = isNew ? "needs the transfer_id that it is of" : "is negative";
@@ -139,6 +139,12 @@ export class OutgoingTransfers implements AsyncDisposable {
         backupId === ""
           ? await stager.collection({ namespace, name, includeFiles, have }, run)
           : await stager.backup(backupId, incrementalBackup);
+      try {
+        checkFormat(request.formatVersion, archive.facts.formatVersion);
+      } catch (error) {
+        await archive[Symbol.asyncDispose]();
+        throw error;
+      }
       const id = randomUUID();
       const transfer = {
         id,

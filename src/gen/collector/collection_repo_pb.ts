@@ -1052,8 +1052,8 @@ export type PullCollectionRequest = Message<"collector.PullCollectionRequest"> &
   offset: bigint;
 
   /**
-   * Newest format of archives that the caller reads. 0: 1. FAILED_PRECONDITION if the server writes only
-   * newer ones.
+   * Newest format of archives that the caller reads. 0: 1. FAILED_PRECONDITION if the archive has a newer one:
+   * 2 is for more than 1,000 contents of attached files.
    *
    * @generated from field: int32 format_version = 52;
    */

@@ -1,10 +1,10 @@
-import type { CopyProgress, HeldContent, StoreChange, StoreChanges } from "../store-copies.ts";
+import type { CopyProgress, HeldContents, StoreChange, StoreChanges } from "../store-copies.ts";
 import type { FileStats, StoredFile } from "../store-files.ts";
 import type { DeltaReading } from "./reader/delta-reading.ts";
 
 export interface HeldChangesOptions {
   readonly delta: DeltaReading;
-  readonly contents: readonly HeldContent[];
+  readonly contents: HeldContents;
   /** What keeps the contents. */
   readonly held: Disposable | undefined;
   readonly onProgress: ((progress: CopyProgress) => void) | undefined;
@@ -15,7 +15,7 @@ export interface HeldChangesOptions {
  * itself is let go of as soon as all changes are read.
  */
 export class HeldChanges implements StoreChanges {
-  readonly contents: readonly HeldContent[];
+  readonly contents: HeldContents;
   readonly #delta: DeltaReading;
   readonly #held: Disposable | undefined;
   readonly #onProgress: HeldChangesOptions["onProgress"];

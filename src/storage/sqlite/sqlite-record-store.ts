@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import { CollectorError } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
+import { ContentList } from "../../lib/content-list.ts";
 import type { Limits } from "../../lib/limits.ts";
 import type {
   ListPage,
@@ -221,7 +222,8 @@ export class SqliteRecordStore implements RecordStore {
       const delta = await gate.use(() => scans.startDelta(this.#key, since, ending));
       // The store counts as used until the process has let go of it.
       void gate.use(() => delta.ended).catch(() => undefined);
-      const contents = files ? this.files.contentsOf(delta.names) : [];
+      const list = ContentList.of(files ? delta.names : []);
+      const contents = { list, folder: this.files.contentsFolder };
       return new HeldChanges({ delta, contents, held, onProgress });
     } catch (error) {
       held?.[Symbol.dispose]();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { CollectorError } from "../../errors.ts";
+import { contentPath } from "../../lib/content-list.ts";
 import type { RecordStore, StorageEngine } from "../record-store.ts";
 import type { StoreChange, StoreChanges } from "../store-copies.ts";
 import type { StoredFile } from "../store-files.ts";
@@ -41,7 +42,8 @@ export async function putFile(
 }
 
 export function pathIn({ contents }: StoreChanges): (sha256: string) => string | undefined {
-  return (sha256) => contents.find((content) => content.sha256 === sha256)?.path;
+  const { list, folder } = contents;
+  return (sha256) => (list.has(sha256) ? contentPath(folder, sha256) : undefined);
 }
 
 export async function pagesOf(changes: StoreChanges): Promise<(readonly StoreChange[])[]> {

@@ -2,7 +2,8 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 import { CollectorError } from "../../../errors.ts";
-import type { CopyExpectation, CopyProgress, RecordCheck } from "../../store-copies.ts";
+import { ContentList } from "../../../lib/content-list.ts";
+import type { CopyProgress, RecordCheck } from "../../store-copies.ts";
 import { integerOf, textOf } from "../connection.ts";
 import { parseLabels } from "../labels.ts";
 import { rowsOf } from "../query/record-rows.ts";
@@ -52,9 +53,11 @@ export async function checkCopy(
   }
 }
 
+type CheckJob = CopyJob & { readonly kind: "check" };
+
 class CopyChecker {
   readonly #db: DatabaseSync;
-  readonly #expected: CopyExpectation;
+  readonly #expected: CheckJob["expected"];
   readonly #nowUs: bigint;
   readonly #check: CheckRecord | undefined;
   readonly #onProgress: (progress: CopyProgress) => void;
@@ -62,7 +65,7 @@ class CopyChecker {
 
   constructor(
     db: DatabaseSync,
-    { expected, nowUs }: CopyJob & { readonly kind: "check" },
+    { expected, nowUs }: CheckJob,
     check: CheckRecord | undefined,
     onProgress: (progress: CopyProgress) => void,
   ) {
@@ -110,16 +113,17 @@ class CopyChecker {
   }
 
   #checkFiles(): void {
-    const { contents } = this.#expected;
+    const sent = this.#expected.contents;
     const row = this.#db
       .prepare("SELECT count(*) AS count, coalesce(sum(size), 0) AS bytes FROM file")
       .get();
     this.#same("names of files", integerOf(row, "count"), this.#expected.files.count);
     this.#same("bytes of named files", integerOf(row, "bytes"), this.#expected.files.bytes);
-    if (contents === undefined) return;
+    if (sent === undefined) return;
+    const contents = new ContentList(sent.digests, sent.sizes);
     for (const file of this.#db.prepare("SELECT owner, name, sha256, size FROM file").iterate()) {
       const sha256 = textOf(file, "sha256");
-      if (contents.get(sha256) === integerOf(file, "size")) continue;
+      if (contents.sizeOf(sha256) === integerOf(file, "size")) continue;
       this.#add(`files/${sha256.slice(0, 64)}: the content of ${textOf(file, "name")} is missing`);
     }
   }

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { copyFile, link, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, link, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import { contentPath } from "../../../lib/content-list.ts";
 import type { RecordStore, StorageEngine } from "../../record-store.ts";
 import type { CopyExpectation, StoreIntake, StoreSnapshot } from "../../store-copies.ts";
 import { putFile, readText } from "../../testing/copied-stores.ts";
@@ -47,13 +48,16 @@ function expectationOf(snapshot: StoreSnapshot): CopyExpectation {
     recordCount,
     files,
     layout: peopleLayout,
-    contents: new Map(contents.map(({ sha256, sizeBytes }) => [sha256, sizeBytes])),
+    contents: contents.list,
   };
 }
 
 async function bring(intake: StoreIntake, snapshot: StoreSnapshot): Promise<void> {
-  for (const { sha256, path } of snapshot.contents) {
-    await link(path, await intake.contentPath(sha256));
+  const { list, folder } = snapshot.contents;
+  for (const { sha256 } of list) {
+    const path = contentPath(intake.contentsFolder, sha256);
+    await mkdir(dirname(path), { recursive: true });
+    await link(contentPath(folder, sha256), path);
   }
 }
 
@@ -128,11 +132,11 @@ describe("copies", () => {
     await using snapshot = await store.snapshot({ path, files: true });
     await store.files.remove("p1", "photo");
     await store.files.sweep();
-    const [content] = snapshot.contents;
-    assert.equal(await readFile(content?.path ?? "", "utf8"), "a photo");
+    const [{ sha256 = "" } = {}] = snapshot.contents.list;
+    assert.equal(await readFile(contentPath(snapshot.contents.folder, sha256), "utf8"), "a photo");
     const without = join(scratch.path, "without");
     await using other = await store.snapshot({ path: without, files: false });
-    assert.deepEqual([other.files, other.contents], [{ count: 0n, bytes: 0n }, []]);
+    assert.deepEqual([other.files, other.contents.list.count], [{ count: 0n, bytes: 0n }, 0]);
   });
 
   it("leave nothing when they are cancelled or dropped", async () => {

@@ -1,3 +1,4 @@
+import type { ContentList } from "../../../lib/content-list.ts";
 import type {
   CopyExpectation,
   CopyFacts,
@@ -19,16 +20,20 @@ export type CopyJob =
   | {
       readonly kind: "check";
       readonly path: string;
-      readonly expected: CopyExpectation;
+      readonly expected: Omit<CopyExpectation, "contents"> & {
+        readonly contents: SentContents | undefined;
+      };
       readonly record: RecordCheck | undefined;
       readonly nowUs: bigint;
     }
   | { readonly kind: "complete"; readonly path: string };
 
+/** A ContentList on its way from one process to the other. */
+export type SentContents = Pick<ContentList, "digests" | "sizes">;
+
 /** What a snapshot found inside of itself. */
 export interface SnapshotFacts extends CopyFacts {
-  /** Each content once. */
-  readonly contents: readonly { readonly sha256: string; readonly sizeBytes: bigint }[];
+  readonly contents: SentContents;
   readonly layout: StoreSnapshot["layout"];
 }
 

@@ -1,5 +1,6 @@
 import { rm, stat } from "node:fs/promises";
-import type { HeldContent, SnapshotOptions, StoreSnapshot } from "../../store-copies.ts";
+import { ContentList } from "../../../lib/content-list.ts";
+import type { SnapshotOptions, StoreSnapshot } from "../../store-copies.ts";
 import type { SqliteStoreFiles } from "../files/sqlite-store-files.ts";
 import { translateError } from "../translate-error.ts";
 import type { SnapshotFacts } from "./copy-jobs.ts";
@@ -32,15 +33,11 @@ export async function snapshotStore(
     const { contents, ...facts } = await copying();
     const { size } = await stat(path);
     const writingOut = isSynced ? undefined : writeOutLater(path);
-    const found: HeldContent[] = contents.map(({ sha256, sizeBytes }) => ({
-      sha256,
-      sizeBytes,
-      path: source.files.pathOf(sha256),
-    }));
+    const list = new ContentList(contents.digests, contents.sizes);
     return {
       ...facts,
       dataBytes: BigInt(size),
-      contents: found,
+      contents: { list, folder: source.files.contentsFolder },
       async [Symbol.asyncDispose]() {
         try {
           await writingOut?.[Symbol.asyncDispose]();

@@ -1,9 +1,11 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../../lib/clock.ts";
+import { removeFolder } from "../../../lib/remove-folder.ts";
 import type { StoreLocation } from "../../record-store.ts";
 import type { CopyExpectation, CopyOptions, RecordCheck, StoreIntake } from "../../store-copies.ts";
 import { hasCode, syncPath } from "../file-sync.ts";
+import { contentFolderName } from "../files/content-folder.ts";
 import type { StoreFolders } from "../store-folders.ts";
 import { dataFileName, storeKeyOf } from "../store-paths.ts";
 import { translateError } from "../translate-error.ts";
@@ -21,39 +23,26 @@ const syncsAtOnce = 8;
 /** A store on its way in, in a folder that a crash leaves to the next start to remove. */
 export class SqliteIntake implements StoreIntake {
   readonly dataPath: string;
+  readonly contentsFolder: string;
   readonly #root: string;
   readonly #options: SqliteIntakeOptions;
-  readonly #prefixes = new Set<string>();
   #isComplete = false;
 
   private constructor(root: string, options: SqliteIntakeOptions) {
     this.#root = root;
     this.dataPath = join(root, dataFileName);
+    this.contentsFolder = join(root, contentFolderName);
     this.#options = options;
   }
 
   static async open(options: SqliteIntakeOptions): Promise<SqliteIntake> {
     const root = options.folders.newPath();
     try {
-      await mkdir(root);
+      await mkdir(join(root, contentFolderName), { recursive: true });
     } catch (error) {
       throw translateError(error);
     }
     return new SqliteIntake(root, options);
-  }
-
-  async contentPath(sha256: string): Promise<string> {
-    const prefix = sha256.slice(0, 2);
-    const folder = join(this.#root, "files", prefix);
-    if (!this.#prefixes.has(prefix)) {
-      try {
-        await mkdir(folder, { recursive: true });
-      } catch (error) {
-        throw translateError(error);
-      }
-      this.#prefixes.add(prefix);
-    }
-    return join(folder, sha256);
   }
 
   check(
@@ -62,10 +51,12 @@ export class SqliteIntake implements StoreIntake {
     options: CopyOptions = {},
   ): Promise<readonly string[]> {
     const { clock, processes } = this.#options;
+    const { contents: list, ...facts } = expected;
+    const contents = list === undefined ? undefined : { digests: list.digests, sizes: list.sizes };
     const job = {
       kind: "check",
       path: this.dataPath,
-      expected,
+      expected: { ...facts, contents },
       record,
       nowUs: clock.nowUs(),
     } as const;
@@ -87,7 +78,7 @@ export class SqliteIntake implements StoreIntake {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isComplete) return;
     try {
-      await rm(this.#root, { recursive: true, force: true });
+      await removeFolder(this.#root);
     } catch (error) {
       // What cannot be removed now goes at the next start.
       if (!hasCode(error, "ENOTEMPTY", "EBUSY", "EIO")) throw translateError(error);
@@ -95,9 +86,8 @@ export class SqliteIntake implements StoreIntake {
   }
 
   async #syncContents(): Promise<void> {
-    const root = join(this.#root, "files");
-    if (this.#prefixes.size === 0) return;
-    for (const prefix of this.#prefixes) {
+    const root = this.contentsFolder;
+    for (const prefix of await readdir(root)) {
       const folder = join(root, prefix);
       const names = await readdir(folder);
       for (let from = 0; from < names.length; from += syncsAtOnce) {

@@ -1,6 +1,7 @@
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 import { CollectorError } from "../../../errors.ts";
+import { ContentList, type ListedContent } from "../../../lib/content-list.ts";
 import type { TextIndexDefinition, VectorIndexDefinition } from "../../store-layout.ts";
 import { integerOf, textOf } from "../connection.ts";
 import { syncPathSync } from "../file-sync.ts";
@@ -64,19 +65,22 @@ export function formatOf(db: DatabaseSync): string {
 
 function factsOf(db: DatabaseSync, nowUs: bigint): SnapshotFacts {
   const { revision, incarnation, recordCount, fileCount, fileBytes } = readMeta(db);
-  const contents = db
-    .prepare("SELECT DISTINCT sha256, size FROM file")
-    .all()
-    .map((row) => ({ sha256: textOf(row, "sha256"), sizeBytes: integerOf(row, "size") }));
+  const { digests, sizes } = ContentList.of(contentsOf(db));
   return {
     format: formatOf(db),
     revision,
     incarnation,
     recordCount: recordCount - countExpired(db, nowUs),
     files: { count: fileCount, bytes: fileBytes },
-    contents,
+    contents: { digests, sizes },
     layout: layoutOf(db),
   };
+}
+
+function* contentsOf(db: DatabaseSync): Iterable<ListedContent> {
+  for (const row of db.prepare("SELECT DISTINCT sha256, size FROM file").iterate()) {
+    yield { sha256: textOf(row, "sha256"), sizeBytes: integerOf(row, "size") };
+  }
 }
 
 /** Of a copy that has nothing unfinished. */

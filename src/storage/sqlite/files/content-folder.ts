@@ -13,10 +13,11 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import { CollectorError } from "../../../errors.ts";
+import { contentPath } from "../../../lib/content-list.ts";
 import { hasCode, syncPath } from "../file-sync.ts";
 import { translateError } from "../translate-error.ts";
 
-const contentFolderName = "files";
+export const contentFolderName = "files";
 const uploadFolderName = "uploads";
 const sha256Pattern = /^[0-9a-f]{64}$/;
 const prefixPattern = /^[0-9a-f]{2}$/;
@@ -191,9 +192,13 @@ export class ContentFolder {
   }
 
   /** Where content is, or would be. @throws {CollectorError} STORAGE_CORRUPT if this is no hash. */
+  get contentsFolder(): string {
+    return join(this.#root, contentFolderName);
+  }
+
   pathOf(sha256: string): string {
     if (!sha256Pattern.test(sha256)) throw missing();
-    return join(this.#root, contentFolderName, sha256.slice(0, 2), sha256);
+    return contentPath(this.contentsFolder, sha256);
   }
 
   /** @returns where a link to the file is now, or a copy of it. */

@@ -2,7 +2,6 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { CollectorError } from "../../../errors.ts";
 import type { Clock } from "../../../lib/clock.ts";
-import type { HeldContent } from "../../store-copies.ts";
 import type {
   FileCondition,
   FilePage,
@@ -179,19 +178,9 @@ export class SqliteStoreFiles implements StoreFiles {
     return this.#content.hold((sha256s) => void this.#reconsider(sha256s));
   }
 
-  /** Where content is, or would be. */
-  pathOf(sha256: string): string {
-    return this.#content.pathOf(sha256);
-  }
-
-  /** Each content once that these files have, and where it is. */
-  contentsOf(files: readonly StoredFile[]): readonly HeldContent[] {
-    const contents = new Map<string, HeldContent>();
-    for (const { sha256, sizeBytes } of files) {
-      if (contents.has(sha256)) continue;
-      contents.set(sha256, { sha256, sizeBytes, path: this.#content.pathOf(sha256) });
-    }
-    return [...contents.values()];
+  /** Where contents are. */
+  get contentsFolder(): string {
+    return this.#content.contentsFolder;
   }
 
   /** Some files may have gone: their content follows soon. */
