@@ -12,7 +12,7 @@ import type { RecordStore, StoreLocation } from "../storage/record-store.ts";
 import type { StoreIntake } from "../storage/store-copies.ts";
 import { ProblemsFound } from "./archive-failures.ts";
 import { copyCollection } from "./copied-definition.ts";
-import { checkDestination, destinationTaken } from "./copy-destination.ts";
+import { checkDestination, nameTaken } from "./copy-destination.ts";
 import type {
   ArchiveInstaller,
   ArchiveKeys,
@@ -285,7 +285,7 @@ class Installer implements ArchiveInstaller {
     const current = this.#options.catalog.find(namespace, name);
     if (current === undefined || mode === "replace") return current;
     if (mode === "refresh" && current.origin?.collectionId === sourceId) return current;
-    throw destinationTaken({ namespace, name }, mode === "create" ? "collection" : "no copy");
+    throw nameTaken({ namespace, name }, mode === "create" ? "collection" : "no copy");
   }
 
   async #alone<T>({ namespace, name }: Place, work: () => Promise<T>): Promise<T> {

@@ -96,9 +96,9 @@ describe("archives that are sent and taken", () => {
       assert.equal(metadata.formatVersion, 1);
     }
     const { bytes } = await server.pull(request);
-    const newer = await refusalOf(server.push({ destName: "copy", formatVersion: 2 }, bytes));
+    const newer = await refusalOf(server.push({ destName: "copy", formatVersion: 3 }, bytes));
     assert.deepEqual([newer.code, newer.reason], ["FailedPrecondition", "ARCHIVE_TOO_NEW"]);
-    assert.match(newer.message, /format 2, and its receiver reads up to 1/);
+    assert.match(newer.message, /format 3, and its receiver reads up to 2/);
   });
 
   it("may be encrypted backups, for whoever has the key", async () => {
