@@ -9,6 +9,7 @@ import { type Benchmark, runBenchmark } from "./harness.ts";
 import { latencyBenchmark } from "./latency.bench.ts";
 import { loopBenchmark } from "./loop.bench.ts";
 import { loopbackBenchmark } from "./loopback.bench.ts";
+import { manyFilesBenchmark } from "./many-files.bench.ts";
 import { meshBenchmark } from "./mesh.bench.ts";
 import { outboundBenchmark } from "./outbound.bench.ts";
 import { remoteCloneBenchmark } from "./remote-clone.bench.ts";
@@ -43,6 +44,7 @@ export const benchmarks: readonly Benchmark[] = [
   meshBenchmark,
   transfersBenchmark,
   archiveBenchmark,
+  manyFilesBenchmark,
 ];
 
 if (import.meta.main) {
