@@ -25,7 +25,8 @@ export const defineExport: DefineCommands = (command, context, environment) => {
     .option("--where <condition>", "only records for which this holds")
     .addHelpText("after", "\nExample:\n  collector record export products -f products.jsonl")
     .action(async (collection: string, options: ExportOptions, self) => {
-      const { output, connect, signal, namespace = "" } = context(self);
+      // An export takes as long as it takes, unless somebody says otherwise.
+      const { output, connect, signal, namespace = "", timeoutMs = 0 } = context(self);
       const format = transferFormat(options.format, options.file);
       await using client = await connect();
       const records = new JsonRecords(client, namespace, collection);
@@ -36,7 +37,7 @@ export const defineExport: DefineCommands = (command, context, environment) => {
         let progress: Progress | undefined;
         let typeUrl = "";
         const call = (untilThen: AbortSignal) =>
-          client.services.streams.export(request, { signal: untilThen });
+          client.services.streams.export(request, { signal: untilThen, timeoutMs });
         for await (const part of untilLeft(call, signal)) {
           if (part.collection !== undefined) {
             typeUrl = `type.googleapis.com/${part.collection.messageType?.messageName ?? ""}`;
