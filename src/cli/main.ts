@@ -48,6 +48,9 @@ const exitCode = await runCli({
 
 process.exitCode = exitCode;
 
+// What a command was to read and does not any more would keep the process.
+process.stdin.destroy();
+
 // What somebody was to read who does not would keep the process.
 if (interrupt.signal.aborted && stdout.stream.writableLength > 0) {
   process.stderr.write("", () => process.exit(exitCode));

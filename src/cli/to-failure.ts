@@ -6,6 +6,7 @@ import { ProtoCompileError } from "./proto/problem.ts";
 
 const hintByReason: Readonly<Partial<Record<ClientErrorReason, string>>> = {
   CONNECTION_FAILED: "start a server with `collector start`, or name another with --url",
+  CONNECTION_BROKEN: "`collector status` says whether it is back; a write may have been done",
   COLLECTION_NOT_FOUND: "`collector collection list` shows the collections there are",
   NAMESPACE_NOT_FOUND: "`collector namespace list` shows the namespaces there are",
   TYPE_NOT_FOUND: "`collector schema list` shows the types; `collector schema add FILE` adds some",

@@ -9,6 +9,7 @@ const longestPauseMs = 3000;
 
 /** What tells that a connection broke, beside what transports report without a server's word. */
 const resumable: ReadonlySet<string> = new Set([
+  "CONNECTION_BROKEN",
   "CONNECTION_FAILED",
   "CONTENT_MISMATCH",
   "OVERLOADED",

@@ -10,10 +10,15 @@ import {
 /**
  * Every way a call can fail, as the caller sees it: what the server says, and what it cannot say.
  *
- * CONNECTION_FAILED: no server answered. UNRECOGNIZED: a failure that this client has no reason for,
- * of a newer server or of something in between; its `code` tells what kind it is.
+ * CONNECTION_FAILED: no server answered. CONNECTION_BROKEN: the server was lost in the middle of the call, and nobody
+ * can tell how much of it was done. UNRECOGNIZED: a failure that this client has no reason for, of a newer server or
+ * of something in between; its `code` tells what kind it is.
  */
-export type ClientErrorReason = ErrorReason | "CONNECTION_FAILED" | "UNRECOGNIZED";
+export type ClientErrorReason =
+  | ErrorReason
+  | "CONNECTION_FAILED"
+  | "CONNECTION_BROKEN"
+  | "UNRECOGNIZED";
 
 /** For each reason, whether the same call may succeed later without anything else being done. */
 const retryableByReason: Readonly<Record<ClientErrorReason, boolean>> = {
@@ -105,6 +110,7 @@ const retryableByReason: Readonly<Record<ClientErrorReason, boolean>> = {
   ANSWER_INVALID: false,
   INTERNAL: false,
   CONNECTION_FAILED: true,
+  CONNECTION_BROKEN: false,
   UNRECOGNIZED: false,
 };
 
@@ -162,10 +168,23 @@ export class ClientError extends Error {
   }
 }
 
+/** The server was lost in the middle of a call. */
+export function connectionBroken(url: string, cause: unknown): ClientError {
+  const message = `the connection to ${url} broke`;
+  return new ClientError("CONNECTION_BROKEN", message, { code: Code.Unavailable, cause });
+}
+
+/** Whether no server was there, or none any more. */
+export function isUnreached(error: unknown): boolean {
+  if (!(error instanceof ClientError)) return false;
+  return error.reason === "CONNECTION_FAILED" || error.reason === "CONNECTION_BROKEN";
+}
+
 /** The {@link ClientError} of whatever a call threw. */
 export function toClientError(error: unknown, url: string): ClientError {
   if (error instanceof ClientError) return error;
   const source = ConnectError.from(error);
+  if (source.cause instanceof ClientError) return source.cause;
   const [info] = source.findDetails(ErrorInfoSchema);
   const [badRequest] = source.findDetails(BadRequestSchema);
   const [retryInfo] = source.findDetails(RetryInfoSchema);

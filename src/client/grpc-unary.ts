@@ -21,12 +21,15 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { StatusSchema } from "../gen/google/rpc/status_pb.ts";
+import { type ClientError, connectionBroken } from "./client-error.ts";
 import { Deadlines, type Due } from "./deadlines.ts";
 import type { Http2Connection } from "./http2-connection.ts";
 
 type HeadersInit = ConstructorParameters<typeof Headers>[0];
 
 export interface GrpcUnaryOptions {
+  /** Of the server, for messages. */
+  readonly url: string;
   readonly connection: Http2Connection;
   /** Sent with every call that does not have them. */
   readonly headers: Readonly<Record<string, string>>;
@@ -55,10 +58,11 @@ const codeByHttpStatus: Readonly<Record<number, Code>> = {
 };
 
 /**
- * Unary gRPC calls with little around them: most of what a client does are these. What they throw is a ConnectError.
+ * Unary gRPC calls with little around them: most of what a client does are these. What they throw is a ConnectError,
+ * or a ClientError if the connection broke.
  */
 export function grpcUnary(options: GrpcUnaryOptions): Transport["unary"] {
-  const { messageBytesMax, state } = options;
+  const { url, messageBytesMax, state } = options;
   const opener = new StreamOpener(options.connection, options.headers);
   const deadlines = new Deadlines();
   return <I extends DescMessage, O extends DescMessage>(
@@ -73,6 +77,7 @@ export function grpcUnary(options: GrpcUnaryOptions): Transport["unary"] {
       const request = toBinary(method.input, create(method.input, input));
       const deadlineMs = timeoutMs ?? options.timeoutMs;
       const call = new UnaryCall({
+        url,
         signal,
         timeoutMs: deadlineMs,
         deadlines,
@@ -168,6 +173,7 @@ class Answer<I extends DescMessage, O extends DescMessage> implements UnaryRespo
 }
 
 interface UnaryCallOptions {
+  readonly url: string;
   readonly signal: AbortSignal | undefined;
   /** None if it is 0. */
   readonly timeoutMs: number;
@@ -311,7 +317,7 @@ class UnaryCall implements Due {
   }
 
   /** Ends the call from this side; does nothing once it has ended. */
-  #fail(error: ConnectError): void {
+  #fail(error: ConnectError | ClientError): void {
     if (this.#isOver) return;
     this.#finish();
     const stream = this.#stream;
@@ -323,7 +329,7 @@ class UnaryCall implements Due {
   }
 
   /** Why a stream has ended without a status. */
-  #lost(rstCode: number | undefined, isLost: boolean): ConnectError {
+  #lost(rstCode: number | undefined, isLost: boolean): ConnectError | ClientError {
     const httpStatus = Number(this.headers[":status"] ?? 200);
     if (httpStatus !== 200) {
       return new ConnectError(`HTTP ${httpStatus}`, codeByHttpStatus[httpStatus] ?? Code.Unknown);
@@ -336,13 +342,7 @@ class UnaryCall implements Due {
     if (rstCode === NGHTTP2_CANCEL && !isLost)
       return new ConnectError("the server gave the call up", Code.Canceled);
     // Nobody can tell whether the call was run.
-    return new ConnectError(
-      "the connection broke",
-      Code.Aborted,
-      undefined,
-      undefined,
-      this.#broken,
-    );
+    return connectionBroken(this.#options.url, this.#broken);
   }
 }
 

@@ -15,10 +15,15 @@ const idleMs = 15 * 60_000;
 /** What Node says of a server that cannot be reached. */
 const unreachable: ReadonlySet<string> = new Set([
   "EAI_AGAIN",
+  "ECONNABORTED",
   "ECONNREFUSED",
+  "ECONNRESET",
+  "EHOSTDOWN",
   "EHOSTUNREACH",
+  "ENETDOWN",
   "ENETUNREACH",
   "ENOTFOUND",
+  "EPIPE",
   "ETIMEDOUT",
 ]);
 
@@ -121,8 +126,10 @@ export class Http2Connection {
         reject(failureOf(error));
       });
       session.once("close", () => {
+        const isOurs = this.#session !== session;
         settle();
-        reject(new ConnectError("the connection was closed", Code.Canceled));
+        const code = isOurs ? Code.Canceled : Code.Unavailable;
+        reject(new ConnectError("the connection was closed", code));
       });
     });
   }

@@ -2,7 +2,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { anyUnpack, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Operation } from "../gen/collector/operations_pb.ts";
-import { ClientError, toClientError } from "./client-error.ts";
+import { ClientError, isUnreached, toClientError } from "./client-error.ts";
 import { limitsOf } from "./collection.ts";
 import { pause } from "./pause.ts";
 import type { Services } from "./services.ts";
@@ -80,9 +80,8 @@ export async function longCall<Desc extends DescMessage>(
         await stop(operations, name);
         throw cancelled(error);
       }
-      const isLost = error instanceof ClientError && error.reason === "CONNECTION_FAILED";
       lost += 1;
-      if (!isLost || lost > lostMax) throw error;
+      if (!isUnreached(error) || lost > lostMax) throw error;
       await pause(lostPauseMs);
     }
     const { phase, progressDone: done, progressTotal: total } = operation;

@@ -1,12 +1,7 @@
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import { grpcStreams } from "./grpc-streams.ts";
 import { grpcUnary } from "./grpc-unary.ts";
 import { Http2Connection } from "./http2-connection.ts";
-import {
-  type OpenTransport,
-  type TransportOptions,
-  translateErrors,
-  withHeaders,
-} from "./transport-parts.ts";
+import { type OpenTransport, type TransportOptions, translateErrors } from "./transport-parts.ts";
 
 /** What a stream may have in flight before it has to be read: at 64 KiB, 10 ms of latency leave 4 MB/s. */
 const streamWindowBytes = 8 * 1024 * 1024;
@@ -18,18 +13,8 @@ export function openTransport(options: TransportOptions): OpenTransport {
     ...(options.ca === undefined ? {} : { ca: options.ca }),
   });
   const state = { isClosed: false };
-  const grpc = createGrpcTransport({
-    baseUrl: options.url,
-    sessionManager: connection,
-    defaultTimeoutMs: options.timeoutMs,
-    readMaxBytes: options.messageBytesMax,
-    // On one machine compressing costs more than it saves, and JavaScript pays for it.
-    acceptCompression: [],
-    interceptors: [withHeaders(options.headers, state)],
-  });
-  const { headers, timeoutMs, messageBytesMax } = options;
-  const unary = grpcUnary({ connection, headers, timeoutMs, messageBytesMax, state });
-  const transport = { unary, stream: grpc.stream.bind(grpc) };
+  const parts = { ...options, connection, state };
+  const transport = { unary: grpcUnary(parts), stream: grpcStreams(parts) };
   return {
     transport: translateErrors(transport, options.url),
     close: () => {

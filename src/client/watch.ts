@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import type { WatchResponse } from "../gen/collector/record_streams_pb.ts";
-import { ClientError } from "./client-error.ts";
+import { ClientError, isUnreached } from "./client-error.ts";
 import { pause } from "./pause.ts";
 import type { Services } from "./services.ts";
 import { untilLeft } from "./until-left.ts";
@@ -83,7 +83,8 @@ export async function* watchCollection(
 function isPassing(error: unknown, isAnswered: boolean): boolean {
   if (!(error instanceof ClientError)) return false;
   if (error.reason === "CANCELLED") return isAnswered;
-  return error.retryable || (error.reason === "UNRECOGNIZED" && brokenCodes.has(error.code));
+  if (error.retryable || isUnreached(error)) return true;
+  return error.reason === "UNRECOGNIZED" && brokenCodes.has(error.code);
 }
 
 /** Resolves early, too, if the signal fires. */

@@ -89,6 +89,7 @@ describe("the client in a browser", () => {
       DOMException,
       Headers,
       ReadableStream,
+      Response,
       TextDecoder,
       TextEncoder,
       URL,
