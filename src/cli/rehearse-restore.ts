@@ -5,7 +5,7 @@ import { contents } from "./backup-table.ts";
 import { tellDryRun } from "./dry-run.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { CliError } from "./failure.ts";
-import type { Output } from "./output.ts";
+import { count, type Output } from "./output.ts";
 
 /** Where a restore goes to. */
 export interface RestoreTarget {
@@ -44,7 +44,11 @@ export async function rehearseRestore(
   });
 }
 
-/** What a set of backups would make and replace. */
+/**
+ * Says what a set of backups would make and replace, and does nothing.
+ *
+ * @throws {CliError} BACKUP_NOT_FOUND; RESTORE_INCOMPLETE if any of them would be refused
+ */
 export async function rehearseSet(
   client: Client,
   setId: string,
@@ -52,6 +56,7 @@ export async function rehearseSet(
   { output, signal }: { readonly output: Output; readonly signal: AbortSignal },
 ): Promise<void> {
   const rows: { readonly of: string; readonly holds: string; readonly would: string }[] = [];
+  let refused = 0;
   for await (const backup of client.backups.list({ setId, signal })) {
     const { collection } = backup;
     if (collection === undefined || collection.name === "") continue;
@@ -61,6 +66,7 @@ export async function rehearseSet(
       if (options.collection !== name) continue;
     }
     const there = await whatIsThere(client, { as: of, namespace }, signal);
+    if (there !== undefined && !options.overwrite) refused += 1;
     const would =
       there === undefined
         ? "make it"
@@ -85,6 +91,9 @@ export async function rehearseSet(
     });
   }
   output.note("nothing was changed, as this is a dry run");
+  if (refused === 0) return;
+  const message = `${refused} of ${count(rows.length, "backup")} would be refused`;
+  throw new CliError("RESTORE_INCOMPLETE", message);
 }
 
 async function whatIsThere(

@@ -58,8 +58,16 @@ describe("collector backup server", () => {
     assert.match(imported.stderr, /imported 8 backups/);
     const one = await done(`backup server restore ${setId} --collection shop/prices`, other);
     assert.match(one.stdout, /^shop\/prices +1 record$/m);
+    const dry = await run(`backup server restore ${setId} --dry-run`, other);
     const all = await run(`backup server restore ${setId}`, other);
     assert.equal(all.exitCode, 1, all.stderr);
+    assert.equal(dry.exitCode, all.exitCode, dry.stderr);
+    assert.match(dry.stdout, /^shop\/prices +1 record, .* +be refused: it is there/m);
+    assert.match(dry.stdout, /^default\/notes +20 records, 1 file, .* +make it$/m);
+    assert.match(dry.stderr, /dry run\n.*1 of 3 backups would be refused/);
+    const rehearsed = `backup server restore ${setId} --dry-run --collection`;
+    assert.equal((await run(`${rehearsed} shop/prices`, other)).exitCode, 1);
+    await done(`${rehearsed} shop/prices --overwrite`, other);
     assert.match(all.stderr, /2 of 4 backups could not be restored/);
     assert.match(all.stdout, /^shop\/prices +there is a collection prices/m);
     assert.match(all.stdout, /^registry +namespace shop is there with other settings/m);
