@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { type CliResult, runCli } from "../support/run-cli.ts";
@@ -53,9 +53,13 @@ describe("collector backup server", () => {
 
     await other.takeFolder(server);
     await writeFile(join(other.backupFolder, "broken.collector"), "no archive");
-    const imported = await done("backup import", other);
+    const imported = await run("backup import", other);
+    assert.equal(imported.exitCode, 1, imported.stderr);
     assert.match(imported.stderr, /not taken: broken\.collector: does not start as an archive/);
-    assert.match(imported.stderr, /imported 8 backups/);
+    assert.match(imported.stderr, /imported 8 backups\nerror: 1 archive could not be taken\n/);
+    await rm(join(other.backupFolder, "broken.collector"));
+    // What is known by now is no failure.
+    assert.match((await done("backup import", other)).stderr, /imported 0 backups/);
     const one = await done(`backup server restore ${setId} --collection shop/prices`, other);
     assert.match(one.stdout, /^shop\/prices +1 record$/m);
     const dry = await run(`backup server restore ${setId} --dry-run`, other);

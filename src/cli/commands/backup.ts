@@ -11,7 +11,7 @@ import { defineBackupUpload } from "../backup-upload.ts";
 import { defineBackupVerify } from "../backup-verify.ts";
 import type { DefineCommands } from "../define-commands.ts";
 import { type DryRun, dryRunOption, tellDryRun } from "../dry-run.ts";
-import { usageError } from "../failure.ts";
+import { CliError, usageError } from "../failure.ts";
 import { unreadable } from "../file-failure.ts";
 import { parsePairs } from "../labels.ts";
 import { isFileHere } from "../local-file.ts";
@@ -212,8 +212,12 @@ Examples:
       const answer = await client.services.backups.importBackups(request, { signal, timeoutMs: 0 });
       if (output.format === "table") await printBackups(output, client, answer.backups);
       else output.json(await client.toJson(answer));
-      for (const { path, reason } of answer.refused) output.note(`not taken: ${path}: ${reason}`);
+      const { refused } = answer;
+      for (const { path, reason } of refused) output.note(`not taken: ${path}: ${reason}`);
       output.note(`imported ${count(answer.backups.length, "backup")}`);
+      if (refused.length === 0) return;
+      const message = `${count(refused.length, "archive")} could not be taken`;
+      throw new CliError("IMPORT_INCOMPLETE", message);
     });
 
   command
