@@ -8,7 +8,7 @@ import { findTarget, type Target } from "./target.ts";
 /** What every command has at hand. */
 export interface CommandContext {
   readonly output: Output;
-  /** Fires at Ctrl-C and SIGTERM. */
+  /** Fires at Ctrl-C, SIGTERM, and when the terminal is closed. */
   readonly signal: AbortSignal;
   /** As given by -n; undefined leaves it to the environment, then to the server. */
   readonly namespace: string | undefined;
@@ -33,7 +33,7 @@ export interface CliEnvironment {
   readonly stdin: NodeJS.ReadStream;
   readonly stdout: StdoutStream;
   readonly stderr: NodeJS.WriteStream;
-  /** Fires at Ctrl-C and the like, and with a CliError if stdout cannot be written. */
+  /** Fires at Ctrl-C, SIGTERM and SIGHUP, and with a CliError if stdout cannot be written. */
   readonly signal: AbortSignal;
   /** From now on a reader of stdout that goes before the end is a failure. */
   readonly needWholeOutput: () => void;

@@ -25,6 +25,9 @@ for (const name of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
+// A terminal that is closed may send it again, and its shell once more.
+process.on("SIGHUP", () => interrupt.abort());
+
 // Nobody can be told that nobody can be told.
 process.stderr.on("error", () => undefined);
 

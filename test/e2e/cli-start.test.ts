@@ -22,14 +22,16 @@ describe("collector start", () => {
     assert.equal(next, "Next: npm run tour");
   });
 
-  it("ends with 0 at SIGTERM and at Ctrl-C", async () => {
+  it("ends with 0 at SIGTERM, at Ctrl-C, and when its terminal is closed", async () => {
     await using folder = await tempFolder("start");
     const dataFolder = join(folder.path, "data");
     await using first = await ServerProcess.start({ dataFolder });
     assert.deepEqual(await first.stop(), { code: 0, signal: null });
-    await using second = await ServerProcess.start({ dataFolder });
-    second.signal("SIGINT");
-    assert.deepEqual(await second.exited, { code: 0, signal: null });
+    for (const signal of ["SIGINT", "SIGHUP"] as const) {
+      await using next = await ServerProcess.start({ dataFolder });
+      next.signal(signal);
+      assert.deepEqual(await next.exited, { code: 0, signal: null });
+    }
   });
 
   it("says in a line which Node it needs, if it has an older one", async () => {
