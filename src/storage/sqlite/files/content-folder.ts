@@ -11,7 +11,7 @@ import {
   rm,
   stat,
 } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { CollectorError } from "../../../errors.ts";
 import { contentPath } from "../../../lib/content-list.ts";
 import { hasCode, syncPath } from "../file-sync.ts";
@@ -108,7 +108,7 @@ export class ContentFolder {
     if ((await sizeOf(target)) === sizeBytes) await rm(path);
     else await rename(path, target);
     // Also if it was there: who has put it there may not have come to this yet.
-    await syncPath(join(this.#root, contentFolderName, sha256.slice(0, 2)));
+    await syncPath(dirname(target));
   }
 
   /** True if there is content of this size. */
@@ -139,7 +139,7 @@ export class ContentFolder {
 
   /** Makes the names durable of content that begins with two digits. */
   async syncFolder(prefix: string): Promise<void> {
-    await syncPath(join(this.#root, contentFolderName, prefix));
+    await syncPath(join(this.contentsFolder, prefix));
   }
 
   /** @throws {CollectorError} STORAGE_CORRUPT if it is missing or has another size */
@@ -183,7 +183,7 @@ export class ContentFolder {
 
   /** All content that is there, a folder at a time. */
   async *all(): AsyncIterable<readonly string[]> {
-    const folder = join(this.#root, contentFolderName);
+    const folder = this.contentsFolder;
     for (const prefix of await namesIn(folder)) {
       if (!prefixPattern.test(prefix)) continue;
       const names = await namesIn(join(folder, prefix));
@@ -191,11 +191,12 @@ export class ContentFolder {
     }
   }
 
-  /** Where content is, or would be. @throws {CollectorError} STORAGE_CORRUPT if this is no hash. */
+  /** Absolute; has each content where `contentPath` says. */
   get contentsFolder(): string {
     return join(this.#root, contentFolderName);
   }
 
+  /** Where content is, or would be. @throws {CollectorError} STORAGE_CORRUPT if this is no hash. */
   pathOf(sha256: string): string {
     if (!sha256Pattern.test(sha256)) throw missing();
     return contentPath(this.contentsFolder, sha256);
@@ -233,7 +234,7 @@ export class ContentFolder {
   }
 
   async #makePrefix(prefix: string): Promise<void> {
-    const folder = join(this.#root, contentFolderName);
+    const folder = this.contentsFolder;
     await makeFolder(folder);
     await syncPath(this.#root);
     await makeFolder(join(folder, prefix));
