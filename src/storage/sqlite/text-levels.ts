@@ -13,6 +13,8 @@ export interface TextLevel {
   readonly dead: number;
   /** Entries of the segment that has most. */
   readonly largest: number;
+  /** What a merge of the level still has to read. */
+  readonly pages: number;
 }
 
 /** Where FTS5 keeps the structure of an index. */
@@ -61,14 +63,19 @@ function readLevel(numbers: Varints): TextLevel {
   let entries = 0;
   let dead = 0;
   let largest = 0;
+  let pages = 0;
   for (let segment = 0; segment < segments; segment += 1) {
-    numbers.skip(6); // its number, first and last page, first and last origin, pages of dead entries
+    numbers.skip(1); // its number
+    const first = numbers.next();
+    const last = numbers.next();
+    if (segment < (merging || segments)) pages += last - first + 1;
+    numbers.skip(3); // first and last origin, pages of dead entries
     dead += numbers.next();
     const held = numbers.next();
     entries += held;
     largest = Math.max(largest, held);
   }
-  return { segments, merging, entries, dead, largest };
+  return { segments, merging, entries, dead, largest, pages };
 }
 
 /** Numbers as SQLite writes them: seven bits in each byte, the most significant first. */

@@ -140,10 +140,12 @@ describe("parseTextLevels", () => {
     for (const count of [300, 20, 20]) text.insert(count);
     text.delete([1, 2, 3, 305]);
     const [level] = text.levels();
-    assert.deepEqual(level, { segments: 3, merging: 0, entries: 340, dead: 4, largest: 300 });
+    const all = { segments: 3, merging: 0, entries: 340, dead: 4, largest: 300, pages: 3 };
+    assert.deepEqual(level, all);
     text.merge(-1000);
     const live = text.levels().filter(({ segments }) => segments > 0);
-    assert.deepEqual(live, [{ segments: 1, merging: 0, entries: 336, dead: 0, largest: 336 }]);
+    const one = { segments: 1, merging: 0, entries: 336, dead: 0, largest: 336, pages: 2 };
+    assert.deepEqual(live, [one]);
   });
 
   it("refuses what is no structure record", () => {
@@ -171,6 +173,29 @@ describe("TextMerges", () => {
     }
     assert(mostSegments > width + 1 && mostSegments <= crisis / 4 + 1, `${mostSegments} segments`);
     assert(Math.max(...text.levels().map(({ largest }) => largest)) > largeEntries);
+    text.assertFinds();
+  });
+
+  it("does not go on with a large level when it is done with a small one", async () => {
+    await using opened = await openWriter();
+    const text = new TextTable(opened.store.db);
+    for (let large = 0; large < width; large += 1) {
+      for (let part = 0; part < width; part += 1) text.insert(1000);
+      while (text.levels()[0]?.segments !== 0) text.merge(1);
+    }
+    text.merge(1);
+    const underWay = text.levels().findLast(({ merging }) => merging > 0);
+    assert(underWay !== undefined && underWay.entries > largeEntries && underWay.pages > 10);
+    const merges = mergesOf(opened.store.db);
+    let mostSegments = 0;
+    for (let group = 0; group < 40; group += 1) {
+      text.insert(1, () => merges.afterGroup(1, 10));
+      const levels = text.levels();
+      mostSegments = Math.max(mostSegments, levels[0]?.segments ?? 0);
+      assert.equal(levels.findLast(({ merging }) => merging > 0)?.pages, underWay.pages);
+    }
+    // The small ones were merged.
+    assert(mostSegments <= width, `${mostSegments} segments`);
     text.assertFinds();
   });
 

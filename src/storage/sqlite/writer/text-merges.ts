@@ -16,6 +16,9 @@ const trigramCharsPerMergedPage = 128;
 /** How much of it is merged in one step of a quiet moment, in pages of 4 KiB. */
 const quietPages = 64n;
 
+/** In how many steps at least a merge is done that may come to its end while a large one waits. */
+const stepsToEnd = 16;
+
 /** Entries from which on a merge has steps that writes should not wait for, some 5 to 8 ms. */
 export const largeEntries = 100_000;
 
@@ -78,11 +81,19 @@ export class TextMerges {
 
   /** Merges a little after a group of writes, in its transaction. @throws what SQLite throws */
   afterGroup(rows: number, chars: number): void {
-    const levels = this.#readLevels();
-    const level = nextMerge(levels, this.#settings);
-    this.#isUntidy = this.#wouldTidy(levels, level);
-    if (level === undefined || !this.#mayMergeNow(level, rows)) return;
-    this.#merge.run(BigInt(mergePagesMin + Math.ceil(chars / this.#charsPerPage)));
+    let pages = mergePagesMin + Math.ceil(chars / this.#charsPerPage);
+    const shortStep = Math.max(1, Math.floor(pages / stepsToEnd));
+    while (pages > 0) {
+      const levels = this.#readLevels();
+      const level = nextMerge(levels, this.#settings);
+      this.#isUntidy = this.#wouldTidy(levels, level);
+      if (level === undefined || !this.#mayMergeNow(level, rows)) return;
+      // What is left of a step when a level is done, FTS5 spends on the next one, large or not.
+      const othersWait = levels.some((other) => other !== level && !this.#mayMergeNow(other, rows));
+      const step = othersWait && mayBeDoneIn(pages, level) ? shortStep : pages;
+      this.#merge.run(BigInt(step));
+      pages -= step;
+    }
   }
 
   /** Merges a little in a quiet moment, in the caller's transaction. @throws what SQLite throws */
@@ -123,6 +134,13 @@ export class TextMerges {
     const others = entries - Math.max(...levels.map(({ largest }) => largest));
     return Math.max(dead, others) > entries * untidyShare;
   }
+}
+
+/** Whether to write so many pages may be all that is left to do. */
+function mayBeDoneIn(pages: number, level: TextLevel): boolean {
+  const live = level.entries === 0 ? 0 : Math.max(0, 1 - level.dead / level.entries);
+  // Twice, as not all segments are dead in the same part.
+  return level.pages * live <= 2 * pages;
 }
 
 /** The level that FTS5 merges next if it is told to; undefined if there is none. */
