@@ -30,11 +30,11 @@ class TextTable {
   }
 
   /** @param after what is done in the same transaction */
-  insert(count: number, after: () => void = () => undefined): void {
+  insert(count: number, after: () => void = () => undefined, words = "often"): void {
     this.#transact(() => {
       const insert = this.db.prepare(`INSERT INTO ${table} (rowid, t0, t1) VALUES (?, ?, '')`);
       for (let added = 0; added < count; added += 1) {
-        insert.run(BigInt(this.#next), `often word${this.#next % 7}`);
+        insert.run(BigInt(this.#next), `${words} word${this.#next % 7}`);
         this.rows.add(this.#next);
         this.#next += 1;
       }
@@ -186,16 +186,24 @@ describe("TextMerges", () => {
     text.merge(1);
     const underWay = text.levels().findLast(({ merging }) => merging > 0);
     assert(underWay !== undefined && underWay.entries > largeEntries && underWay.pages > 10);
-    const merges = mergesOf(opened.store.db);
-    let mostSegments = 0;
-    for (let group = 0; group < 40; group += 1) {
-      text.insert(1, () => merges.afterGroup(1, 10));
-      const levels = text.levels();
-      mostSegments = Math.max(mostSegments, levels[0]?.segments ?? 0);
-      assert.equal(levels.findLast(({ merging }) => merging > 0)?.pages, underWay.pages);
+    // Segments with a page that is almost empty, of words that are the same in all of them.
+    const words = Array.from({ length: 500 }, (_, at) => `often common${at}`).join(" ");
+    for (const [segments, inserted] of [
+      [width, "often"],
+      [16, words],
+    ] as const) {
+      text.tell("usermerge", segments);
+      const merges = mergesOf(opened.store.db);
+      let mostSegments = 0;
+      for (let group = 0; group < 40; group += 1) {
+        text.insert(1, () => merges.afterGroup(1, 10), inserted);
+        const levels = text.levels();
+        mostSegments = Math.max(mostSegments, levels[0]?.segments ?? 0);
+        assert.equal(levels.findLast(({ merging }) => merging > 0)?.pages, underWay.pages);
+      }
+      // The small ones were merged.
+      assert(mostSegments <= segments + 4, `${mostSegments} segments`);
     }
-    // The small ones were merged.
-    assert(mostSegments <= width, `${mostSegments} segments`);
     text.assertFinds();
   });
 

@@ -19,6 +19,9 @@ const quietPages = 64n;
 /** In how many steps at least a merge is done that may come to its end while a large one waits. */
 const stepsToEnd = 16;
 
+/** How many times smaller a merge makes what it reads, besides what is dead: each word is written only once. */
+const shrinkMax = 8;
+
 /** Entries from which on a merge has steps that writes should not wait for, some 5 to 8 ms. */
 export const largeEntries = 100_000;
 
@@ -138,9 +141,10 @@ export class TextMerges {
 
 /** Whether to write so many pages may be all that is left to do. */
 function mayBeDoneIn(pages: number, level: TextLevel): boolean {
-  const live = level.entries === 0 ? 0 : Math.max(0, 1 - level.dead / level.entries);
-  // Twice, as not all segments are dead in the same part.
-  return level.pages * live <= 2 * pages;
+  const { segments, merging, entries, dead } = level;
+  // The last page of a segment may be almost empty.
+  const full = Math.max(0, level.pages - (merging || segments));
+  return full * Math.max(0, 1 - dead / Math.max(1, entries)) <= pages * shrinkMax;
 }
 
 /** The level that FTS5 merges next if it is told to; undefined if there is none. */
